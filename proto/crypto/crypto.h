@@ -16,6 +16,12 @@ enum {
     CRYPTO_AES_BLOCK = 16,
 };
 
+/* libsodium exports these names with other meanings; for the linker ours are called differently,
+ * or libsodium would call us. */
+#define crypto_sign parley_crypto_sign
+#define crypto_box_seal parley_crypto_box_seal
+#define crypto_box_open parley_crypto_box_open
+
 struct crypto_key {
     uint8_t bytes[CRYPTO_KEY];
 };
@@ -40,6 +46,9 @@ void crypto_hmac_v(struct slice key, const struct slice *pieces, size_t n,
                    uint8_t out[CRYPTO_SHA256]);
 /* HKDF-SHA256; a salt of SLICE_NONE is 32 zero bytes. At most 255 * 32 bytes. */
 void crypto_hkdf(struct slice secret, struct slice salt, struct slice info, uint8_t *out, size_t n);
+/* PBKDF2-HMAC-SHA256; slow by purpose. */
+void crypto_pbkdf2(struct slice password, struct slice salt, uint32_t rounds, uint8_t *out,
+                   size_t n);
 
 /* AES-256-GCM. `out` gets the ciphertext and the 16-byte tag behind it. */
 void crypto_gcm_seal(const uint8_t key[32], const uint8_t iv[12], struct slice aad,
@@ -53,6 +62,8 @@ void crypto_cbc_encrypt(const uint8_t key[32], const uint8_t iv[16], struct slic
 /* BAD_PADDING on a wrong length or padding; check the MAC first. */
 err_t crypto_cbc_decrypt(const uint8_t key[32], const uint8_t iv[16], struct slice cipher,
                          struct buf *out) MUST_CHECK;
+/* AES-256-CTR, both ways. */
+void crypto_ctr(const uint8_t key[32], const uint8_t iv[16], struct slice in, struct buf *out);
 
 /* Curve25519. */
 void crypto_pair_new(struct crypto_pair *out);
