@@ -39,6 +39,7 @@ function logger(level) {
 function transport({ url, ca_file }) {
   let link;
   return {
+    /** The client sends as soon as this settles, so it settles when the link stands. */
     connect(handle) {
       const opened = new WebSocket(url, {
         ca: ca_file ? readFileSync(ca_file) : undefined,
@@ -47,10 +48,18 @@ function transport({ url, ca_file }) {
         perMessageDeflate: false,
       });
       link = opened;
-      opened.on('open', () => handle.onConnected());
       opened.on('message', (data) => handle.onData(new Uint8Array(data)));
-      opened.on('error', (error) => emit('closed', { reason: reasonOf(error), final: false }));
       opened.on('close', () => handle.onDisconnected());
+      return new Promise((resolve, reject) => {
+        opened.on('open', () => {
+          handle.onConnected();
+          resolve();
+        });
+        opened.on('error', (error) => {
+          emit('closed', { reason: reasonOf(error), final: false });
+          reject(error);
+        });
+      });
     },
     send(data) {
       if (link?.readyState !== WebSocket.OPEN) throw new Error('not connected');
