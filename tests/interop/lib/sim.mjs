@@ -1,0 +1,114 @@
+// parley-sim as a child process, and a client of its control API.
+import { Child, freePort, program } from './process.mjs';
+import { until } from './wait.mjs';
+
+const READY_MS = 15_000;
+
+/** The words that differ between a phone's number as people and as wires write it. */
+const digits = (number) => String(number).replace(/^\+/, '');
+
+export class Sim {
+  /**
+   * `tls` is a certificate of certs.mjs; `state` a folder that makes the sim survive a restart.
+   * `extra` are further arguments.
+   */
+  constructor({ dir, tls, state, rootKeyFile, extra = [], logName = 'sim' }) {
+    Object.assign(this, { dir, tls, state, rootKeyFile, extra, logName });
+  }
+
+  async start() {
+    this.port ??= await freePort();
+    this.controlPort ??= await freePort();
+    const args = ['--listen', `127.0.0.1:${this.port}`, '--control', `127.0.0.1:${this.controlPort}`, ...this.extra];
+    if (this.rootKeyFile) args.push('--root-key-file', this.rootKeyFile);
+    if (this.tls) args.push('--tls-cert', this.tls.cert, '--tls-key', this.tls.key);
+    if (this.state) args.push('--state', this.state);
+    this.child = new Child({ program: program('parley-sim'), args, dir: this.dir, logName: this.logName });
+    await until(READY_MS, 'parley-sim to answer', async () => {
+      if (this.child.end) return true;
+      this.rootKey = await this.#readRootKey();
+      return this.rootKey;
+    });
+    this.child.check();
+    return this;
+  }
+
+  async #readRootKey() {
+    const text = await (await fetch(`${this.control}/root-key`)).text();
+    return /[0-9a-f]{64}/i.exec(text)?.[0];
+  }
+
+  get url() {
+    const name = this.tls ? (this.tls.name ?? 'localhost') : '127.0.0.1';
+    return `${this.tls ? 'wss' : 'ws'}://${name}:${this.port}/ws/chat`;
+  }
+
+  get control() {
+    return `http://127.0.0.1:${this.controlPort}`;
+  }
+
+  stop() {
+    return this.child.stop();
+  }
+
+  kill() {
+    return this.child.kill();
+  }
+
+  async #ask(method, path, body) {
+    const response = await fetch(this.control + path, {
+      method,
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text.trim()}`);
+    try {
+      return text === '' ? undefined : JSON.parse(text);
+    } catch {
+      return text;
+    }
+  }
+
+  addPhone(number, name) {
+    return this.#ask('POST', '/phones', { number: digits(number), name });
+  }
+
+  scan(number, qr) {
+    return this.#ask('POST', `/phones/${digits(number)}/scan`, { qr });
+  }
+
+  phoneSends(number, to, text) {
+    return this.#ask('POST', `/phones/${digits(number)}/send`, { to: digits(to), text });
+  }
+
+  phoneReads(number, messageId) {
+    return this.#ask('POST', `/phones/${digits(number)}/read`, { message_id: messageId });
+  }
+
+  async inbox(number) {
+    return listOf(await this.#ask('GET', `/phones/${digits(number)}/inbox`));
+  }
+
+  async devices(number) {
+    return listOf(await this.#ask('GET', `/accounts/${digits(number)}/devices`));
+  }
+
+  trace(device) {
+    return this.#ask('GET', `/trace${device ? `?device=${encodeURIComponent(device)}` : ''}`);
+  }
+
+  faults(faults) {
+    return this.#ask('POST', '/faults', faults);
+  }
+
+  clock(change) {
+    return this.#ask('POST', '/clock', change);
+  }
+}
+
+/** A list, bare or as the one list in an object. */
+function listOf(answer) {
+  if (Array.isArray(answer)) return answer;
+  return Object.values(answer ?? {}).find(Array.isArray) ?? [];
+}
