@@ -1,0 +1,115 @@
+// The sim judged by unmodified clients, before any client of ours exists.
+import { check, same } from '../lib/context.mjs';
+import { peerKinds } from '../lib/peer.mjs';
+import { until } from '../lib/wait.mjs';
+
+const numbers = { baileys: '15550001001', rust: '15550001002', whatsmeow: '15550001003' };
+
+/** Pairs, survives the 515 restart, logs in again from its state, and is removed when it logs out. */
+async function pairAndReturn(t, kind) {
+  const sim = await t.sim();
+  const number = numbers[kind];
+  const peer = await t.pairedPeer(sim, kind, number);
+  check(peer.identity.jid?.startsWith(`${number}:`), `paired as ${peer.identity.jid}, want a device of ${number}`);
+  check(/@lid$/.test(peer.identity.lid ?? ''), `paired without a LID: ${peer.identity.lid}`);
+  await sameDevices(sim, number, 1);
+
+  // The phone writes: the companion decrypts, so its prekeys and identity are right.
+  await sim.addPhone('15550001900', 'Somebody');
+  await sim.phoneSends('15550001900', number, 'before the restart');
+  await peer.received('before the restart');
+
+  await peer.restart();
+  await peer.opened();
+  check(!peer.events.items.some(({ event }) => event === 'qr' || event === 'paired'), 'paired again after the restart');
+  await sim.phoneSends('15550001900', number, 'after the restart');
+  await peer.received('after the restart');
+
+  // What was written while it was away waits for it.
+  await peer.stop();
+  await sim.phoneSends('15550001900', number, 'while away');
+  peer.start();
+  await peer.opened();
+  await peer.received('while away');
+
+  peer.logout();
+  await sameDevices(sim, number, 0);
+}
+
+/** The companions that the sim counts for an account, the phone itself aside. */
+async function sameDevices(sim, number, count) {
+  const companions = async () => (await sim.devices(number)).filter((device) => Number(device.device ?? device.id ?? device) !== 0);
+  await until(10_000, `${number} to have ${count} companions`, async () => (await companions()).length === count);
+}
+
+/** A sim that comes back under its clients: they reconnect and what they had goes on. */
+async function simRestarts(t) {
+  const sim = await t.sim({ state: `${t.dir}/sim-state` });
+  const peers = [];
+  for (const kind of peerKinds) peers.push(await t.pairedPeer(sim, kind, numbers[kind]));
+  await everyDirection(peers, 'before');
+  const marks = peers.map((peer) => peer.events.items.length);
+  await sim.kill();
+  await sim.start();
+  await Promise.all(peers.map((peer, n) => peer.opened(marks[n])));
+  await everyDirection(peers, 'after');
+}
+
+/** Three unmodified clients write to each other in all six directions; each text is read and receipted. */
+async function triangle(t) {
+  const sim = await t.sim(t.simOptions ?? {});
+  const peers = [];
+  for (const kind of peerKinds) peers.push(await t.pairedPeer(sim, kind, numbers[kind]));
+  await everyDirection(peers, 'first');
+  // Ratchets that turned once are used again, now without prekeys.
+  await everyDirection(peers, 'second');
+  for (const peer of peers) {
+    const strange = peer.events.items.filter(({ event }) => event === 'undecryptable' || event === 'error');
+    same(strange, [], `${peer.name} had trouble`);
+  }
+}
+
+async function everyDirection(peers, round) {
+  for (const from of peers)
+    for (const to of peers) if (from !== to) await oneMessage(from, to, `${round}: ${from.name} to ${to.name}`);
+}
+
+async function oneMessage(from, to, text) {
+  const id = await from.send(to.number, text);
+  const message = await to.received(text);
+  same([message.id, message.from, message.chat], [id, from.number, from.number], `${text}: message`);
+  await from.events.first(20_000, `${text}: delivery receipt`, ({ event, id: of, type }) =>
+    event === 'receipt' && of === id && (type === 'delivery' || type === 'inactive'));
+  to.read(from.number, [id]);
+  await from.event('receipt', { id, type: 'read' });
+}
+
+export const simCases = [
+  ...peerKinds.map((kind) => ({
+    name: `sim-${kind}`,
+    about: `${kind} pairs by QR, survives the 515 restart, comes back from its state, logs out`,
+    needs: ['sim', ...(kind === 'whatsmeow' ? ['whatsmeow'] : [])],
+    run: (t) => pairAndReturn(t, kind),
+  })),
+  {
+    name: 'sim-triangle',
+    about: 'three clients of three makers write to each other in all six directions',
+    needs: ['sim', 'whatsmeow'],
+    run: triangle,
+  },
+  {
+    name: 'sim-triangle-wss',
+    about: 'the same over TLS with a test CA',
+    needs: ['sim', 'whatsmeow'],
+    run: (t) => {
+      t.simOptions = { tls: t.certificates().good };
+      return triangle(t);
+    },
+  },
+  {
+    name: 'sim-restart',
+    about: 'the sim is killed and comes back with its state; the clients go on',
+    needs: ['sim', 'whatsmeow'],
+    run: simRestarts,
+  },
+];
