@@ -17,11 +17,14 @@ enum wa_event_kind {
     WA_EVENT_PAIR_FAILED,  /* codes ran out (reason EXPIRED) or the phone's answer was refused */
     WA_EVENT_CONNECTED,    /* logged in */
     WA_EVENT_DISCONNECTED, /* the link is gone or refused; reason, and when we try again */
-    WA_EVENT_UNPAIRED,     /* logged out for good; credentials are deleted in this turn */
+    WA_EVENT_UNPAIRED,     /* logged out for good; credentials are deleted in this turn: the client
+                              deletes its account row, the host every other row of this account's
+                              client (the client cannot list them) */
     WA_EVENT_MESSAGE,      /* a message, incoming or ours; again when a waiting one was completed */
     WA_EVENT_RECEIPT,      /* somebody got, read or played messages */
     WA_EVENT_OUTBOX,       /* keep these bytes and give them to wa_client_resend() until done */
-    WA_EVENT_OUTBOX_DONE,  /* the server took (error OK) or refused what OUTBOX named */
+    WA_EVENT_OUTBOX_DONE,  /* the server took (error OK) or refused what OUTBOX named; ids that no
+                              outbox row has (resends to one device) are to be ignored */
     WA_EVENT_SEND_FAILED,  /* a wa_client_send_text ended before it was encrypted */
     WA_EVENT_MAPPING,      /* a phone number and a LID are one person */
     WA_EVENT_IDENTITY,     /* a contact's identity key changed */

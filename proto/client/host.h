@@ -7,6 +7,7 @@
  * sends leave after it, in order. */
 #pragma once
 #include "proto/base/arena.h"
+#include "proto/base/buf.h"
 #include "proto/base/err.h"
 #include "proto/client/events.h"
 
@@ -26,13 +27,16 @@ enum wa_ns {
     WA_NS_DEVICES,      /* person, "": device list with its age */
     WA_NS_LID,          /* phone number JID, "": the LID */
     WA_NS_PN,           /* LID, "": the phone number JID */
-    WA_NS_TOKEN,        /* person, "": privacy tokens, theirs and when ours was issued */
+    WA_NS_TOKEN,        /* person, "": privacy tokens, theirs and when ours was issued; which
+                           address family the thread uses */
     WA_NS_RETRY,        /* chat, author + id: retry state of one message */
     WA_NS_JOB,          /* "", id: work to be done later (history downloads …) */
     WA_NS_BASE_KEY,     /* person, device + id: base key seen when a retry was answered */
 
     /* Load only; the host answers it from its message records. owner = chat, name = author bare
-     * JID, 0, message id. The value is struct wa_held_message as wa_held_encode() writes it. */
+     * JID, 0, message id. A person is named by the LID when the client knows it, else by the phone
+     * number, so the host looks under either; for messages of ours the author is our own JID of
+     * either kind. The value is struct wa_held_message as wa_held_encode() writes it. */
     WA_NS_MESSAGE = 64,
 };
 
@@ -52,9 +56,13 @@ struct wa_held_message {
 void wa_held_encode(const struct wa_held_message *held, struct buf *out);
 err_t wa_held_decode(struct slice value, struct wa_held_message *out) MUST_CHECK;
 
+/* wa_send.query of a stanza that the server acknowledges (message, receipt): no query waits for
+ * it, but silence after it means that the link is dead. */
+#define WA_SEND_ACKED UINT32_MAX
+
 enum wa_send_kind {
     WA_SEND_BYTES,  /* as they are: preamble and handshake frames */
-    WA_SEND_STANZA, /* an encoded node; wa_client_seal() makes the frame at release */
+    WA_SEND_STANZA, /* an encoded node; wa_client_release() makes the frame */
     WA_SEND_CLOSE,  /* close the link once what stands before is written */
 };
 
