@@ -29,12 +29,13 @@ struct wa_jid {
     uint16_t integrator;   /* interop only */
 };
 
-enum { WA_JID_TEXT_MAX = 128 };
+enum { WA_JID_TEXT_MAX = 128, WA_JID_USER_MAX = 96 };
 
 /* "@s.whatsapp.net" */
 struct wa_jid wa_jid_server(void);
 struct wa_jid wa_jid_of(enum wa_server server, struct slice user, uint16_t device);
-/* "user@server", "user:5@server", "@server"; BAD_JID otherwise. Borrows from `text`. */
+/* "user@server", "user:5@server", "@server" and "7-user:5@interop"; BAD_JID otherwise, also for a
+ * server we do not know. Borrows from `text`. */
 err_t wa_jid_parse(struct slice text, struct wa_jid *out) MUST_CHECK;
 /* The canonical text, NUL-terminated in `out`; too long a user is cut (parse and decode limit it). */
 const char *wa_jid_text(const struct wa_jid *jid, char out[WA_JID_TEXT_MAX]);
@@ -54,3 +55,8 @@ bool wa_jid_is_person(const struct wa_jid *j);
 bool wa_jid_is_lid(const struct wa_jid *j);
 bool wa_jid_is_status(const struct wa_jid *j);
 const char *wa_server_text(enum wa_server server);
+/* WA_SERVER_NONE for an unknown one. */
+enum wa_server wa_server_find(struct slice text);
+/* Whether a JID can hold this user: printable ASCII without '@' and ':', at most
+ * WA_JID_USER_MAX bytes. */
+bool wa_jid_user_ok(struct slice user);

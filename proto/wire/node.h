@@ -33,17 +33,19 @@ enum wa_content { WA_CONTENT_NONE, WA_CONTENT_BYTES, WA_CONTENT_CHILDREN };
 struct wa_node {
     struct slice tag;
     struct wa_attr *attrs;
-    size_t attr_count;
+    size_t attr_count, attr_cap; /* cap: room that wa_node_set has made */
     enum wa_content content;
+    bool as_text;             /* the bytes go out like an attribute's value: token, packed, raw */
     struct slice bytes;       /* WA_CONTENT_BYTES */
     struct wa_node *children; /* WA_CONTENT_CHILDREN, an array */
-    size_t child_count;
+    size_t child_count, child_cap;
 };
 
 /* ---- decoding ---- */
 
 /* One stanza as it comes out of Noise: flags byte, perhaps compressed, one node, nothing behind.
- * Accepts every tag of the codec; BAD_NODE, TRUNCATED, TOO_LARGE otherwise. */
+ * Accepts every tag of the codec; BAD_NODE, TRUNCATED, TRAILING_BYTES, TOO_LARGE otherwise.
+ * Texts are bytes as they came, not checked for UTF-8. A JID of a server we do not know is text. */
 err_t wa_node_decode(struct slice frame, struct arena *arena, struct wa_node **out) MUST_CHECK;
 
 /* ---- encoding ---- */
@@ -73,6 +75,9 @@ struct wa_node *wa_node_add_node(struct wa_node *parent, struct arena *arena,
                                  const struct wa_node *child);
 /* Content bytes; borrowed. They go out as BINARY_x, never as a token. */
 void wa_node_set_bytes(struct wa_node *n, struct slice bytes);
+/* Content as some clients write theirs: as a token or packed where possible (a decoder gives back
+ * the same bytes). */
+void wa_node_set_bytes_as_text(struct wa_node *n, struct slice text);
 
 /* ---- reading ---- */
 
