@@ -1,0 +1,116 @@
+/* The hub: who gets which event. One per worker.
+ *
+ * The writer hands each commit's events, in log order, to hubs_publish(); every worker's hub gets
+ * them as a post. A stream is a cursor over the tenant's log: it replays rows from the database in
+ * slices up to the last number its hub has delivered, then takes live events; what is not above the
+ * cursor is dropped, and events it filters out move the cursor too, so the seam between replay and
+ * live has neither gap nor double. When rows it still needed fell out of the log, it is told the
+ * gap before anything else.
+ *
+ * A stream whose `on_event` answers false, or that is held, falls back to replay and reads on
+ * from the log after hub_stream_resume(): a slow reader costs no memory here and loses nothing. */
+#pragma once
+#include "server/events/event.h"
+#include "server/http/http.h"
+#include "server/tenant/principal.h"
+#include "server/worker.h"
+
+struct hub;
+struct hubs;
+struct server;
+
+enum {
+    HUB_SLICE_EVENTS = 256, /* rows a stream reads from the log in one go */
+    HUB_FILTERS_MAX = 64,   /* of one stream */
+    HUB_KEY_FILTERS_MAX = 64, /* subscriptions of one key */
+    HUB_FRAMES = 4,         /* shared serialisations of one event, see hub_event_frame */
+};
+
+/* ---- for main and the writer ---- */
+
+/* A row that has just become durable. */
+struct hub_row {
+    uint64_t tenant, seq;
+    struct slice event; /* as event.h built it */
+};
+
+struct hubs *hubs_new(struct server *s);
+/* Workers have stopped. */
+void hubs_free(struct hubs *h);
+/* The writer's thread, once per commit, in log order. Copies. */
+void hubs_publish(struct hubs *h, const struct hub_row *rows, size_t n);
+/* Any thread: an event that is not stored; it has no seq and reaches live streams only. */
+void hubs_publish_live(struct hubs *h, uint64_t tenant, struct slice event);
+/* The hub of the calling worker. */
+struct hub *hub_here(struct hubs *h);
+
+/* ---- an event as a stream sees it ---- */
+
+struct hub_event {
+    uint64_t tenant;
+    uint64_t seq; /* 0: not stored */
+    struct event_face face;
+    struct shared_bytes *json_; /* private: made on first use */
+    struct shared_bytes *frames_[HUB_FRAMES];
+};
+/* The event's JSON with seq; borrowed for the callback (shared_bytes_ref to keep it). */
+struct shared_bytes *hub_event_json(struct hub_event *e);
+/* A door's own serialisation, made once per event and worker for all its streams. `kind` is one of
+ * the numbers below. */
+enum hub_frame { HUB_FRAME_SSE, HUB_FRAME_MCP_LOG, HUB_FRAME_MCP_RESOURCE, HUB_FRAME_MCP_VENDOR };
+struct shared_bytes *hub_event_frame(struct hub_event *e, enum hub_frame kind,
+                                     void (*build)(struct hub_event *e, struct buf *out));
+
+/* ---- streams ---- */
+
+/* What an event matched. Both may be set. */
+struct hub_match {
+    uint64_t own;  /* bit i: filters[i] of the stream */
+    uint64_t key;  /* bit i: subscription i of the principal's key (with follows_key) */
+};
+
+struct hub_stream {
+    /* The owner fills these before hub_stream_open(). */
+    struct principal who;
+    struct event_filter filters[HUB_FILTERS_MAX];
+    size_t filter_count; /* 0 and not follows_key: nothing matches */
+    bool follows_key;    /* also what the key subscribed to with subscribe_events */
+    /* False: the reader is full; this event comes again from the log after hub_stream_resume(). */
+    bool (*on_event)(struct hub_stream *s, struct hub_event *e, struct hub_match match);
+    /* Rows first..last fell out of the log unread. NULL: not told. */
+    void (*on_gap)(struct hub_stream *s, uint64_t first, uint64_t last);
+    /* The cursor has reached everything the hub has delivered. May be NULL. */
+    void (*on_caught_up)(struct hub_stream *s);
+    void *owner;
+
+    uint64_t cursor; /* last number seen; read only */
+    /* private */
+    struct hub *hub;
+    struct list link;
+    struct list replay_link;
+    bool is_live, is_held;
+};
+
+/* From behind `after`; HUB_FROM_NOW: what comes from now on. Callbacks come later, never inside
+ * this call. Own worker only, as everything below. */
+#define HUB_FROM_NOW UINT64_MAX
+void hub_stream_open(struct hub *h, struct hub_stream *s, uint64_t after);
+/* No callback afterwards; may be called inside one. */
+void hub_stream_close(struct hub_stream *s);
+/* Stops callbacks until resumed; what comes meanwhile is read from the log then. */
+void hub_stream_hold(struct hub_stream *s);
+void hub_stream_resume(struct hub_stream *s);
+/* The last number this hub has delivered for the tenant. */
+uint64_t hub_last(struct hub *h, uint64_t tenant);
+
+/* ---- subscriptions of a key (subscribe_events) ---- */
+
+/* Any thread: tells every hub what a key is subscribed to now; streams that follow the key use it
+ * from the moment it arrives. Copied. */
+void hubs_set_key_filters(struct hubs *h, struct slice key, const struct event_filter *filters,
+                          size_t n);
+/* Any thread: a key was revoked: on every worker `on_revoked` of its streams' owners is called
+ * through the registered function (doors close what the key held open). */
+void hubs_revoke_key(struct hubs *h, struct slice key);
+/* Once at start: called on each worker for every stream of a revoked key. */
+void hubs_on_revoked(struct hubs *h, void (*close_stream)(struct hub_stream *s));
