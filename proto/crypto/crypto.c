@@ -357,8 +357,8 @@ static void sha512_v(const struct slice *pieces, size_t n, uint8_t out[crypto_ha
 /* XEdDSA as Signal signs with it: a plain Ed25519 signature made by the Curve25519 scalar `a`,
  * the sign bit of A put into the bit of S that is always zero. On libsodium's group operations,
  * which take half the time of libxeddsa's. */
-void crypto_sign(const struct crypto_key *secret, struct slice message,
-                 uint8_t out[CRYPTO_SIGNATURE])
+void crypto_sign_with(const struct crypto_key *secret, struct slice message,
+                      const uint8_t random[CRYPTO_SIGN_RANDOM], uint8_t out[CRYPTO_SIGNATURE])
 {
     /* Sets this hash apart from every hash of an honest Ed25519 signature: 2^256 - 2 as an
      * encoded point is none (XEdDSA, hash_1). */
@@ -366,15 +366,15 @@ void crypto_sign(const struct crypto_key *secret, struct slice message,
         0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    uint8_t a[32], A[32], z[64], hash64[64], r[32], R[32], h[32], s[32];
+    uint8_t a[32], A[32], hash64[64], r[32], R[32], h[32], s[32];
 
     memcpy(a, secret->bytes, sizeof(a));
     clamp(a);
     must(crypto_scalarmult_ed25519_base_noclamp(A, a) == 0);
 
-    crypto_random(z, sizeof(z));
-    sha512_v((struct slice[]){SLICE_ARRAY(apart), SLICE_ARRAY(a), message, SLICE_ARRAY(z)}, 4,
-             hash64);
+    sha512_v((struct slice[]){SLICE_ARRAY(apart), SLICE_ARRAY(a), message,
+                              slice_of(random, CRYPTO_SIGN_RANDOM)},
+             4, hash64);
     crypto_core_ed25519_scalar_reduce(r, hash64);
     must(crypto_scalarmult_ed25519_base_noclamp(R, r) == 0);
 
@@ -388,8 +388,17 @@ void crypto_sign(const struct crypto_key *secret, struct slice message,
     out[63] |= A[31] & 0x80;
     crypto_wipe(a, sizeof(a));
     crypto_wipe(r, sizeof(r));
-    crypto_wipe(z, sizeof(z));
     crypto_wipe(hash64, sizeof(hash64));
+}
+
+void crypto_sign(const struct crypto_key *secret, struct slice message,
+                 uint8_t out[CRYPTO_SIGNATURE])
+{
+    uint8_t random[CRYPTO_SIGN_RANDOM];
+
+    crypto_random(random, sizeof(random));
+    crypto_sign_with(secret, message, random, out);
+    crypto_wipe(random, sizeof(random));
 }
 
 bool crypto_verify(const struct crypto_key *public, struct slice message, struct slice signature)

@@ -75,6 +75,11 @@ err_t crypto_dh(const struct crypto_key *secret, const struct crypto_key *public
 /* XEdDSA; `out` differs each time. */
 void crypto_sign(const struct crypto_key *secret, struct slice message,
                  uint8_t out[CRYPTO_SIGNATURE]);
+/* The same with randomness of the caller, which is hashed with secret and message first: a
+ * simulation that repeats itself is still safe. */
+enum { CRYPTO_SIGN_RANDOM = 64 };
+void crypto_sign_with(const struct crypto_key *secret, struct slice message,
+                      const uint8_t random[CRYPTO_SIGN_RANDOM], uint8_t out[CRYPTO_SIGNATURE]);
 /* Accepts signatures whose byte 63 bit 7 carries the sign of the Edwards key. */
 bool crypto_verify(const struct crypto_key *public, struct slice message, struct slice signature);
 
