@@ -20,13 +20,13 @@ struct server {
     const struct config *config;
     struct store *store;
     struct writer *writer;
-    struct worker *main;       /* index -1: accepts connections, signals */
+    struct worker *main; /* index -1: accepts connections, signals */
     struct worker **workers;
     size_t worker_count;
     struct directory *directory; /* account id -> worker, status */
-    struct accounts *accounts; /* what all accounts share: keys, worlds, resolver */
-    struct tenants *tenants;   /* keys and principals */
-    struct hubs *hubs;         /* one per worker: who gets which event */
-    int64_t started_at;        /* ms */
+    struct accounts *accounts;   /* what all accounts share: keys, worlds, resolver */
+    struct tenants *tenants;     /* keys and principals */
+    struct hubs *hubs;           /* one per worker: who gets which event */
+    int64_t started_at;          /* ms */
     atomic_bool stopping;
 };

@@ -16,14 +16,14 @@ struct server;
 struct turn;
 
 enum {
-    ACCOUNT_ID_MAX = 40,        /* "acc_" and its body, with the NUL */
-    ACCOUNT_CODE_MAX = 512,     /* a QR string, with the NUL */
-    ACCOUNT_PAIRING_MAX = 40,   /* the unguessable name in /qr/{pairing}, with the NUL */
-    ACCOUNT_ADDRESS_MAX = 64,   /* a bare JID as text, with the NUL */
+    ACCOUNT_ID_MAX = 40,      /* "acc_" and its body, with the NUL */
+    ACCOUNT_CODE_MAX = 512,   /* a QR string, with the NUL */
+    ACCOUNT_PAIRING_MAX = 40, /* the unguessable name in /qr/{pairing}, with the NUL */
+    ACCOUNT_ADDRESS_MAX = 64, /* a bare JID as text, with the NUL */
     ACCOUNT_NAME_MAX = 128,
     ACCOUNT_WORDS_MAX = 200,
-    ACCOUNT_SEND_MS = 20 * 1000,/* a send without an ack answers `pending` then */
-    ACCOUNT_PAIR_MS = 20 * 1000,/* a pairing without a first code fails then */
+    ACCOUNT_SEND_MS = 20 * 1000, /* a send without an ack answers `pending` then */
+    ACCOUNT_PAIR_MS = 20 * 1000, /* a pairing without a first code fails then */
 };
 
 /* The public states, by their names in the native surface. */
@@ -40,23 +40,23 @@ const char *account_state_text(enum account_state s);
 struct account_status {
     char id[ACCOUNT_ID_MAX];
     uint64_t tenant;
-    bool sandbox;               /* world of the account: test keys see it, live keys do not */
+    bool sandbox; /* world of the account: test keys see it, live keys do not */
     enum account_state state;
-    enum wa_reason reason;      /* of disconnected, expired, logged_out */
-    int reason_code;            /* stream:error or failure number, 0 */
-    int64_t until_s;            /* end of a ban, 0 */
-    int64_t retry_at;           /* ms of the next try, 0: not by itself */
-    int64_t changed_at;         /* ms of the last change of state */
-    char code[ACCOUNT_CODE_MAX];/* the code to scan now; "" when there is none */
-    int64_t code_expires_at;    /* ms */
-    unsigned codes_left;        /* codes that follow this one */
+    enum wa_reason reason;             /* of disconnected, expired, logged_out */
+    int reason_code;                   /* stream:error or failure number, 0 */
+    int64_t until_s;                   /* end of a ban, 0 */
+    int64_t retry_at;                  /* ms of the next try, 0: not by itself */
+    int64_t changed_at;                /* ms of the last change of state */
+    char code[ACCOUNT_CODE_MAX];       /* the code to scan now; "" when there is none */
+    int64_t code_expires_at;           /* ms */
+    unsigned codes_left;               /* codes that follow this one */
     char pairing[ACCOUNT_PAIRING_MAX]; /* "" when not pairing */
     char phone[ACCOUNT_ADDRESS_MAX];   /* "+14155550198", "" before the first pairing */
     char lid[ACCOUNT_ADDRESS_MAX];     /* "123@lid" */
     char name[ACCOUNT_NAME_MAX];       /* push name or business name */
-    int64_t paired_at;          /* ms, 0 */
-    bool blocked;               /* the disk is full or the record damaged: links stay down */
-    uint64_t version;           /* grows with every change */
+    int64_t paired_at;                 /* ms, 0 */
+    bool blocked;                      /* the disk is full or the record damaged: links stay down */
+    uint64_t version;                  /* grows with every change */
 };
 
 /* ---- calls: work of other threads on an account ---- */
@@ -87,13 +87,13 @@ struct account_call {
     void (*done)(struct account_call *c, struct worker *home);
 
     /* The result, for `ended` and `done`. */
-    err_t error;                     /* of errors.def */
-    char words[ACCOUNT_WORDS_MAX];   /* fail()'s words with it, "" if none */
-    char trail[ACCOUNT_WORDS_MAX];   /* err_trail() of it, for the log */
-    enum account_sent sent;          /* account_send_text: PENDING after 20 s without an ack */
-    int sent_code;                   /* the ack's error number, 0 */
-    char message[ACCOUNT_ID_MAX];    /* "msg_…" of the message stored */
-    char chat[ACCOUNT_ID_MAX];       /* "chat_…" it is in */
+    err_t error;                   /* of errors.def */
+    char words[ACCOUNT_WORDS_MAX]; /* fail()'s words with it, "" if none */
+    char trail[ACCOUNT_WORDS_MAX]; /* err_trail() of it, for the log */
+    enum account_sent sent;        /* account_send_text: PENDING after 20 s without an ack */
+    int sent_code;                 /* the ack's error number, 0 */
+    char message[ACCOUNT_ID_MAX];  /* "msg_…" of the message stored */
+    char chat[ACCOUNT_ID_MAX];     /* "chat_…" it is in */
 
     /* private to server/account */
     struct post post;
@@ -102,7 +102,7 @@ struct account_call {
     struct account *owner;
     uint64_t operation;
     unsigned kind;
-    unsigned turns;                  /* of the release monitor */
+    unsigned turns; /* of the release monitor */
 };
 
 /* Any thread. NOT_FOUND comes back through `done` as every other error. TOO_BUSY when the account
@@ -117,8 +117,9 @@ void account_create(struct server *s, uint64_t tenant, bool sandbox, struct acco
 /* ---- verbs for run(): on the account's worker, in the turn given ---- */
 
 /* Starts pairing, or joins the pairing that runs: never a second one. Waits for the first code, at
- * most 20 s (QUERY_TIMEOUT; the pairing goes on). A paired account answers BAD_ARGUMENT; one that is
- * logged out or expired starts over with fresh keys. After done() the code stands in the status. */
+ * most 20 s (QUERY_TIMEOUT; the pairing goes on). A paired account answers BAD_ARGUMENT; one that
+ * is logged out or expired starts over with fresh keys. After done() the code stands in the status.
+ */
 err_t account_pair(struct account *a, struct turn *t, struct account_call *c) MUST_CHECK;
 
 /* A text to one person. NOT_PAIRED without a logged-in link, and nothing is stored then. Waits
