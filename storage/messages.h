@@ -1,0 +1,68 @@
+/* Messages of a chat, oldest first, and the index by WhatsApp's own id beside them.
+ *
+ * The key of a row is the body of its msg_ id (id.h, struct place): sec is WhatsApp's time, seq the
+ * order of arrival in the chat (db_chat.next_seq), secret 64 random bits. Rows never move. */
+#pragma once
+#include "storage/contacts.h"
+#include "storage/id.h"
+
+enum { MESSAGE_TEXT_MAX = 65536, STANZA_ID_MAX = 128 };
+
+struct db_message {
+    struct place place;     /* key */
+    struct slice stanza_id; /* WhatsApp's id */
+    struct slice author;    /* address without device, none when from_me */
+    uint32_t author_peer;   /* 0 when from_me */
+    bool from_me, starred, edited, deleted, forwarded, view_once;
+    uint8_t type;   /* the server's: text, image, … */
+    uint8_t status; /* the server's: waiting, received, pending, sent, delivered, … */
+    uint16_t error; /* of WhatsApp's ack, 0: none */
+    int64_t occurred_ms, received_ms, edited_ms, read_ms, played_ms;
+    struct slice text; /* what a reader sees; at most MESSAGE_TEXT_MAX */
+    struct slice raw;  /* the decrypted protobuf */
+    struct slice quoted_id, quoted_author;
+    struct slice mentions, media, reactions, extra; /* opaque to storage */
+};
+
+void db_message_put(struct batch *b, struct scope scope, const struct db_message *m);
+/* The row alone, not its index. */
+void db_message_delete(struct batch *b, struct scope scope, struct place place);
+/* NOT_FOUND also when the secret is not the row's. */
+err_t db_message_get(struct view *v, struct scope scope, struct place place,
+                     struct db_message *out) MUST_CHECK;
+
+/* Seen: where the message with this stanza id of this author is; the author is the address that
+ * names the person in this account (LID before phone number), none for our own. */
+void db_seen_put(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
+                 struct slice stanza_id, struct place place);
+void db_seen_delete(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
+                    struct slice stanza_id);
+/* Looks in the chat and in its parts; out->peer is 0 when the message is unknown. A record that
+ * holds another id under the same hash is not a match. */
+err_t db_seen_find(struct view *v, struct scope scope, const struct db_contact *chat,
+                   struct slice author, struct slice stanza_id, struct place *out) MUST_CHECK;
+
+/* A walk over a chat and its parts in the order of (sec, seq), either way, from a place (not
+ * included; sec alone with seq 0 and secret 0 means a moment):
+ *
+ *     AUTO(message_walk) w = {0};
+ *     message_walk_init(&w, view, scope, &contact, cleared_seq, from, RANGE_BACKWARDS);
+ *     while (message_walk_next(&w, &m)) …
+ *     TRY(message_walk_error(&w));
+ */
+struct message_walk {
+    struct range parts[CONTACT_PARTS_MAX + 1];
+    struct db_message heads[CONTACT_PARTS_MAX + 1];
+    bool has[CONTACT_PARTS_MAX + 1];
+    size_t count;
+    uint32_t cleared_seq;
+    enum range_direction direction;
+    err_t error;
+};
+/* `from` with sec 0: from the newest or the oldest. */
+void message_walk_init(struct message_walk *w, struct view *v, struct scope scope,
+                       const struct db_contact *chat, uint32_t cleared_seq, struct place from,
+                       enum range_direction direction);
+bool message_walk_next(struct message_walk *w, struct db_message *out);
+err_t message_walk_error(const struct message_walk *w) MUST_CHECK;
+void message_walk_done(struct message_walk *w);
