@@ -12,7 +12,7 @@ const VERSION = [2, 3000, 1043857760];
 
 const drivers = {
   baileys: { program: process.execPath, args: [join(interop, 'peers/baileys.mjs')] },
-  rust: { program: process.execPath, args: ['--disable-warning=ExperimentalWarning', join(interop, 'peers/rust.mjs')] },
+  rust: { program: process.execPath, args: [join(interop, 'peers/rust.mjs')] },
   whatsmeow: { program: join(runtimes, 'bin/peer-whatsmeow'), args: [] },
 };
 
