@@ -30,7 +30,8 @@ export class Parleyd {
   #arguments() {
     const args = ['--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--workers', String(this.workers), '--map-size', String(MAP_BYTES)];
     if (this.sim) {
-      args.push('--sandbox-url', this.sim.url, '--sandbox-root-key', this.rootKey ?? this.sim.rootKey);
+      args.push('--sandbox-url', this.sim.url, '--sandbox-root-key', this.rootKey ?? this.sim.rootKey,
+        '--sandbox-control', `127.0.0.1:${this.sim.controlPort}`);
       const ca = this.caFile ?? this.sim.tls?.ca;
       if (ca) args.push('--sandbox-ca', ca);
     }

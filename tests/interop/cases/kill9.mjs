@@ -1,0 +1,214 @@
+// kill -9 of parleyd at random moments of real traffic: nothing lost, nothing doubled, nobody pairs again.
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { check, same } from '../lib/context.mjs';
+import { peerKinds } from '../lib/peer.mjs';
+import { interop } from '../lib/paths.mjs';
+import { EventsReader, LegacySseSubscriber, StreamableSubscriber } from '../lib/subscribers.mjs';
+import { accountStatus, chatOf, messageOf, pairAccount, wholeChat, wholeLog } from '../lib/tools.mjs';
+import { pause, until } from '../lib/wait.mjs';
+import { open } from './main.mjs';
+
+const ACCOUNT = '15550003000';
+const ROUNDS = Number(process.env.KILL9_ROUNDS ?? 20);
+const SLOW_MS = 50;
+const EVERYTHING = ['*'];
+const ANSWER_EVERY = 5;
+
+const random = (from, to) => from + Math.floor(Math.random() * (to - from));
+
+/** Builds the shim that makes flushes slow; answers the environment that loads it. */
+function slowFlushes(dir) {
+  const library = join(dir, 'slow_sync.so');
+  execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, join(interop, 'shims/slow_sync.c'), '-ldl']);
+  return { LD_PRELOAD: library, SLOW_SYNC_MS: String(SLOW_MS) };
+}
+
+/** A legacy client: when its stream breaks it opens a new session and reads what it missed from the log. */
+class Returning {
+  seqs = new Set();
+  sessions = 0;
+
+  constructor(t, door) {
+    Object.assign(this, { t, door });
+  }
+
+  async run() {
+    while (!this.stopped) {
+      try {
+        await this.#session();
+      } catch (error) {
+        this.lastError = error;
+      }
+      await this.client?.close().catch(() => {});
+      await pause(150);
+    }
+  }
+
+  async #session() {
+    this.client = await open(this.t, LegacySseSubscriber, this.door, `sse-${++this.sessions}`);
+    await this.client.call('subscribe_events', { events: EVERYTHING }, 5000);
+    // Subscribed first, then caught up: what lies between comes twice and counts once.
+    const last = Math.max(0, ...this.seqs);
+    for (const event of await wholeLog(this.client, last)) this.seqs.add(event.seq);
+    let next = 0;
+    while (!this.stopped && this.client.errors.length === 0) {
+      for (; next < this.client.events.items.length; next++) this.seqs.add(this.client.events.items[next].seq);
+      await pause(50);
+    }
+  }
+}
+
+/** A peer that writes until told to stop; `acked` holds what the server took. */
+class Writer {
+  acked = [];
+
+  constructor(peer) {
+    this.peer = peer;
+  }
+
+  async run() {
+    for (let n = 1; !this.stopped; n++) {
+      const text = `${this.peer.kind} ${n}`;
+      await this.peer.send(ACCOUNT, text);
+      this.acked.push(text);
+      await pause(random(20, 150));
+    }
+  }
+}
+
+/** An agent that answers every so many messages, repeating a call under its key until it is answered. */
+class Answerer {
+  sent = [];
+  #jobs = [];
+
+  constructor(agent) {
+    this.agent = agent;
+  }
+
+  async run() {
+    let next = 0;
+    while (!this.stopped || next < this.agent.events.items.length) {
+      if (next >= this.agent.events.items.length) {
+        await pause(20);
+        continue;
+      }
+      const event = this.agent.events.items[next++];
+      if (event.event === 'message.received' && next % ANSWER_EVERY === 0) this.#jobs.push(this.#answer(messageOf(event)));
+    }
+    await Promise.all(this.#jobs);
+  }
+
+  async #answer(message) {
+    const text = `answer to ${message.text}`;
+    await until(60_000, `"${text}" to be taken`, () =>
+      this.agent.call('send_message', { chat_id: chatOf(message), text, idempotency_key: text }, 8000), 200);
+    this.sent.push(text);
+  }
+}
+
+/** The monitor of the rule "nothing leaves before its commit", as the metrics count it. */
+async function releasedEarly(parleyd) {
+  const text = await (await fetch(`${parleyd.url}/metrics`)).text();
+  const lines = text.split('\n').filter((line) => /^parley_\w*(early|release_violation)\w*/.test(line));
+  check(lines.length > 0, 'the metrics hold no count of early releases');
+  return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+}
+
+async function killRounds(parleyd, slow) {
+  for (let round = 0; round < ROUNDS; round++) {
+    // Half the processes run with slow commits; the first one has been running since the start without them.
+    await pause(random(200, 2500));
+    same(await releasedEarly(parleyd).catch(() => 0), 0, 'sends that left before their commit');
+    await parleyd.kill();
+    parleyd.env = round % 2 === 0 ? slow : {};
+    await parleyd.start();
+  }
+}
+
+function countOf(texts) {
+  const count = new Map();
+  for (const text of texts) count.set(text, (count.get(text) ?? 0) + 1);
+  return count;
+}
+
+function exactlyOnce(wanted, have, what) {
+  const count = countOf(have);
+  same(wanted.filter((text) => !count.has(text)), [], `${what}: lost`);
+  same([...count].filter(([, times]) => times > 1), [], `${what}: doubled`);
+}
+
+async function kill9(t) {
+  const slow = slowFlushes(t.dir);
+  const sim = await t.sim();
+  const parleyd = await t.parleyd({ sim });
+  const door = { url: parleyd.url, key: parleyd.testKey };
+  const agent = await open(t, StreamableSubscriber, door, 'agent');
+  await agent.call('subscribe_events', { events: EVERYTHING });
+  const script = await open(t, EventsReader, door, 'script');
+  const session = agent.sessionId;
+  await sim.addPhone(ACCOUNT, 'Parley');
+  const account = await pairAccount(agent, sim, ACCOUNT);
+
+  const peers = [];
+  for (const [n, kind] of peerKinds.entries()) peers.push(await t.pairedPeer(sim, kind, `1555000300${n + 1}`));
+  const returning = new Returning(t, door);
+  const answerer = new Answerer(agent);
+  const writers = peers.map((peer) => new Writer(peer));
+  const background = [returning.run(), answerer.run()];
+  const writing = writers.map((writer) => writer.run());
+
+  await killRounds(parleyd, slow);
+  for (const writer of writers) writer.stopped = true;
+  await Promise.all(writing);
+  await accountStatus(agent, account, 'connected', 60_000);
+
+  const acked = writers.flatMap((writer) => writer.acked);
+  const received = () => agent.events.items.filter(({ event }) => event === 'message.received').map((event) => messageOf(event).text);
+  await until(60_000, 'every message to be heard', () => acked.every((text) => received().includes(text)), 500);
+  answerer.stopped = true;
+  await background[1];
+  const texts = () => peers.flatMap((peer) => peer.events.items.filter(({ event }) => event === 'message').map(({ text }) => text));
+  await until(60_000, 'every answer to arrive', () => answerer.sent.every((text) => texts().includes(text)), 500);
+
+  const log = await settledLog(agent);
+  await until(20_000, 'the legacy client to catch up', () => log.every(({ seq }) => returning.seqs.has(seq)), 200);
+  returning.stopped = true;
+  await background[0];
+
+  exactlyOnce(acked, received(), 'messages heard');
+  exactlyOnce(answerer.sent, texts(), 'answers that arrived');
+  const stored = [];
+  for (const chat of new Set(log.filter(({ event }) => event === 'message.received').map((event) => chatOf(messageOf(event)))))
+    stored.push(...(await wholeChat(agent, chat)));
+  exactlyOnce([...acked, ...answerer.sent], stored.map(({ text }) => text), 'messages stored');
+  const seqs = log.map(({ seq }) => seq);
+  same(agent.seqs, seqs, 'what the TypeScript subscriber saw');
+  same(script.seqs, seqs, 'what the /v1/events reader saw');
+  same([...returning.seqs].sort((a, b) => a - b), seqs, 'what the legacy client saw');
+  same(agent.sessionId, session, 'the session of the TypeScript subscriber');
+  same(log.filter(({ event }) => event === 'account.unpaired'), [], 'accounts that were lost');
+  same(await releasedEarly(parleyd), 0, 'sends that left before their commit');
+  console.log(`  ${ROUNDS} kills, ${acked.length} messages, ${answerer.sent.length} answers, ${log.length} events`);
+}
+
+/** The log once nothing is added to it any more. */
+async function settledLog(agent) {
+  let before = -1;
+  return until(30_000, 'the log to settle', async () => {
+    const log = await wholeLog(agent);
+    if (log.length === before && agent.seqs.at(-1) === log.at(-1)?.seq) return log;
+    before = log.length;
+    return undefined;
+  }, 1500);
+}
+
+export const killCases = [
+  {
+    name: 'kill9',
+    about: `kill -9 of parleyd ${ROUNDS} times in traffic of three peers; nothing lost, nothing doubled`,
+    needs: ['sim', 'parleyd', 'whatsmeow'],
+    ms: 60_000 + ROUNDS * 15_000,
+    run: kill9,
+  },
+];

@@ -1,0 +1,61 @@
+// What parleyd must refuse: certificates and Noise chains that prove nothing.
+import { check } from '../lib/context.mjs';
+import { StreamableSubscriber } from '../lib/subscribers.mjs';
+import { codeIn } from '../lib/tools.mjs';
+import { open } from './main.mjs';
+
+const OTHER_ROOT = 'd0'.repeat(32);
+
+/** Pairing never gets as far as a code, and the log says why. */
+async function refused(t, label, simOptions, parleydOptions = {}, faults = undefined) {
+  const sim = await t.sim({ ...simOptions, logName: `sim-${label}` });
+  if (faults) await sim.faults(faults);
+  const parleyd = await t.parleyd({ sim, logName: `parleyd-${label}`, ...parleydOptions });
+  const agent = await open(t, StreamableSubscriber, { url: parleyd.url, key: parleyd.testKey }, `agent-${label}`);
+  const answer = await agent.call('pair_account', {}).catch((error) => error);
+  check(!codeIn(answer), `${label}: pairing went on to a code`);
+  check(!parleyd.child.end, `${label}: parleyd ended`);
+  await agent.close();
+  await parleyd.stop();
+  await sim.kill();
+}
+
+async function tlsRefusals(t) {
+  const { ca, good, wrongName, expired, untrusted } = t.certificates();
+  await accepted(t, good);
+  await refused(t, 'wrong-name', { tls: wrongName }, { caFile: ca });
+  await refused(t, 'expired', { tls: expired }, { caFile: ca });
+  await refused(t, 'untrusted', { tls: untrusted }, { caFile: ca });
+}
+
+/** The counter-proof: with nothing wrong the same steps end in a code. */
+async function accepted(t, tls) {
+  const sim = await t.sim({ tls, logName: 'sim-good' });
+  const parleyd = await t.parleyd({ sim, logName: 'parleyd-good' });
+  const agent = await open(t, StreamableSubscriber, { url: parleyd.url, key: parleyd.testKey }, 'agent-good');
+  check(codeIn(await agent.call('pair_account', {})), 'a good certificate did not end in a code');
+  await agent.close();
+  await parleyd.stop();
+  await sim.kill();
+}
+
+async function noiseRefusals(t) {
+  await refused(t, 'wrong-root', {}, { rootKey: OTHER_ROOT });
+  await refused(t, 'broken-chain', {}, {}, { bad_chain: true });
+}
+
+export const tlsCases = [
+  {
+    name: 'tls-refusals',
+    about: 'a wrong name, an expired and an untrusted certificate are refused',
+    needs: ['sim', 'parleyd'],
+    ms: 180_000,
+    run: tlsRefusals,
+  },
+  {
+    name: 'noise-refusals',
+    about: 'a wrong Noise root key and a broken certificate chain are refused',
+    needs: ['sim', 'parleyd'],
+    run: noiseRefusals,
+  },
+];
