@@ -1,11 +1,11 @@
 /* The hub: who gets which event. One per worker.
  *
- * The writer hands each commit's events, in log order, to hubs_publish(); every worker's hub gets
- * them as a post. A stream is a cursor over the tenant's log: it replays rows from the database in
- * slices up to the last number its hub has delivered, then takes live events; what is not above the
- * cursor is dropped, and events it filters out move the cursor too, so the seam between replay and
- * live has neither gap nor double. When rows it still needed fell out of the log, it is told the
- * gap before anything else.
+ * The writer hands each commit's events, in log order, to hubs_publish(); every worker's hub gets a
+ * reference to them as a post. A stream is a cursor over the tenant's log: it replays rows from
+ * the database in slices up to the last number its hub has delivered, then takes live events;
+ * what is not above the cursor is dropped, and events it filters out move the cursor too, so the
+ * seam between replay and live has neither gap nor double. When rows it still needed fell out of
+ * the log, it is told the gap before anything else.
  *
  * A stream whose `on_event` answers false, or that is held, falls back to replay and reads on
  * from the log after hub_stream_resume(): a slow reader costs no memory here and loses nothing. */
@@ -17,6 +17,7 @@
 
 struct hub;
 struct hubs;
+struct log_events;
 struct server;
 
 enum {
@@ -28,28 +29,26 @@ enum {
 
 /* ---- for main and the writer ---- */
 
-/* A row that has just become durable. */
-struct hub_row {
-    uint64_t tenant, seq;
-    struct slice event; /* as event.h built it */
-};
-
 struct hubs *hubs_new(struct server *s);
 /* Workers have stopped. */
 void hubs_free(struct hubs *h);
-/* The writer's thread, once per commit, in log order. Copies. */
-void hubs_publish(struct hubs *h, const struct hub_row *rows, size_t n);
-/* Any thread: an event that is not stored; it has no seq and reaches live streams only. */
-void hubs_publish_live(struct hubs *h, uint64_t tenant, struct slice event);
+/* The writer's thread, once per commit, in log order: writer_options.on_events with the hubs as
+ * context. Takes references. */
+void hubs_publish(void *hubs, struct log_events *events);
+/* Any thread: an event that is not stored; it has no seq and reaches live streams only. Copies. */
+void hubs_publish_live(struct hubs *h, uint32_t tenant, const struct event_head *head,
+                       struct slice bytes);
 /* The hub of the calling worker. */
 struct hub *hub_here(struct hubs *h);
 
 /* ---- an event as a stream sees it ---- */
 
 struct hub_event {
-    uint64_t tenant;
-    uint64_t seq; /* 0: not stored */
-    struct event_face face;
+    uint32_t tenant;
+    uint64_t seq;               /* 0: not stored */
+    const struct event_head *head;
+    enum event_kind kind;
+    struct slice bytes;         /* the object without seq */
     struct shared_bytes *json_; /* private: made on first use */
     struct shared_bytes *frames_[HUB_FRAMES];
 };
@@ -72,8 +71,8 @@ struct hub_match {
 struct hub_stream {
     /* The owner fills these before hub_stream_open(). */
     struct principal who;
-    struct event_filter filters[HUB_FILTERS_MAX];
-    size_t filter_count; /* 0 and not follows_key: nothing matches */
+    const struct event_filter *filters; /* the owner's; may be replaced between callbacks */
+    size_t filter_count; /* at most HUB_FILTERS_MAX; 0 and not follows_key: nothing matches */
     bool follows_key;    /* also what the key subscribed to with subscribe_events */
     /* False: the reader is full; this event comes again from the log after hub_stream_resume(). */
     bool (*on_event)(struct hub_stream *s, struct hub_event *e, struct hub_match match);
@@ -101,7 +100,7 @@ void hub_stream_close(struct hub_stream *s);
 void hub_stream_hold(struct hub_stream *s);
 void hub_stream_resume(struct hub_stream *s);
 /* The last number this hub has delivered for the tenant. */
-uint64_t hub_last(struct hub *h, uint64_t tenant);
+uint64_t hub_last(struct hub *h, uint32_t tenant);
 
 /* ---- subscriptions of a key (subscribe_events) ---- */
 

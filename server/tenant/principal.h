@@ -24,7 +24,7 @@ enum right {
 };
 
 struct principal {
-    uint64_t tenant;
+    uint32_t tenant;
     char key[PRINCIPAL_KEY_MAX]; /* "key_…"; "operator" for the unix socket */
     enum world world;            /* accounts it makes belong to this world */
     bool all_worlds;             /* the operator sees both */
@@ -35,7 +35,7 @@ static inline bool principal_may(const struct principal *p, enum right r)
 {
     return (p->rights & (unsigned)r) == (unsigned)r;
 }
-static inline bool principal_sees(const struct principal *p, uint64_t tenant, bool sandbox)
+static inline bool principal_sees(const struct principal *p, uint32_t tenant, bool sandbox)
 {
     return p->tenant == tenant && (p->all_worlds || (p->world == WORLD_TEST) == sandbox);
 }
