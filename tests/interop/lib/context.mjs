@@ -15,6 +15,7 @@ const needs = {
   sim: () => (program('parley-sim') ? undefined : 'parley-sim is not built'),
   parleyd: () => (program('parleyd') ? undefined : 'parleyd is not built'),
   whatsmeow: () => (existsSync(join(runtimes, 'bin/peer-whatsmeow')) ? undefined : 'the whatsmeow driver is not built'),
+  chromium: () => (existsSync(process.env.PARLEY_CHROMIUM || '/usr/bin/chromium') ? undefined : 'Chromium is not installed'),
   python: () => (existsSync(process.env.PARLEY_PYTHON ?? '') ? undefined : 'the Python SDK is not installed'),
 };
 

@@ -1,15 +1,18 @@
 // The runner behind ../run: picks cases, runs them one after another, prints the table.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { allCases } from '../cases/index.mjs';
 import { Context, Skip } from './context.mjs';
+import { interop } from './paths.mjs';
 import { within } from './wait.mjs';
 
 const DEFAULT_CASE_MS = 120_000;
 
-function readArguments() {
+let allCases;
+
+async function readArguments() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -18,13 +21,16 @@ function readArguments() {
       strict: { type: 'boolean', default: process.env.CI === 'true' },
       build: { type: 'string' },
       keep: { type: 'boolean' },
+      'runtimes-ready': { type: 'boolean' },
       json: { type: 'string' },
+      cases: { type: 'string', default: join(interop, 'cases/index.mjs') },
     },
   });
+  ({ allCases } = await import(pathToFileURL(resolve(values.cases))));
   if (values.build) process.env.PARLEY_BUILD = values.build;
   const unknown = positionals.filter((name) => !chosenBy(name).length);
   if (unknown.length) {
-    console.error(`tests/interop/run: no case ${unknown.map((name) => `'${name}'`).join(', ')}; --list names them`);
+    console.error(`no case ${unknown.map((name) => `'${name}'`).join(', ')}; --list names them`);
     process.exit(2);
   }
   const cases = positionals.length ? [...new Set(positionals.flatMap(chosenBy))] : allCases;
@@ -72,7 +78,7 @@ function exitCode(rows, strict) {
 }
 
 async function main() {
-  const options = readArguments();
+  const options = await readArguments();
   if (options.list || options.help) {
     for (const { name, about } of allCases) console.log(`${name.padEnd(24)} ${about}`);
     return 0;

@@ -10,7 +10,6 @@ const RETRY_PAUSE_MS = 1000;
 /** After these reasons another try would only make things worse. */
 const FINAL = new Set([
   DisconnectReason.loggedOut,
-  DisconnectReason.badSession,
   DisconnectReason.connectionReplaced,
   DisconnectReason.forbidden,
   DisconnectReason.multideviceMismatch,

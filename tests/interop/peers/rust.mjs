@@ -49,14 +49,17 @@ function transport({ url, ca_file }) {
       });
       link = opened;
       opened.on('message', (data) => handle.onData(new Uint8Array(data)));
-      opened.on('close', () => handle.onDisconnected());
+      opened.on('close', (code) => {
+        emit('closed', { reason: `link closed ${code}`, final: false });
+        handle.onDisconnected();
+      });
       return new Promise((resolve, reject) => {
         opened.on('open', () => {
           handle.onConnected();
           resolve();
         });
         opened.on('error', (error) => {
-          emit('closed', { reason: reasonOf(error), final: false });
+          console.error('link:', reasonOf(error));
           reject(error);
         });
       });
@@ -81,7 +84,6 @@ const handlers = {
   pair_success: ({ id, lid }) => emit('paired', { jid: text(id), lid: text(lid) }),
   pair_error: ({ error }) => emit('closed', { reason: `pairing: ${error}`, final: true }),
   connected: () => emit('open'),
-  disconnected: ({ reason }) => emit('closed', { reason: `disconnected ${JSON.stringify(reason ?? '')}`, final: false }),
   logged_out: ({ reason }) => emit('closed', { reason: `logged out ${reason}`, final: true }),
   stream_replaced: () => emit('closed', { reason: 'replaced', final: true }),
   client_outdated: () => emit('closed', { reason: 'outdated', final: true }),
