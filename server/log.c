@@ -40,7 +40,8 @@ static void put_json_text(struct buf *out, const char *text)
 /* A line is one write: control bytes from outside must not start a second one. */
 static void put_plain_text(struct buf *out, const char *text)
 {
-    for (; *text; text++) buf_put_u8(out, (unsigned char)*text < 0x20 ? ' ' : (uint8_t)*text);
+    for (; *text; text++)
+        buf_put_u8(out, (unsigned char)*text < 0x20 ? ' ' : (uint8_t)*text);
 }
 
 void log_write(enum log_level level, const char *subject, const char *format, ...)

@@ -14,7 +14,7 @@ struct worker {
     pthread_t thread;
     uv_loop_t loop;
     uv_async_t wake;
-    uv_timer_t clock;    /* the earliest timer of the heap */
+    uv_timer_t clock; /* the earliest timer of the heap */
     uv_prepare_t before_sleep;
     uv_check_t after_sleep;
     pthread_mutex_t lock; /* guards inbox and stopping */

@@ -16,7 +16,8 @@ void buf_reserve(struct buf *b, size_t more)
     if (need <= b->cap) return;
 
     size_t cap = b->cap ? b->cap : 64;
-    while (cap < need) cap += cap / 2 + 32;
+    while (cap < need)
+        cap += cap / 2 + 32;
     b->data = xrealloc(b->data, cap);
     b->cap = cap;
 }
@@ -39,7 +40,8 @@ void buf_put_u8(struct buf *b, uint8_t v) { *buf_extend(b, 1) = v; }
 static void put_be(struct buf *b, uint64_t v, size_t n)
 {
     uint8_t *at = buf_extend(b, n);
-    for (size_t i = 0; i < n; i++) at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
+    for (size_t i = 0; i < n; i++)
+        at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
 }
 
 void buf_put_be16(struct buf *b, uint16_t v) { put_be(b, v, 2); }

@@ -63,12 +63,14 @@ uint64_t map_hash(struct slice key)
         sip_round(&s);
         s.v0 ^= word;
     }
-    for (size_t i = 0; at + i < key.len; i++) last |= (uint64_t)key.data[at + i] << 8 * i;
+    for (size_t i = 0; at + i < key.len; i++)
+        last |= (uint64_t)key.data[at + i] << 8 * i;
     s.v3 ^= last;
     sip_round(&s);
     s.v0 ^= last;
     s.v2 ^= 0xff;
-    for (int i = 0; i < 3; i++) sip_round(&s);
+    for (int i = 0; i < 3; i++)
+        sip_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
@@ -94,7 +96,8 @@ static struct map_slot *find(const struct map *m, struct slice key, uint64_t has
 static void place(struct map *m, struct map_slot slot)
 {
     size_t i = slot.hash & (m->cap - 1);
-    while (m->slots[i].key) i = (i + 1) & (m->cap - 1);
+    while (m->slots[i].key)
+        i = (i + 1) & (m->cap - 1);
     m->slots[i] = slot;
     m->used++;
 }
@@ -105,7 +108,8 @@ static void grow(struct map *m)
 
     if (m->cap && (m->used + 1) * 4 <= m->cap * 3) return;
     m->cap = 8;
-    while (m->cap < (m->count + 1) * 2) m->cap *= 2;
+    while (m->cap < (m->count + 1) * 2)
+        m->cap *= 2;
     m->slots = xcalloc(m->cap * sizeof(*m->slots));
     m->used = 0;
     for (size_t i = 0; i < old.cap; i++)

@@ -15,7 +15,8 @@ static uint64_t be(struct reader *r, size_t n)
 {
     const uint8_t *p = take(r, n);
     uint64_t v = 0;
-    for (size_t i = 0; p && i < n; i++) v = v << 8 | p[i];
+    for (size_t i = 0; p && i < n; i++)
+        v = v << 8 | p[i];
     return v;
 }
 

@@ -42,8 +42,10 @@ static void put_base64(struct slice s, const char *alphabet, bool pad, struct bu
         uint32_t v = (uint32_t)s.data[i] << 16;
         if (n > 1) v |= (uint32_t)s.data[i + 1] << 8;
         if (n > 2) v |= s.data[i + 2];
-        for (size_t k = 0; k <= n; k++) buf_put_u8(out, (uint8_t)alphabet[v >> (18 - 6 * k) & 63]);
-        for (size_t k = n; pad && k < 3; k++) buf_put_u8(out, '=');
+        for (size_t k = 0; k <= n; k++)
+            buf_put_u8(out, (uint8_t)alphabet[v >> (18 - 6 * k) & 63]);
+        for (size_t k = n; pad && k < 3; k++)
+            buf_put_u8(out, '=');
     }
 }
 
@@ -68,7 +70,8 @@ err_t text_unbase64(struct slice text, struct buf *out)
     uint32_t v = 0;
     size_t n = 0;
 
-    for (int pad = 0; pad < 2 && text.len && text.data[text.len - 1] == '='; pad++) text.len--;
+    for (int pad = 0; pad < 2 && text.len && text.data[text.len - 1] == '='; pad++)
+        text.len--;
     ENSURE(text.len % 4 != 1, BAD_TEXT);
     for (size_t i = 0; i < text.len; i++) {
         int six = base64_value(text.data[i]);
@@ -225,6 +228,7 @@ bool text_is_utf8(struct slice s)
 struct slice text_cut(struct slice s, size_t max)
 {
     if (s.len <= max) return s;
-    while (max && (s.data[max] & 0xc0) == 0x80) max--;
+    while (max && (s.data[max] & 0xc0) == 0x80)
+        max--;
     return slice_sub(s, 0, max);
 }

@@ -17,14 +17,14 @@
 enum {
     HTTP_HEADER_BYTES_MAX = 16 * 1024, /* request line and headers together: 431 */
     HTTP_HEADERS_MAX = 64,
-    HTTP_TARGET_MAX = 4096,            /* 414 */
-    HTTP_BODY_MAX = 4 << 20,           /* 413 */
-    HTTP_PIPELINE_MAX = 16,            /* requests waiting on one connection: reading stops */
-    HTTP_HEADER_MS = 10 * 1000,        /* from the first byte to the end of the headers: 408 */
+    HTTP_TARGET_MAX = 4096,     /* 414 */
+    HTTP_BODY_MAX = 4 << 20,    /* 413 */
+    HTTP_PIPELINE_MAX = 16,     /* requests waiting on one connection: reading stops */
+    HTTP_HEADER_MS = 10 * 1000, /* from the first byte to the end of the headers: 408 */
     HTTP_BODY_MS = 60 * 1000,
     HTTP_IDLE_MS = 75 * 1000,
-    HTTP_UNSENT_MAX = 8 << 20,         /* bytes a peer does not take; the connection is closed */
-    HTTP_CONNECTIONS_MAX = 16384,      /* per process; further ones get 503 */
+    HTTP_UNSENT_MAX = 8 << 20,    /* bytes a peer does not take; the connection is closed */
+    HTTP_CONNECTIONS_MAX = 16384, /* per process; further ones get 503 */
 };
 
 struct worker;
@@ -40,18 +40,18 @@ struct request {
     struct conn *conn;
     uint64_t id;
     struct worker *worker;
-    struct slice method;   /* "GET" */
-    struct slice path;     /* percent-decoded, without the query */
-    struct slice query;    /* raw, without '?' */
+    struct slice method; /* "GET" */
+    struct slice path;   /* percent-decoded, without the query */
+    struct slice query;  /* raw, without '?' */
     struct header headers[HTTP_HEADERS_MAX];
     size_t header_count;
     struct slice body;
-    struct slice peer;     /* "127.0.0.1:50312" */
+    struct slice peer; /* "127.0.0.1:50312" */
     bool peer_is_loopback;
-    bool is_operator;      /* came over the unix socket in the data folder */
-    struct slice params[4];/* path parameters in the order of the route */
+    bool is_operator;       /* came over the unix socket in the data folder */
+    struct slice params[4]; /* path parameters in the order of the route */
     size_t param_count;
-    void *state;           /* the handler's */
+    void *state; /* the handler's */
     void (*on_gone)(struct request *r);
     struct buf extra_headers; /* "Name: value\r\n"…, see reply_header */
     bool ended;
@@ -105,7 +105,8 @@ void sse_write_shared(struct sse *s, struct shared_bytes *frame);
 size_t sse_unsent(const struct sse *s);
 /* Closes after what was written; on_closed is not called. */
 void sse_end(struct sse *s);
-/* One frame: "id: …\nevent: …\ndata: …\n\n"; id and event may be SLICE_NONE, data may span lines. */
+/* One frame: "id: …\nevent: …\ndata: …\n\n"; id and event may be SLICE_NONE, data may span lines.
+ */
 void sse_frame(struct buf *out, struct slice id, struct slice event, struct slice data);
 
 /* ---- routes ---- */
@@ -119,10 +120,10 @@ struct route {
  * without a body, OPTIONS gets Allow. */
 struct http_server;
 struct http_config {
-    const char *listen;            /* "127.0.0.1:8790" */
-    const char *operator_socket;   /* path of the unix socket, NULL for none */
-    const char *const *hosts;      /* Host names accepted besides loopback names, NULL-terminated */
-    const char *const *origins;    /* Origins accepted besides loopback ones, NULL-terminated */
+    const char *listen;          /* "127.0.0.1:8790" */
+    const char *operator_socket; /* path of the unix socket, NULL for none */
+    const char *const *hosts;    /* Host names accepted besides loopback names, NULL-terminated */
+    const char *const *origins;  /* Origins accepted besides loopback ones, NULL-terminated */
     const struct route *const *tables; /* NULL-terminated list of tables; a table ends with {0} */
     void *context;
 };

@@ -61,10 +61,12 @@ Test(worker, fires_timers_in_order_and_not_the_disarmed)
         timers[i].fire = on_fire;
         timer_arm(owner, &timers[i], now + (i * 7919) % 50);
     }
-    for (int i = 0; i < TIMERS; i += 2) timer_disarm(owner, &timers[i]);
+    for (int i = 0; i < TIMERS; i += 2)
+        timer_disarm(owner, &timers[i]);
     worker_run(owner);
     cr_assert_eq(fired, TIMERS / 2);
-    for (int i = 1; i < fired; i++) cr_assert_leq(fired_at[i - 1], fired_at[i]);
+    for (int i = 1; i < fired; i++)
+        cr_assert_leq(fired_at[i - 1], fired_at[i]);
     worker_free(owner);
 }
 

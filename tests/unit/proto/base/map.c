@@ -25,7 +25,8 @@ Test(map, keeps_a_thousand_keys_through_removal)
     }
     cr_assert_eq(m.count, 500);
     size_t at = 0, seen = 0;
-    while (map_next(&m, &at, NULL)) seen++;
+    while (map_next(&m, &at, NULL))
+        seen++;
     cr_assert_eq(seen, 500);
     map_done(&m);
 }

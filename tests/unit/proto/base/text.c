@@ -5,7 +5,8 @@
 Test(text, base64_both_ways_at_every_length)
 {
     uint8_t bytes[64];
-    for (size_t i = 0; i < sizeof(bytes); i++) bytes[i] = (uint8_t)(i * 37 + 251);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * 37 + 251);
     for (size_t n = 0; n <= sizeof(bytes); n++) {
         AUTO(buf) std = {0};
         AUTO(buf) url = {0};

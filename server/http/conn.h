@@ -1,0 +1,109 @@
+/* Inside server/http only: one connection, its parser, its request and its output.
+ *
+ * A connection parses one request at a time; bytes of the next ones wait in `input` until the
+ * current request has ended, so answers come in order. Output is a queue of shared byte blocks
+ * that is written once per loop turn. Owned by one worker. */
+#pragma once
+#include <llhttp.h>
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "server/http/http.h"
+#include "server/worker.h"
+#include "proto/base/map.h"
+
+struct http_server;
+
+/* One per worker: what it serves. */
+struct http_worker {
+    struct http_server *server;
+    struct worker *worker;
+    struct list conns;
+    struct map requests; /* id (8 bytes) -> struct request */
+    uint64_t next_id;
+    size_t body_bytes;         /* of all requests being read */
+    _Atomic size_t conn_count; /* read by main to choose a worker */
+    struct shared_bytes *keepalive;
+    bool closing;
+    struct post close_post;
+};
+
+enum conn_state {
+    CONN_IDLE,    /* between requests */
+    CONN_HEADERS, /* the first byte of a request has come */
+    CONN_BODY,
+    CONN_BUSY,   /* a handler has the request */
+    CONN_STREAM, /* became an event stream */
+    CONN_LINGER, /* the last answer is out; what still comes is thrown away */
+    CONN_CLOSED,
+};
+
+struct chunk {
+    struct shared_bytes *bytes;
+};
+
+struct conn {
+    struct list link;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    struct http_worker *home;
+    enum conn_state state;
+    bool is_operator, keep_alive, close_after, peer_ended, reading, head_only;
+    llhttp_t parser;
+    struct buf head;  /* target, names and values of the request being parsed */
+    struct buf input; /* bytes not parsed yet */
+    struct request *request;
+    struct sse *sse;
+    struct timer timer;
+    int64_t progress_at; /* when the peer last took bytes */
+    struct deferred flush;
+    struct chunk *queue;
+    size_t queue_at, queue_len, queue_cap;
+    size_t head_sent; /* bytes of queue[queue_at] already written */
+    size_t unsent;
+    bool writing, parsing;
+    size_t writing_bytes; /* handed to uv_write, at the front of the queue */
+    uv_write_t write;
+    struct conn_head *parse; /* state of the header being parsed */
+    char peer[64];
+    bool peer_is_loopback;
+};
+
+/* Takes an accepted socket over. */
+void conn_open(struct http_worker *home, int fd, bool is_operator);
+/* Ends it now; a request's or stream's owner is told. */
+void conn_close(struct conn *c);
+/* Queues bytes (takes the reference) and asks for a flush at the end of the loop turn. */
+void conn_queue(struct conn *c, struct shared_bytes *take);
+/* The current request has been answered: next one, or the end. */
+void conn_request_ended(struct conn *c);
+/* Arms the deadline that belongs to the state. */
+void conn_arm(struct conn *c);
+
+/* Runs the handler of the route, or answers 404, 405, 403 itself. */
+void router_dispatch(struct http_server *s, struct request *r);
+void request_free(struct request *r);
+void sse_gone(struct sse *s);
+void sse_drained(struct sse *s);
+bool sse_keepalive(struct conn *c);
+
+struct http_server {
+    struct http_config config;
+    struct worker *main;
+    struct http_worker *workers;
+    size_t worker_count;
+    struct listener *listeners[2];
+    _Atomic size_t conn_total;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    _Atomic size_t workers_left;
+    struct post closed_post;
+};
+/* A connection is gone; the last one of a closing worker ends the worker's part. */
+void http_conn_gone(struct http_worker *home);
+/* "1234 (python3)" of who listens on the port, into `out`; false when it cannot be found. */
+bool http_find_listener(int port, char *out, size_t out_len);

@@ -1,0 +1,146 @@
+/* From method and path to a handler; Host and Origin are checked before any route. */
+#include <stdio.h>
+#include <strings.h>
+
+#include "server/http/conn.h"
+
+/* "name", "name:port", "[::1]:port" -> the name alone. */
+static struct slice host_name(struct slice host)
+{
+    if (host.len && host.data[0] == '[') {
+        size_t end = slice_find(host, ']');
+        return slice_sub(host, 0, end + 1);
+    }
+    return slice_sub(host, 0, slice_find(host, ':'));
+}
+
+static bool is_text(struct slice s, const char *text)
+{
+    return s.len == strlen(text) && strncasecmp((const char *)s.data, text, s.len) == 0;
+}
+
+static bool is_loopback_name(struct slice name)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (is_text(name, names[i])) return true;
+    return false;
+}
+
+static bool in_list(const char *const *list, struct slice s)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        if (is_text(s, list[i])) return true;
+    return false;
+}
+
+/* A name that resolves to us from a foreign page (DNS rebinding) is not one of ours. */
+static bool host_is_allowed(const struct http_config *config, struct slice host)
+{
+    struct slice name = host_name(host);
+    return is_loopback_name(name) || in_list(config->hosts, name) || in_list(config->hosts, host);
+}
+
+static bool origin_is_allowed(const struct http_config *config, struct slice origin)
+{
+    struct slice rest = origin;
+
+    if (in_list(config->origins, origin)) return true;
+    if (slice_starts_with(origin, SLICE("http://"))) rest = slice_from(origin, 7);
+    if (slice_starts_with(origin, SLICE("https://"))) rest = slice_from(origin, 8);
+    if (rest.len == origin.len) return false;
+    return is_loopback_name(host_name(rest)) || in_list(config->hosts, host_name(rest));
+}
+
+static bool check_names(struct http_server *s, struct request *r)
+{
+    struct slice host = request_header(r, "host"), origin = request_header(r, "origin");
+    bool keep_alive = r->conn->keep_alive;
+
+    if (r->is_operator) return true;
+    r->conn->keep_alive = false; /* who is refused here has nothing more to say */
+    if (slice_is_none(host) && r->conn->parser.http_minor > 0) {
+        reply_problem(r, 400, "invalid_request", "the Host header is missing");
+        return false;
+    }
+    if (!slice_is_none(host) && !host_is_allowed(&s->config, host)) {
+        reply_problem(r, 403, "forbidden",
+                      "this Host is not served here; allow it with --host NAME");
+        return false;
+    }
+    if (!slice_is_none(origin) && !origin_is_allowed(&s->config, origin)) {
+        reply_problem(r, 403, "forbidden",
+                      "this Origin is not allowed; allow it with --origin ORIGIN");
+        return false;
+    }
+    r->conn->keep_alive = keep_alive;
+    return true;
+}
+
+/* Compares segment by segment; {name} matches one non-empty segment. */
+static bool path_matches(const char *pattern, struct request *r)
+{
+    struct slice want = slice_text(pattern), have = r->path, a, b;
+    size_t n = 0;
+
+    for (;;) {
+        bool more_want = slice_split(&want, '/', &a), more_have = slice_split(&have, '/', &b);
+        if (!more_want || !more_have) {
+            if (more_want != more_have) return false;
+            r->param_count = n;
+            return true;
+        }
+        if (a.len && a.data[0] == '{') {
+            if (!b.len || n == ARRAY_LEN(r->params)) return false;
+            r->params[n++] = b;
+        } else if (!slice_eq(a, b)) {
+            return false;
+        }
+    }
+}
+
+static void allow_add(struct buf *allow, const char *method)
+{
+    if (strcmp(method, "*") == 0) return;
+    if (allow->len) buf_put_text(allow, ", ");
+    buf_put_text(allow, method);
+    if (strcmp(method, "GET") == 0) buf_put_text(allow, ", HEAD");
+}
+
+static const struct route *find_route(struct http_server *s, struct request *r, struct buf *allow)
+{
+    struct slice method = slice_is(r->method, "HEAD") ? SLICE("GET") : r->method;
+
+    for (const struct route *const *table = s->config.tables; *table; table++) {
+        for (const struct route *route = *table; route->path; route++) {
+            if (!path_matches(route->path, r)) continue;
+            if (slice_is(method, route->method) || strcmp(route->method, "*") == 0) return route;
+            allow_add(allow, route->method);
+        }
+    }
+    return NULL;
+}
+
+void router_dispatch(struct http_server *s, struct request *r)
+{
+    AUTO(buf) allow = {0};
+
+    if (!check_names(s, r)) return; /* answered */
+    const struct route *route = find_route(s, r, &allow);
+    if (route) {
+        route->handle(r);
+        return;
+    }
+    if (!allow.len) {
+        reply_problem(r, 404, "not_found", "there is nothing at this path");
+        return;
+    }
+    buf_put_text(&allow, ", OPTIONS");
+    reply_header(r, "Allow", buf_slice(&allow));
+    if (slice_is(r->method, "OPTIONS")) {
+        reply_empty(r, 204);
+        return;
+    }
+    reply_problem(r, 405, "method_not_allowed", "this path takes " SLICE_FMT, (int)allow.len,
+                  (const char *)allow.data);
+}

@@ -1,0 +1,269 @@
+/* A real server on a real socket; the client is this thread with blocking calls. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/http/http.h"
+#include "server/worker.h"
+
+static struct worker *main_worker, *workers[2];
+static struct http_server *server;
+static char listen_at[32];
+static int port;
+static uint64_t held_id;
+static struct sse *stream;
+
+static void on_echo(struct request *r)
+{
+    AUTO(buf) out = {0};
+    buf_printf(&out, SLICE_FMT " " SLICE_FMT " q=" SLICE_FMT " ", SLICE_ARG(r->method),
+               SLICE_ARG(r->path), SLICE_ARG(request_query(r, "q")));
+    buf_put(&out, r->body);
+    reply_bytes(r, 200, "text/plain", buf_slice(&out));
+}
+
+static void on_param(struct request *r) { reply_bytes(r, 200, "text/plain", r->params[0]); }
+
+static void on_hold(struct request *r) { held_id = r->id; }
+
+static void on_stream(struct request *r)
+{
+    AUTO(buf) frame = {0};
+    stream = sse_start(r, NULL, NULL);
+    sse_frame(&frame, SLICE("7"), SLICE("x"), SLICE("a\nb"));
+    sse_write(stream, buf_slice(&frame));
+    sse_end(stream);
+}
+
+static const struct route routes[] = {
+    {"GET", "/echo", on_echo}, {"POST", "/echo", on_echo},    {"GET", "/p/{name}", on_param},
+    {"GET", "/hold", on_hold}, {"GET", "/stream", on_stream}, {0},
+};
+static const struct route *const tables[] = {routes, NULL};
+static const char *const hosts[] = {"parley.example", NULL};
+
+static void start(void)
+{
+    struct http_config config = {.listen = listen_at, .tables = tables, .hosts = hosts};
+    main_worker = worker_new(-1);
+    for (int i = 0; i < 2; i++)
+        workers[i] = worker_new(i);
+    for (port = 20000 + getpid() % 20000;; port++) {
+        snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", port);
+        if (http_open(&config, main_worker, workers, 2, &server) == OK) break;
+    }
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(worker_start(workers[i]), OK);
+    cr_assert_eq(worker_start(main_worker), OK);
+}
+
+static void on_closed(void *arg)
+{
+    for (int i = 0; i < 2; i++)
+        worker_stop(workers[i]);
+    worker_stop(main_worker);
+}
+static void close_it(struct post *p, struct worker *w) { http_close(server, on_closed, NULL); }
+
+static void stop(void)
+{
+    struct post p = {.run = close_it};
+    worker_post(main_worker, &p);
+    for (int i = 0; i < 2; i++)
+        worker_join(workers[i]);
+    worker_join(main_worker);
+    http_free(server);
+    for (int i = 0; i < 2; i++)
+        worker_free(workers[i]);
+    worker_free(main_worker);
+}
+
+static int dial(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 10};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+static void say(int fd, const char *text)
+{
+    cr_assert_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* Everything until the server closes, NUL-terminated. */
+static const char *hear(int fd)
+{
+    static char text[1 << 16];
+    size_t n = 0;
+    ssize_t got;
+    while (n < sizeof(text) - 1 && (got = recv(fd, text + n, sizeof(text) - 1 - n, 0)) > 0)
+        n += (size_t)got;
+    text[n] = '\0';
+    close(fd);
+    return text;
+}
+
+static const char *ask(const char *text)
+{
+    int fd = dial();
+    say(fd, text);
+    return hear(fd);
+}
+
+static size_t count(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, what)); at++)
+        n++;
+    return n;
+}
+
+TestSuite(http, .init = start, .fini = stop);
+
+#define H "Host: localhost\r\n"
+#define CLOSE "Connection: close\r\n"
+
+Test(http, answers_pipelined_requests_in_order_on_one_connection)
+{
+    const char *got = ask("GET /echo?q=a%20b+c HTTP/1.1\r\n" H "\r\n"
+                          "POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhello"
+                          "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
+                          "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+                          "GET /p/x%2Fy HTTP/1.1\r\n" H CLOSE "\r\n");
+    cr_assert_eq(count(got, "HTTP/1.1 200 OK"), 3, "%s", got);
+    cr_assert(strstr(got, "GET /echo q=a b c "));
+    cr_assert(strstr(got, "POST /echo q= hello"));
+    cr_assert(strstr(got, "POST /echo q= abcde"));
+    cr_assert_eq(count(got, "HTTP/1.1 404"), 1);
+}
+
+Test(http, byte_by_byte_is_the_same_request)
+{
+    int fd = dial();
+    const char *text = "POST /echo HTTP/1.1\r\n" H CLOSE "Content-Length: 3\r\n\r\nxyz";
+    for (const char *at = text; *at; at++) {
+        cr_assert_eq(send(fd, at, 1, MSG_NOSIGNAL), 1);
+        usleep(200);
+    }
+    cr_assert(strstr(hear(fd), "POST /echo q= xyz"));
+}
+
+Test(http, bad_input_gets_its_status_and_a_json_body)
+{
+    static const struct {
+        const char *text, *status;
+    } cases[] = {
+        {"nonsense\r\n\r\n", "400"},
+        {"GET /echo HTTP/1.1\r\n\r\n", "400"},
+        {"GET /echo HTTP/1.1\r\nHost : localhost\r\n\r\n", "400"},
+        {"GET /echo HTTP/1.1\r\n" H "A: b\r\n c\r\n\r\n", "400"},
+        {"GET /echo HTTP/1.1\r\n" H "A:\r\n c\r\n\r\n", "400"},
+        {"GET /echo HTTP/1.1\r\nHost: evil.example\r\n\r\n", "403"},
+        {"GET /echo HTTP/1.1\r\n" H "Origin: http://evil.example\r\n\r\n", "403"},
+        {"GET /nothing HTTP/1.1\r\n" H CLOSE "\r\n", "404"},
+        {"DELETE /echo HTTP/1.1\r\n" H CLOSE "\r\n", "405"},
+        {"POST /echo HTTP/1.1\r\n" H "Content-Length: 99999999\r\n\r\n", "413"},
+        {"POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "400"},
+        {"POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "400"},
+        {"CONNECT a:1 HTTP/1.1\r\n" H "\r\n", "501"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *got = ask(cases[i].text);
+        cr_assert(strncmp(got + 9, cases[i].status, 3) == 0, "%s -> %s", cases[i].text, got);
+        cr_assert(strstr(got, "{\"code\":\""), "%s", got);
+    }
+}
+
+Test(http, limits_have_their_own_answers)
+{
+    AUTO(buf) big = {0};
+    buf_put_text(&big, "GET /");
+    for (int i = 0; i < 5000; i++)
+        buf_put_u8(&big, 'a');
+    buf_put_text(&big, " HTTP/1.1\r\n" H "\r\n");
+    cr_assert(strstr(ask(buf_text(&big)), "HTTP/1.1 414"));
+
+    buf_reset(&big);
+    buf_put_text(&big, "GET /echo HTTP/1.1\r\n" H);
+    for (int i = 0; i < 70; i++)
+        buf_printf(&big, "X-%d: y\r\n", i);
+    buf_put_text(&big, "\r\n");
+    cr_assert(strstr(ask(buf_text(&big)), "HTTP/1.1 431"));
+
+    buf_reset(&big);
+    buf_put_text(&big, "GET /echo HTTP/1.1\r\n" H "X: ");
+    for (int i = 0; i < 17000; i++)
+        buf_put_u8(&big, 'a');
+    buf_put_text(&big, "\r\n\r\n");
+    cr_assert(strstr(ask(buf_text(&big)), "HTTP/1.1 431"));
+}
+
+Test(http, configured_names_and_head_and_options_work)
+{
+    cr_assert(
+        strstr(ask("GET /echo HTTP/1.1\r\nHost: parley.example:443\r\n" CLOSE "\r\n"), "200"));
+    const char *head = ask("HEAD /echo HTTP/1.1\r\n" H CLOSE "\r\n");
+    cr_assert(strstr(head, "Content-Length: 14\r\n"));
+    cr_assert_str_eq(strstr(head, "\r\n\r\n"), "\r\n\r\n");
+    cr_assert(strstr(ask("OPTIONS /echo HTTP/1.1\r\n" H CLOSE "\r\n"), "Allow: GET, HEAD, POST"));
+}
+
+Test(http, a_stream_frames_each_line_and_ends)
+{
+    const char *got = ask("GET /stream HTTP/1.1\r\n" H "\r\n");
+    cr_assert(strstr(got, "Content-Type: text/event-stream"));
+    cr_assert(strstr(got, "X-Accel-Buffering: no"));
+    cr_assert(strstr(got, "\r\n\r\nid: 7\nevent: x\ndata: a\ndata: b\n\n"));
+}
+
+Test(http, survives_a_client_that_leaves_in_the_middle)
+{
+    static const char *const parts[] = {"GET /ec",
+                                        "POST /echo HTTP/1.1\r\n" H "Content-Length: 50\r\n\r\nabc",
+                                        "GET /hold HTTP/1.1\r\n" H "\r\n"};
+    for (int round = 0; round < 20; round++)
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+            int fd = dial();
+            say(fd, parts[i]);
+            if (round % 2) usleep(1000);
+            close(fd);
+        }
+    cr_assert(strstr(ask("GET /echo HTTP/1.1\r\n" H CLOSE "\r\n"), "200 OK"));
+}
+
+Test(http, a_busy_port_names_its_owner)
+{
+    struct http_config config = {.listen = listen_at, .tables = tables};
+    struct http_server *second = NULL;
+    char pid[16];
+    cr_assert_eq(http_open(&config, main_worker, workers, 2, &second), ERR_BAD_ARGUMENT);
+    snprintf(pid, sizeof(pid), "pid %d", getpid());
+    cr_assert(strstr(err_words(), pid), "%s", err_words());
+}
+
+Test(http, a_full_body_of_four_megabytes_arrives_whole)
+{
+    enum { SIZE = 4 << 20 };
+    char head[128];
+    char *body = malloc(SIZE);
+    int fd = dial();
+    memset(body, 'z', SIZE);
+    snprintf(head, sizeof(head), "POST /p/x HTTP/1.1\r\n" H CLOSE "Content-Length: %d\r\n\r\n",
+             SIZE);
+    say(fd, head);
+    for (size_t sent = 0; sent < SIZE;) {
+        ssize_t n = send(fd, body + sent, SIZE - sent, MSG_NOSIGNAL);
+        cr_assert_gt(n, 0);
+        sent += (size_t)n;
+    }
+    cr_assert(strstr(hear(fd), "HTTP/1.1 405"));
+    free(body);
+}
