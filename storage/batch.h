@@ -83,7 +83,7 @@ struct batch_op {
     uint16_t key_len;
     uint32_t value_len;
     uint32_t tenant;  /* BATCH_EVENT, BATCH_TRIM */
-    uint64_t through; /* BATCH_TRIM */
+    uint64_t through; /* BATCH_TRIM: up to here; BATCH_EVENT: the number it was given */
     uint8_t data[];   /* key, value; of an event: no key, the payload that is stored */
 };
 const struct batch_op *batch_first(const struct batch *b);

@@ -39,17 +39,17 @@ struct field {
     uint16_t offset;
 };
 
-#define FIELD_ROW_(t, kind, type, member)                                                          \
+#define FIELD_ROW_(number, kind, record, member)                                                   \
     {                                                                                              \
-        .tag = (t), .type = (kind), .size = sizeof(((type *)0)->member),                           \
-        .offset = offsetof(type, member)                                                           \
+        .tag = (number), .type = (kind), .size = sizeof(((record *)0)->member),                    \
+        .offset = offsetof(record, member)                                                         \
     }
 /* Unsigned number, bool or enum. */
-#define FIELD_UINT(tag, type, member) FIELD_ROW_(tag, FIELD_TYPE_UINT, type, member)
+#define FIELD_UINT(tag_, record, member) FIELD_ROW_(tag_, FIELD_TYPE_UINT, record, member)
 /* Signed number. */
-#define FIELD_INT(tag, type, member) FIELD_ROW_(tag, FIELD_TYPE_INT, type, member)
+#define FIELD_INT(tag_, record, member) FIELD_ROW_(tag_, FIELD_TYPE_INT, record, member)
 /* struct slice. */
-#define FIELD_BYTES(tag, type, member) FIELD_ROW_(tag, FIELD_TYPE_BYTES, type, member)
+#define FIELD_BYTES(tag_, record, member) FIELD_ROW_(tag_, FIELD_TYPE_BYTES, record, member)
 
 void record_encode(const struct field *fields, size_t count, const void *object, struct buf *out);
 /* Slices of the object borrow from `payload`; fields that are missing become zero, members that

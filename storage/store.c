@@ -1,0 +1,231 @@
+/* Opening, locking and measuring the environment. Reading is in view.c, writing in writer.c. */
+#include "storage/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/base/buf.h"
+#include "proto/base/xalloc.h"
+#include "storage/migrate.h"
+#include "storage/record.h"
+#include "storage/store_inner.h"
+#include "storage/view.h"
+
+static const char *const names[] = {
+#define DB(name, key, value, why) #name,
+#include "storage/schema.def"
+#undef DB
+};
+
+err_t store_error(int code, const char *what)
+{
+    switch (code) {
+    case 0: return OK;
+    case ENOSPC:
+    case EDQUOT:
+    case MDB_MAP_FULL:
+    case MDB_TXN_FULL: return fail(STORE_FULL, "%s: %s", what, mdb_strerror(code));
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID: return fail(STORE_DAMAGED, "%s: %s", what, mdb_strerror(code));
+    case MDB_VERSION_MISMATCH: return fail(STORE_VERSION, "%s: %s", what, mdb_strerror(code));
+    default: return fail(STORE_FAILED, "%s: %s", what, mdb_strerror(code));
+    }
+}
+
+const char *store_path(const struct store *s) { return s->path; }
+const char *store_db_name(enum db db) { return db < DB_COUNT ? names[db] : "?"; }
+
+static err_t make_folder(const char *path)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) return OK;
+    return fail(STORE_FAILED, "cannot make the folder %s: %s", path, strerror(errno));
+}
+
+/* The lock lives as long as the descriptor, so a crash lets go of it; the pid inside is for the
+ * words alone. */
+static err_t lock(struct store *s)
+{
+    AUTO(buf) path = {0};
+    char pid[32] = "";
+
+    buf_printf(&path, "%s/parley.lock", s->path);
+    s->lock_fd = open(buf_text(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0)
+        return fail(STORE_FAILED, "cannot open %s: %s", buf_text(&path), strerror(errno));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        ssize_t n = pread(s->lock_fd, pid, sizeof(pid) - 1, 0);
+        if (n > 0 && pid[n - 1] == '\n') pid[n - 1] = '\0';
+        return fail(STORE_LOCKED, "%s is used by process %s", s->path, n > 0 ? pid : "unknown");
+    }
+    return OK;
+}
+
+/* Only after the version was found good: a refused store stays as it was. */
+static err_t sign_lock(struct store *s)
+{
+    char pid[32];
+    int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+    if (ftruncate(s->lock_fd, 0) == 0 && pwrite(s->lock_fd, pid, (size_t)n, 0) == n) return OK;
+    return store_error(errno, "lock file");
+}
+
+static err_t open_env(struct store *s, const struct store_options *o)
+{
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (o->read_only ? MDB_RDONLY : 0) |
+                     (o->without_sync ? MDB_NOSYNC : 0);
+
+    TRY(store_error(mdb_env_create(&s->env), "environment"));
+    TRY(store_error(mdb_env_set_maxdbs(s->env, DB_COUNT + 8), "environment"));
+    TRY(store_error(mdb_env_set_mapsize(s->env, o->map_size ? o->map_size : STORE_MAP_SIZE),
+                    "map size"));
+    TRY(store_error(mdb_env_set_maxreaders(s->env, o->readers ? o->readers : STORE_READERS),
+                    "readers"));
+    TRY(store_error(mdb_env_open(s->env, s->path, flags, 0600), s->path));
+    int dead; /* slots of readers that were killed */
+    return store_error(mdb_reader_check(s->env, &dead), "readers");
+}
+
+/* Opens what is there; what is missing stays STORE_NO_DB. */
+static err_t open_dbs(struct store *s)
+{
+    MDB_txn *txn;
+    TRY(store_error(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "transaction"));
+
+    int rc = 0;
+    for (int i = 0; i < DB_COUNT && rc == 0; i++) {
+        rc = mdb_dbi_open(txn, names[i], 0, &s->dbs[i]);
+        if (rc == MDB_NOTFOUND) {
+            s->dbs[i] = STORE_NO_DB;
+            rc = 0;
+        }
+    }
+    if (rc == 0) rc = mdb_txn_commit(txn);
+    else mdb_txn_abort(txn);
+    return store_error(rc, "sub-databases");
+}
+
+static err_t make_dbs(struct store *s)
+{
+    bool missing = false;
+    for (int i = 0; i < DB_COUNT; i++) missing |= s->dbs[i] == STORE_NO_DB;
+    if (!missing) return OK;
+
+    MDB_txn *txn;
+    TRY(store_error(mdb_txn_begin(s->env, NULL, 0, &txn), "transaction"));
+    int rc = 0;
+    for (int i = 0; i < DB_COUNT && rc == 0; i++)
+        if (s->dbs[i] == STORE_NO_DB) rc = mdb_dbi_open(txn, names[i], MDB_CREATE, &s->dbs[i]);
+    if (rc == 0) rc = mdb_txn_commit(txn);
+    else mdb_txn_abort(txn);
+    return store_error(rc, "sub-databases");
+}
+
+static err_t refuse_newer(struct store *s)
+{
+    struct view *view;
+    unsigned version = 0;
+
+    TRY(view_new(s, &view));
+    err_t e = view_begin(view);
+    if (e == OK) e = schema_version(view, &version);
+    view_free(view);
+    TRY(e);
+    if (version > SCHEMA_VERSION)
+        return fail(STORE_VERSION, "%s has schema version %u, this program knows %d", s->path,
+                    version, SCHEMA_VERSION);
+    return OK;
+}
+
+/* The entries of the files made on first start are durable only when their folder is. */
+static err_t sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0) close(fd);
+    return store_error(rc, path);
+}
+
+static err_t open_all(struct store *s, const struct store_options *o)
+{
+    if (!o->read_only) {
+        TRY(make_folder(s->path));
+        TRY(lock(s));
+    }
+    TRY(open_env(s, o));
+    TRY(open_dbs(s));
+    TRY(refuse_newer(s));
+    if (o->read_only) return OK;
+
+    TRY(sign_lock(s));
+    TRY(make_dbs(s));
+    TRY(migrate(s, migrations, SCHEMA_VERSION));
+    return sync_folder(s->path);
+}
+
+err_t store_open(const struct store_options *o, struct store **out)
+{
+    struct store *s = xcalloc(sizeof(*s));
+    s->path = xstrdup(o->path);
+    s->lock_fd = -1;
+
+    err_t e = open_all(s, o);
+    if (e != OK) {
+        store_close(s);
+        return err_pass(e, __FILE__, __LINE__);
+    }
+    *out = s;
+    return OK;
+}
+
+void store_close(struct store *s)
+{
+    if (!s) return;
+    if (s->env) mdb_env_close(s->env);
+    if (s->lock_fd >= 0) close(s->lock_fd);
+    free(s->path);
+    free(s);
+}
+
+size_t store_map_size(const struct store *s)
+{
+    MDB_envinfo info;
+    return mdb_env_info(s->env, &info) == 0 ? info.me_mapsize : 0;
+}
+
+err_t store_used(struct store *s, size_t *out)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    TRY(store_error(mdb_env_info(s->env, &info), "info"));
+    TRY(store_error(mdb_env_stat(s->env, &stat), "stat"));
+    *out = (info.me_last_pgno + 1) * stat.ms_psize;
+    return OK;
+}
+
+err_t store_stat(struct store *s, enum db db, struct store_stat *out)
+{
+    MDB_txn *txn;
+    MDB_stat stat = {0};
+
+    if (s->dbs[db] != STORE_NO_DB) {
+        TRY(store_error(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "transaction"));
+        int rc = mdb_stat(txn, s->dbs[db], &stat);
+        mdb_txn_abort(txn);
+        TRY(store_error(rc, names[db]));
+    }
+    *out = (struct store_stat){stat.ms_entries, stat.ms_depth, stat.ms_leaf_pages,
+                               stat.ms_branch_pages, stat.ms_overflow_pages};
+    return OK;
+}
+
+err_t store_backup(struct store *s, const char *path)
+{
+    TRY(make_folder(path));
+    return store_error(mdb_env_copy2(s->env, path, MDB_CP_COMPACT), path);
+}

@@ -1,0 +1,120 @@
+#include "fixture.h"
+
+static struct fixture f;
+static void begin(void) { fixture_init(&f); }
+static void end(void) { fixture_done(&f); }
+TestSuite(view, .init = begin, .fini = end);
+
+static void put(struct batch *b, const char *key, const char *value)
+{
+    batch_put(b, DB_data, slice_text(key), slice_text(value));
+}
+
+/* The walk as "key=value key=value". */
+static const char *walk(const char *from, const char *to, enum range_direction direction,
+                        const char *skip_at, const char *skip_to)
+{
+    static char text[1024];
+    AUTO(range) r = {0};
+    size_t n = 0;
+
+    text[0] = '\0';
+    range_between(&r, f.view, DB_data, slice_text(from), slice_text(to), direction);
+    while (range_next(&r)) {
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s" SLICE_FMT "=" SLICE_FMT,
+                              n ? " " : "", SLICE_ARG(r.key), SLICE_ARG(r.value));
+        if (skip_at && slice_is(r.key, skip_at)) range_skip_to(&r, slice_text(skip_to));
+    }
+    CHECK_OK(range_error(&r));
+    return text;
+}
+
+static void store_letters(void)
+{
+    struct batch b;
+    batch_init(&b);
+    for (const char *k = "acegi"; *k; k++) put(&b, (char[]){*k, 0}, "old");
+    fixture_commit(&f, &b);
+    batch_done(&b);
+}
+
+Test(view, walks_a_range_both_ways)
+{
+    store_letters();
+    CHECK_OK(view_begin(f.view));
+    cr_assert_str_eq(walk("c", "h", RANGE_FORWARDS, 0, 0), "c=old e=old g=old");
+    cr_assert_str_eq(walk("c", "g", RANGE_BACKWARDS, 0, 0), "e=old c=old");
+    cr_assert_str_eq(walk("b", "", RANGE_BACKWARDS, 0, 0), "i=old g=old e=old c=old");
+    cr_assert_str_eq(walk("", "", RANGE_FORWARDS, 0, 0), "a=old c=old e=old g=old i=old");
+    cr_assert_str_eq(walk("j", "", RANGE_FORWARDS, 0, 0), "");
+    cr_assert_str_eq(walk("d", "e", RANGE_BACKWARDS, 0, 0), "");
+    cr_assert_str_eq(walk("", "", RANGE_FORWARDS, "a", "f"), "a=old g=old i=old");
+    cr_assert_str_eq(walk("", "", RANGE_FORWARDS, "e", "b"), "a=old c=old e=old g=old i=old");
+    cr_assert_str_eq(walk("", "", RANGE_BACKWARDS, "i", "d"), "i=old c=old a=old");
+    cr_assert_str_eq(walk("", "", RANGE_BACKWARDS, "i", "c"), "i=old c=old a=old");
+    view_end(f.view);
+}
+
+Test(view, sees_what_pending_batches_wrote)
+{
+    struct list pending;
+    struct batch one, two;
+    struct slice out;
+
+    store_letters();
+    list_init(&pending);
+    batch_init(&one);
+    batch_init(&two);
+    list_push(&pending, &one.pending);
+    list_push(&pending, &two.pending);
+    put(&one, "b", "one");
+    put(&one, "c", "one");
+    put(&one, "z", "one");
+    batch_delete(&one, DB_data, SLICE("e"));
+    put(&two, "c", "two");
+    put(&two, "e", "two");
+    batch_delete(&two, DB_data, SLICE("z"));
+    batch_delete(&two, DB_data, SLICE("i"));
+    batch_put(&two, DB_events, SLICE("d"), SLICE("elsewhere"));
+
+    CHECK_OK(view_begin(f.view));
+    view_overlay(f.view, &pending);
+    cr_assert_str_eq(walk("", "", RANGE_FORWARDS, 0, 0), "a=old b=one c=two e=two g=old");
+    cr_assert_str_eq(walk("", "", RANGE_BACKWARDS, 0, 0), "g=old e=two c=two b=one a=old");
+    cr_assert_str_eq(walk("", "", RANGE_FORWARDS, "a", "c"), "a=old c=two e=two g=old");
+    cr_assert_str_eq(walk("", "", RANGE_BACKWARDS, "g", "c"), "g=old c=two b=one a=old");
+    CHECK_OK(view_find(f.view, DB_data, SLICE("c"), &out));
+    cr_assert(slice_is(out, "two"));
+    CHECK_OK(view_find(f.view, DB_data, SLICE("i"), &out));
+    cr_assert(slice_is_none(out));
+    CHECK_OK(view_find(f.view, DB_data, SLICE("a"), &out));
+    cr_assert(slice_is(out, "old"));
+    view_end(f.view);
+
+    CHECK_OK(view_begin(f.view));
+    CHECK_OK(view_find(f.view, DB_data, SLICE("c"), &out));
+    cr_assert(slice_is(out, "old"));
+    view_end(f.view);
+    batch_done(&one);
+    batch_done(&two);
+}
+
+Test(view, keeps_its_snapshot_while_the_writer_goes_on)
+{
+    struct batch b;
+    struct slice out;
+
+    store_letters();
+    CHECK_OK(view_begin(f.view));
+    batch_init(&b);
+    put(&b, "a", "new");
+    fixture_commit(&f, &b);
+    batch_done(&b);
+    CHECK_OK(view_find(f.view, DB_data, SLICE("a"), &out));
+    cr_assert(slice_is(out, "old"));
+    view_end(f.view);
+    CHECK_OK(view_begin(f.view));
+    CHECK_OK(view_find(f.view, DB_data, SLICE("a"), &out));
+    cr_assert(slice_is(out, "new"));
+    view_end(f.view);
+}
