@@ -58,7 +58,8 @@ static void free_contexts(void *p)
     struct thread_contexts *c = p;
 
     EVP_MD_CTX_free(c->digest);
-    for (int i = 0; i < CIPHER_COUNT; i++) EVP_CIPHER_CTX_free(c->ciphers[i]);
+    for (int i = 0; i < CIPHER_COUNT; i++)
+        EVP_CIPHER_CTX_free(c->ciphers[i]);
     free(c);
 }
 
@@ -117,7 +118,8 @@ static void hash_end(uint8_t *out) { must(EVP_DigestFinal_ex(contexts->digest, o
 static void hash(enum digest which, const struct slice *pieces, size_t n, uint8_t *out)
 {
     hash_begin(which);
-    for (size_t i = 0; i < n; i++) hash_add(pieces[i]);
+    for (size_t i = 0; i < n; i++)
+        hash_add(pieces[i]);
     hash_end(out);
 }
 
@@ -139,7 +141,8 @@ void crypto_md5(struct slice in, uint8_t out[16]) { hash(MD5, &in, 1, out); }
 static void pad_key(struct slice key, uint8_t with, uint8_t out[SHA256_BLOCK])
 {
     memset(out, with, SHA256_BLOCK);
-    for (size_t i = 0; i < key.len; i++) out[i] ^= key.data[i];
+    for (size_t i = 0; i < key.len; i++)
+        out[i] ^= key.data[i];
 }
 
 /* Written out over the digest, because OpenSSL 3's own HMAC object costs several times as much as
@@ -156,7 +159,8 @@ void crypto_hmac_v(struct slice key, const struct slice *pieces, size_t n,
     pad_key(key, 0x36, block);
     hash_begin(SHA256);
     hash_add(SLICE_ARRAY(block));
-    for (size_t i = 0; i < n; i++) hash_add(pieces[i]);
+    for (size_t i = 0; i < n; i++)
+        hash_add(pieces[i]);
     hash_end(inner);
 
     pad_key(key, 0x5c, block);
@@ -195,8 +199,8 @@ void crypto_pbkdf2(struct slice password, struct slice salt, uint32_t rounds, ui
                    size_t n)
 {
     crypto_start();
-    must(PKCS5_PBKDF2_HMAC((const char *)password.data, (int)password.len, salt.data,
-                           (int)salt.len, (int)rounds, digests[SHA256], (int)n, out) == 1);
+    must(PKCS5_PBKDF2_HMAC((const char *)password.data, (int)password.len, salt.data, (int)salt.len,
+                           (int)rounds, digests[SHA256], (int)n, out) == 1);
 }
 
 /* ---- ciphers ---- */
@@ -362,10 +366,10 @@ void crypto_sign_with(const struct crypto_key *secret, struct slice message,
 {
     /* Sets this hash apart from every hash of an honest Ed25519 signature: 2^256 - 2 as an
      * encoded point is none (XEdDSA, hash_1). */
-    static const uint8_t apart[32] = {
-        0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    static const uint8_t apart[32] = {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     uint8_t a[32], A[32], hash64[64], r[32], R[32], h[32], s[32];
 
     memcpy(a, secret->bytes, sizeof(a));

@@ -39,16 +39,14 @@ static err_t read_hello(struct wa_handshake *h, struct slice in, const struct wa
     wa_noise_mix_hash(&h->noise, SLICE_ARRAY(out_ephemeral->bytes));
     TRY(wa_noise_mix_key(&h->noise, &h->ephemeral.secret, out_ephemeral));
 
-    TRY(wa_handshake_open_key(&h->noise, hello->has_static_key, hello->static_key,
-                              &server_static));
+    TRY(wa_handshake_open_key(&h->noise, hello->has_static_key, hello->static_key, &server_static));
     TRY(wa_noise_mix_key(&h->noise, &h->ephemeral.secret, &server_static));
     TRY(wa_noise_decrypt(&h->noise, wa_pb_slice(hello->payload), &chain));
     return wa_cert_check(buf_slice(&chain), trust, &server_static);
 }
 
 static err_t put_finish(struct wa_handshake *h, const struct crypto_key *server_ephemeral,
-                        const struct crypto_pair *noise_pair, struct slice payload,
-                        struct buf *out)
+                        const struct crypto_pair *noise_pair, struct slice payload, struct buf *out)
 {
     Wa__HandshakeMessage message = WA__HANDSHAKE_MESSAGE__INIT;
     Wa__HandshakeMessage__ClientFinish finish = WA__HANDSHAKE_MESSAGE__CLIENT_FINISH__INIT;

@@ -13,8 +13,7 @@ enum { WA_SEALED_KEY = CRYPTO_KEY + CRYPTO_GCM_TAG };
 
 /* NULL when there is none. */
 void wa_handshake_message_free(Wa__HandshakeMessage **m);
-#define AUTO_MESSAGE                                                                               \
-    __attribute__((cleanup(wa_handshake_message_free))) Wa__HandshakeMessage
+#define AUTO_MESSAGE __attribute__((cleanup(wa_handshake_message_free))) Wa__HandshakeMessage
 
 err_t wa_handshake_message_read(struct slice in, Wa__HandshakeMessage **out) MUST_CHECK;
 void wa_handshake_message_put(const Wa__HandshakeMessage *m, struct buf *out);

@@ -6,7 +6,10 @@
 #include "proto/base/text.h"
 
 static const struct slice servers[WA_SERVER_COUNT] = {
-#define TEXT(text) {(const uint8_t *)(text), sizeof(text) - 1}
+#define TEXT(text)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
     [WA_SERVER_NONE] = TEXT(""),
     [WA_SERVER_USER] = TEXT("s.whatsapp.net"),
     [WA_SERVER_LID] = TEXT("lid"),

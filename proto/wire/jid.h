@@ -37,7 +37,8 @@ struct wa_jid wa_jid_of(enum wa_server server, struct slice user, uint16_t devic
 /* "user@server", "user:5@server", "@server" and "7-user:5@interop"; BAD_JID otherwise, also for a
  * server we do not know. Borrows from `text`. */
 err_t wa_jid_parse(struct slice text, struct wa_jid *out) MUST_CHECK;
-/* The canonical text, NUL-terminated in `out`; too long a user is cut (parse and decode limit it). */
+/* The canonical text, NUL-terminated in `out`; too long a user is cut (parse and decode limit it).
+ */
 const char *wa_jid_text(const struct wa_jid *jid, char out[WA_JID_TEXT_MAX]);
 struct slice wa_jid_slice(const struct wa_jid *jid, struct arena *arena);
 /* A copy that lives in the arena. */

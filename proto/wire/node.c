@@ -52,8 +52,7 @@ void wa_node_set_int(struct wa_node *n, struct arena *arena, const char *key, in
 void wa_node_set_jid(struct wa_node *n, struct arena *arena, const char *key, struct wa_jid value)
 {
     if (wa_jid_is_none(&value)) return;
-    add_attr(n, arena, key,
-             (struct wa_value){.text = wa_jid_slice(&value, arena), .jid = value});
+    add_attr(n, arena, key, (struct wa_value){.text = wa_jid_slice(&value, arena), .jid = value});
 }
 
 struct wa_node *wa_node_add_node(struct wa_node *parent, struct arena *arena,

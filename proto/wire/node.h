@@ -9,18 +9,18 @@
 #include "proto/wire/jid.h"
 
 enum {
-    WA_NODE_DEPTH_MAX = 64,            /* nesting of lists; deeper is BAD_NODE */
-    WA_NODE_ATTRS_MAX = 512,           /* attributes of one node */
-    WA_NODE_CHILDREN_MAX = 65535,      /* what LIST_16 can say */
-    WA_NODE_INFLATED_MAX = 16 << 20,   /* of a compressed stanza */
-    WA_NODE_BYTES_MAX = 16 << 20,      /* of one BINARY_32 */
-    WA_NODE_TOTAL_MAX = 64 << 20,      /* arena bytes one stanza may take */
+    WA_NODE_DEPTH_MAX = 64,          /* nesting of lists; deeper is BAD_NODE */
+    WA_NODE_ATTRS_MAX = 512,         /* attributes of one node */
+    WA_NODE_CHILDREN_MAX = 65535,    /* what LIST_16 can say */
+    WA_NODE_INFLATED_MAX = 16 << 20, /* of a compressed stanza */
+    WA_NODE_BYTES_MAX = 16 << 20,    /* of one BINARY_32 */
+    WA_NODE_TOTAL_MAX = 64 << 20,    /* arena bytes one stanza may take */
 };
 
 /* An attribute's value: text, or a JID that travelled (or shall travel) as a JID tag. */
 struct wa_value {
-    struct slice text;  /* for a JID decoded from the wire: its canonical text too */
-    struct wa_jid jid;  /* server WA_SERVER_NONE: plain text */
+    struct slice text; /* for a JID decoded from the wire: its canonical text too */
+    struct wa_jid jid; /* server WA_SERVER_NONE: plain text */
 };
 
 struct wa_attr {

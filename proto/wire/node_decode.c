@@ -59,7 +59,8 @@ static err_t make_room(struct decoder *d, size_t bytes)
 {
     size_t left = d->total_max > d->arena->total ? d->total_max - d->arena->total : 0;
 
-    return bytes <= left ? OK : fail(TOO_LARGE, "a stanza of more than %d bytes", WA_NODE_TOTAL_MAX);
+    return bytes <= left ? OK
+                         : fail(TOO_LARGE, "a stanza of more than %d bytes", WA_NODE_TOTAL_MAX);
 }
 
 /* The character of a nibble, 0 when there is none. */

@@ -61,7 +61,8 @@ static uint8_t packing_of(struct slice s)
     uint8_t all = IN_BOTH;
 
     if (s.len == 0 || s.len > WA_PACKED_MAX) return 0;
-    for (size_t i = 0; i < s.len && all; i++) all &= pack_class(s.data[i]);
+    for (size_t i = 0; i < s.len && all; i++)
+        all &= pack_class(s.data[i]);
     if (all & IN_NIBBLE) return WA_TAG_NIBBLE_8;
     return all & IN_HEX ? WA_TAG_HEX_8 : 0;
 }
@@ -188,7 +189,8 @@ static void put_node(struct buf *out, const struct wa_node *node)
             put_binary(out, node->bytes);
     } else if (node->content == WA_CONTENT_CHILDREN) {
         put_list(out, node->child_count);
-        for (size_t i = 0; i < node->child_count; i++) put_node(out, &node->children[i]);
+        for (size_t i = 0; i < node->child_count; i++)
+            put_node(out, &node->children[i]);
     }
 }
 

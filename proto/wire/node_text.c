@@ -45,7 +45,8 @@ void wa_node_to_text(const struct wa_node *n, bool with_bytes, struct buf *out)
         return;
     }
     buf_put_u8(out, '>');
-    for (size_t i = 0; i < n->child_count; i++) wa_node_to_text(&n->children[i], with_bytes, out);
+    for (size_t i = 0; i < n->child_count; i++)
+        wa_node_to_text(&n->children[i], with_bytes, out);
     if (n->content == WA_CONTENT_BYTES && with_bytes) {
         buf_put_u8(out, '[');
         text_hex(n->bytes, out);

@@ -8,7 +8,8 @@
 static void nonce_of(uint32_t counter, uint8_t out[CRYPTO_GCM_IV])
 {
     memset(out, 0, CRYPTO_GCM_IV);
-    for (int i = 0; i < 4; i++) out[CRYPTO_GCM_IV - 1 - i] = (uint8_t)(counter >> 8 * i);
+    for (int i = 0; i < 4; i++)
+        out[CRYPTO_GCM_IV - 1 - i] = (uint8_t)(counter >> 8 * i);
 }
 
 /* ---- after the handshake ---- */

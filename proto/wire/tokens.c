@@ -6,7 +6,10 @@
 
 #include "proto/base/xalloc.h"
 
-#define TEXT(text) {(const uint8_t *)(text), sizeof(text) - 1}
+#define TEXT(text)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
 
 static const struct slice singles[WA_TOKEN_SINGLES] = {
 #define SINGLE(index, text) [index] = TEXT(text),
@@ -39,14 +42,16 @@ static struct slice text_at(size_t position)
 static size_t slot_of(struct slice text)
 {
     uint32_t h = 2166136261u;
-    for (size_t i = 0; i < text.len; i++) h = (h ^ text.data[i]) * 16777619u;
+    for (size_t i = 0; i < text.len; i++)
+        h = (h ^ text.data[i]) * 16777619u;
     return (h ^ h >> 16) % SLOTS;
 }
 
 static size_t find_slot(struct slice text)
 {
     size_t at = slot_of(text);
-    while (slots[at] && !slice_eq(text_at(slots[at] - 1u), text)) at = (at + 1) % SLOTS;
+    while (slots[at] && !slice_eq(text_at(slots[at] - 1u), text))
+        at = (at + 1) % SLOTS;
     return at;
 }
 

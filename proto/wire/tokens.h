@@ -4,8 +4,8 @@
 #include "proto/base/slice.h"
 
 enum {
-    WA_TOKEN_SINGLES = 236,      /* one byte: 1..235 */
-    WA_TOKEN_DICTIONARIES = 4,   /* two bytes: 236..239, then an index */
+    WA_TOKEN_SINGLES = 236,    /* one byte: 1..235 */
+    WA_TOKEN_DICTIONARIES = 4, /* two bytes: 236..239, then an index */
     WA_TOKEN_DICTIONARY = 256,
     WA_TOKEN_FIRST_DICTIONARY = 236,
 };

@@ -36,7 +36,8 @@ json_t *vector_find(json_t *in, const char *path)
 {
     struct slice rest = slice_text(path), name;
 
-    while (in && slice_split(&rest, '.', &name)) in = member(in, name);
+    while (in && slice_split(&rest, '.', &name))
+        in = member(in, name);
     return in;
 }
 

@@ -147,12 +147,11 @@ static void finish_ik_client(struct bench *b, struct wa_transport *out)
     wa_noise_init(&n, "Noise_IK_25519_AESGCM_SHA256", SLICE_ARRAY(wa_intro));
     wa_noise_mix_hash(&n, SLICE_ARRAY(b->server.static_pair.public.bytes));
     wa_noise_mix_hash(&n, SLICE_ARRAY(b->client_ephemeral.public.bytes));
-    cr_assert_eq(
-        wa_noise_mix_key(&n, &b->client_ephemeral.secret, &b->server.static_pair.public), OK);
+    cr_assert_eq(wa_noise_mix_key(&n, &b->client_ephemeral.secret, &b->server.static_pair.public),
+                 OK);
     wa_noise_encrypt(&n, SLICE_ARRAY(b->client_static.public.bytes), &sink);
     assert_bytes(buf_slice(&sink), steps, "5.ciphertext");
-    cr_assert_eq(wa_noise_mix_key(&n, &b->client_static.secret, &b->server.static_pair.public),
-                 OK);
+    cr_assert_eq(wa_noise_mix_key(&n, &b->client_static.secret, &b->server.static_pair.public), OK);
     buf_reset(&sink);
     wa_noise_encrypt(&n, b->payload, &sink);
     assert_bytes(buf_slice(&sink), steps, "7.ciphertext");
@@ -180,8 +179,8 @@ Test(handshake, ik_is_accepted_as_in_the_vector)
     bool over;
 
     cr_assert_eq(wa_server_hello(&server, &b.server, &b.server_ephemeral,
-                                 vector_hex(b.vectors, "ik.client_hello", &b.arena), &answer,
-                                 &over, &result),
+                                 vector_hex(b.vectors, "ik.client_hello", &b.arena), &answer, &over,
+                                 &result),
                  OK);
     cr_assert(over);
     cr_assert_eq(server.pattern, WA_PATTERN_IK);
@@ -205,15 +204,14 @@ Test(handshake, ik_is_declined_with_xxfallback_as_in_the_vector)
 
     b.server.decline_ik = true;
     cr_assert_eq(wa_server_hello(&server, &b.server, &b.server_ephemeral,
-                                 vector_hex(b.vectors, "ik.client_hello", &b.arena), &answer,
-                                 &over, &result),
+                                 vector_hex(b.vectors, "ik.client_hello", &b.arena), &answer, &over,
+                                 &result),
                  OK);
     cr_assert(!over);
     cr_assert_eq(server.pattern, WA_PATTERN_XXFALLBACK);
     assert_bytes(buf_slice(&answer), b.vectors, "xxfallback.server_hello");
-    cr_assert_eq(wa_server_finish(&server,
-                                  vector_hex(b.vectors, "xxfallback.client_finish", &b.arena),
-                                  &result),
+    cr_assert_eq(wa_server_finish(
+                     &server, vector_hex(b.vectors, "xxfallback.client_finish", &b.arena), &result),
                  OK, "%s", err_trail());
     cr_assert(slice_eq(buf_slice(&result.payload), b.payload));
     assert_bytes(SLICE_ARRAY(result.transport.in.key.bytes), b.vectors,
@@ -221,5 +219,197 @@ Test(handshake, ik_is_declined_with_xxfallback_as_in_the_vector)
     assert_bytes(SLICE_ARRAY(result.transport.out.key.bytes), b.vectors,
                  "xxfallback.transport.server_to_client_key");
     wa_server_result_done(&result);
+    tear_down(&b);
+}
+
+/* ---- hostile messages ---- */
+
+static const struct wa_transport untouched = {.out.counter = 77};
+
+/* A client that has said hello gets `answer`; nothing may come of a failure. */
+static err_t client_gets(struct bench *b, struct slice answer)
+{
+    struct wa_handshake client;
+    struct wa_transport transport = untouched;
+    AUTO(buf) hello = {0};
+    AUTO(buf) finish = {0};
+
+    wa_handshake_start(&client, &b->client_ephemeral, &hello);
+    err_t e = wa_handshake_answer(&client, answer, &b->trust, &b->client_static, b->payload,
+                                  &finish, &transport);
+    if (e == OK) return OK;
+    cr_assert_eq(finish.len, 0);
+    cr_assert_eq(memcmp(&transport, &untouched, sizeof(transport)), 0);
+    cr_assert_eq(err_class(e), ERR_CLASS_PEER);
+    cr_assert_eq(wa_handshake_answer(&client, answer, &b->trust, &b->client_static, b->payload,
+                                     &finish, &transport),
+                 ERR_BAD_HANDSHAKE, "a failure is final");
+    return e;
+}
+
+static err_t server_gets_hello(struct bench *b, struct slice hello, struct wa_server_result *result,
+                               enum wa_pattern *pattern)
+{
+    struct wa_server_handshake server = {0};
+    AUTO(buf) answer = {0};
+    bool over;
+
+    err_t e =
+        wa_server_hello(&server, &b->server, &b->server_ephemeral, hello, &answer, &over, result);
+    *pattern = server.pattern;
+    if (e != OK) cr_assert_eq(answer.len, 0);
+    return e;
+}
+
+static err_t server_gets_finish(struct bench *b, struct slice finish)
+{
+    struct wa_server_handshake server = {0};
+    struct wa_server_result result = {0};
+    AUTO(buf) answer = {0};
+    bool over;
+
+    cr_assert_eq(wa_server_hello(&server, &b->server, &b->server_ephemeral,
+                                 vector_hex(b->vectors, "xx.client_hello", &b->arena), &answer,
+                                 &over, &result),
+                 OK);
+    err_t e = wa_server_finish(&server, finish, &result);
+    if (e != OK) cr_assert_eq(err_class(e), ERR_CLASS_PEER);
+    wa_server_result_done(&result);
+    return e;
+}
+
+static struct slice spoiled(struct slice good, size_t at, struct buf *into)
+{
+    buf_reset(into);
+    buf_put(into, good);
+    into->data[at] ^= 1;
+    return buf_slice(into);
+}
+
+Test(handshake, a_server_hello_cut_or_spoiled_anywhere_is_refused)
+{
+    struct bench b = set_up();
+    struct slice good = vector_hex(b.vectors, "xx.server_hello", &b.arena);
+    AUTO(buf) bad = {0};
+
+    cr_assert_eq(client_gets(&b, good), OK);
+    for (size_t i = 0; i < good.len; i++) {
+        cr_assert_neq(client_gets(&b, slice_of(good.data, i)), OK, "cut at %zu", i);
+        cr_assert_neq(client_gets(&b, spoiled(good, i, &bad)), OK, "byte %zu", i);
+    }
+    tear_down(&b);
+}
+
+Test(handshake, a_client_finish_cut_or_spoiled_anywhere_is_refused)
+{
+    struct bench b = set_up();
+    struct slice good = vector_hex(b.vectors, "xx.client_finish", &b.arena);
+    AUTO(buf) bad = {0};
+
+    cr_assert_eq(server_gets_finish(&b, good), OK);
+    for (size_t i = 0; i < good.len; i++) {
+        cr_assert_neq(server_gets_finish(&b, slice_of(good.data, i)), OK, "cut at %zu", i);
+        cr_assert_neq(server_gets_finish(&b, spoiled(good, i, &bad)), OK, "byte %zu", i);
+    }
+    tear_down(&b);
+}
+
+Test(handshake, a_spoiled_ik_hello_is_never_resumed)
+{
+    struct bench b = set_up();
+    struct slice good = vector_hex(b.vectors, "ik.client_hello", &b.arena);
+    AUTO(buf) bad = {0};
+
+    for (size_t i = 0; i < good.len; i++) {
+        struct wa_server_result result = {0};
+        enum wa_pattern pattern;
+
+        if (server_gets_hello(&b, spoiled(good, i, &bad), &result, &pattern) == OK)
+            cr_assert_eq(pattern, WA_PATTERN_XXFALLBACK, "byte %zu", i);
+        cr_assert_eq(result.payload.len, 0);
+        cr_assert_neq(server_gets_hello(&b, slice_of(good.data, i), &result, &pattern), OK);
+        wa_server_result_done(&result);
+    }
+    tear_down(&b);
+}
+
+Test(handshake, an_ik_hello_for_another_server_key_falls_back)
+{
+    struct bench b = set_up();
+    struct wa_server_result result = {0};
+    enum wa_pattern pattern;
+
+    crypto_pair_new(&b.server.static_pair);
+    cr_assert_eq(server_gets_hello(&b, vector_hex(b.vectors, "ik.client_hello", &b.arena), &result,
+                                   &pattern),
+                 OK);
+    cr_assert_eq(pattern, WA_PATTERN_XXFALLBACK);
+    wa_server_result_done(&result);
+    tear_down(&b);
+}
+
+/* Messages of the other side, an accepted IK and an answer under XXfallback, which only a client
+ * that sent an IK hello may get. */
+Test(handshake, a_client_takes_nothing_but_an_xx_answer)
+{
+    static const char *const others[] = {"xx.client_hello", "xx.client_finish", "ik.client_hello",
+                                         "ik.server_hello", "xxfallback.server_hello"};
+    struct bench b = set_up();
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        err_t e = client_gets(&b, vector_hex(b.vectors, others[i], &b.arena));
+        cr_assert(e == ERR_BAD_HANDSHAKE || e == ERR_BAD_MAC, "%s: %s", others[i], err_name(e));
+    }
+    cr_assert_eq(client_gets(&b, SLICE_NONE), ERR_BAD_HANDSHAKE);
+    tear_down(&b);
+}
+
+Test(handshake, a_low_order_key_is_refused)
+{
+    struct bench b = set_up();
+    struct slice good = vector_hex(b.vectors, "xx.server_hello", &b.arena);
+    AUTO(buf) bad = {0};
+
+    buf_put(&bad, good);
+    memset(bad.data + 5, 0, 32); /* the ephemeral key */
+    cr_assert_eq(client_gets(&b, buf_slice(&bad)), ERR_BAD_KEY);
+    tear_down(&b);
+}
+
+Test(handshake, messages_have_a_limit)
+{
+    struct bench b = set_up();
+    AUTO(buf) large = {0};
+    struct wa_server_result result = {0};
+    enum wa_pattern pattern;
+
+    memset(buf_extend(&large, WA_HANDSHAKE_MAX + 1), 0, WA_HANDSHAKE_MAX + 1);
+    cr_assert_eq(client_gets(&b, buf_slice(&large)), ERR_TOO_LARGE);
+    cr_assert_eq(server_gets_finish(&b, buf_slice(&large)), ERR_TOO_LARGE);
+    cr_assert_eq(server_gets_hello(&b, buf_slice(&large), &result, &pattern), ERR_TOO_LARGE);
+    tear_down(&b);
+}
+
+Test(handshake, runs_once)
+{
+    struct bench b = set_up();
+    struct wa_handshake client;
+    struct wa_server_handshake server = {0};
+    struct wa_server_result result = {0};
+    struct wa_transport transport;
+    AUTO(buf) out = {0};
+    bool over;
+
+    wa_handshake_wipe(&client);
+    cr_assert_eq(wa_handshake_answer(&client, SLICE("x"), &b.trust, &b.client_static, b.payload,
+                                     &out, &transport),
+                 ERR_BAD_HANDSHAKE);
+    cr_assert_eq(wa_server_finish(&server, SLICE("x"), &result), ERR_BAD_HANDSHAKE);
+    struct slice hello = vector_hex(b.vectors, "xx.client_hello", &b.arena);
+    cr_assert_eq(
+        wa_server_hello(&server, &b.server, &b.server_ephemeral, hello, &out, &over, &result), OK);
+    cr_assert_eq(
+        wa_server_hello(&server, &b.server, &b.server_ephemeral, hello, &out, &over, &result),
+        ERR_BAD_HANDSHAKE);
     tear_down(&b);
 }

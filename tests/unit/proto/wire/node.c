@@ -1,6 +1,7 @@
 #include "proto/wire/node.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 
 #include "proto/base/text.h"
 #include "tests/support/vectors.h"
@@ -140,4 +141,324 @@ Test(node, rejects_what_is_malformed)
     }
     cr_assert_geq(i, 5);
     json_decref(all);
+}
+
+/* ---- hostile input ---- */
+
+typedef void (*each_fn)(struct slice wire);
+
+static void each_vector(each_fn fn)
+{
+    AUTO(arena) a = {0};
+    json_t *all = vectors_open("binary_nodes.json"), *row;
+    static const char *const lists[] = {"encode_and_decode", "decode_only"};
+    size_t i;
+
+    for (size_t k = 0; k < ARRAY_LEN(lists); k++)
+        json_array_foreach(vector_at(all, lists[k]), i, row) fn(vector_hex(row, "hex", &a));
+    json_decref(all);
+}
+
+static err_t decode(struct slice wire)
+{
+    AUTO(arena) a = {0};
+    struct wa_node *n;
+    uint8_t *copy = xalloc(wire.len + 1); /* so that a read past the end is seen */
+
+    if (wire.len) memcpy(copy, wire.data, wire.len);
+    copy = xrealloc(copy, wire.len ? wire.len : 1);
+    err_t e = wa_node_decode(slice_of(copy, wire.len), &a, &n);
+    free(copy);
+    if (e == OK) {
+        AUTO(buf) text = {0};
+        wa_node_to_text(n, true, &text); /* walks all of it */
+    }
+    return e;
+}
+
+static void cut_everywhere(struct slice wire)
+{
+    for (size_t n = 0; n < wire.len; n++)
+        cr_assert_eq(err_class(decode(slice_of(wire.data, n))), ERR_CLASS_PEER, "%zu of %zu", n,
+                     wire.len);
+}
+
+Test(node, truncated_anywhere_is_refused) { each_vector(cut_everywhere); }
+
+static void tamper_everywhere(struct slice wire)
+{
+    AUTO(buf) bad = {0};
+
+    buf_put(&bad, wire);
+    for (size_t i = 0; i < bad.len && i < 64; i++) {
+        for (unsigned v = 0; v < 256; v++) {
+            bad.data[i] = (uint8_t)v;
+            err_t e = decode(buf_slice(&bad));
+            cr_assert(e == OK || err_class(e) == ERR_CLASS_PEER);
+        }
+        bad.data[i] = wire.data[i];
+    }
+}
+
+Test(node, tampered_anywhere_is_read_or_refused) { each_vector(tamper_everywhere); }
+
+Test(node, bytes_behind_the_end_are_refused)
+{
+    cr_assert_eq(decode(slice_of("\0\xf8\1\x19", 4)), OK);
+    cr_assert_eq(decode(slice_of("\0\xf8\1\x19\0", 5)), ERR_TRAILING_BYTES);
+}
+
+/* `depth` nodes, each the only child of the one before. */
+static err_t decode_nested(unsigned depth)
+{
+    AUTO(buf) wire = {0};
+
+    buf_put_u8(&wire, 0);
+    for (unsigned i = 1; i < depth; i++)
+        buf_put(&wire, SLICE("\xf8\2\x19\xf8\1"));
+    buf_put(&wire, SLICE("\xf8\1\x19"));
+    return decode(buf_slice(&wire));
+}
+
+Test(node, nesting_has_a_limit)
+{
+    cr_assert_eq(decode_nested(WA_NODE_DEPTH_MAX), OK);
+    cr_assert_eq(decode_nested(WA_NODE_DEPTH_MAX + 1), ERR_BAD_NODE);
+    cr_assert_eq(decode_nested(100000), ERR_BAD_NODE);
+}
+
+static err_t decode_attrs(unsigned count)
+{
+    AUTO(buf) wire = {0};
+
+    buf_put(&wire, slice_of("\0\xf9", 2));
+    buf_put_be16(&wire, (uint16_t)(1 + 2 * count));
+    buf_put_u8(&wire, 0x19);
+    for (unsigned i = 0; i < count; i++)
+        buf_put(&wire, SLICE("\4\4"));
+    return decode(buf_slice(&wire));
+}
+
+Test(node, attributes_have_a_limit)
+{
+    cr_assert_eq(decode_attrs(WA_NODE_ATTRS_MAX), OK);
+    cr_assert_eq(decode_attrs(WA_NODE_ATTRS_MAX + 1), ERR_TOO_LARGE);
+}
+
+Test(node, a_count_without_the_bytes_for_it_allocates_nothing)
+{
+    AUTO(arena) a = {0};
+    struct wa_node *n;
+
+    cr_assert_eq(wa_node_decode(slice_of("\0\xf8\2\x19\xf9\xff\xff", 7), &a, &n), ERR_TRUNCATED);
+    cr_assert_lt(a.total, 1024);
+    cr_assert_eq(wa_node_decode(slice_of("\0\xf8\2\x19\xfe\x7f\xff\xff\xff", 9), &a, &n),
+                 ERR_TOO_LARGE);
+    cr_assert_lt(a.total, 1024);
+}
+
+/* Three bytes make a node of about ninety: 12 lists of 65,535 would take more than the limit. */
+Test(node, small_input_cannot_fill_the_memory)
+{
+    AUTO(buf) wire = {0};
+
+    buf_put(&wire, slice_of("\0\xf8\2\x19\xf8\14", 6));
+    for (int list = 0; list < 12; list++) {
+        buf_put(&wire, SLICE("\xf8\2\x19\xf9\xff\xff"));
+        for (int i = 0; i < 65535; i++)
+            buf_put(&wire, SLICE("\xf8\1\x19"));
+    }
+    cr_assert_eq(decode(buf_slice(&wire)), ERR_TOO_LARGE);
+}
+
+/* ---- compression ---- */
+
+static struct wa_node *node_of(struct arena *a, struct slice content)
+{
+    struct wa_node *n = wa_node_new(a, "iq");
+
+    wa_node_set_text(n, a, "id", "abc");
+    wa_node_set_bytes(n, content);
+    return n;
+}
+
+Test(compressed, comes_back_the_same)
+{
+    AUTO(arena) a = {0};
+    AUTO(buf) wire = {0};
+    struct wa_node *n = node_of(&a, SLICE("hello hello hello")), *back;
+
+    wa_node_encode_compressed(n, &wire);
+    cr_assert_eq(wire.data[0], 2);
+    cr_assert_eq(wa_node_decode(buf_slice(&wire), &a, &back), OK, "%s", err_trail());
+    assert_same(back, n, "compressed");
+    for (size_t i = 0; i < wire.len; i++)
+        cr_assert_neq(decode(slice_of(wire.data, i)), OK, "cut at %zu", i);
+    buf_put_u8(&wire, 0);
+    cr_assert_eq(decode(buf_slice(&wire)), ERR_TRAILING_BYTES);
+}
+
+Test(compressed, a_bomb_is_refused)
+{
+    AUTO(arena) a = {0};
+    AUTO(buf) wire = {0};
+    AUTO(buf) zeros = {0};
+
+    memset(buf_extend(&zeros, WA_NODE_INFLATED_MAX + 1), 0, WA_NODE_INFLATED_MAX + 1);
+    wa_node_encode_compressed(node_of(&a, buf_slice(&zeros)), &wire);
+    cr_assert_lt(wire.len, 100000);
+    cr_assert_eq(decode(buf_slice(&wire)), ERR_TOO_LARGE);
+}
+
+/* ---- forms of text and addresses ---- */
+
+Test(node, lives_on_when_the_frame_is_gone)
+{
+    AUTO(arena) a = {0};
+    char frame[] = "\0\xf8\4\x19\x08\xfc\3abc\xfc\2xy";
+    struct wa_node *n;
+
+    cr_assert_eq(wa_node_decode(slice_of(frame, sizeof(frame) - 1), &a, &n), OK);
+    memset(frame, 'z', sizeof(frame));
+    cr_assert(slice_is(wa_node_text(n, "id"), "abc"));
+    cr_assert(slice_is(n->bytes, "xy"));
+}
+
+static struct wa_value value_of(struct slice wire_value, struct arena *a)
+{
+    AUTO(buf) wire = {0};
+    struct wa_node *n;
+
+    buf_put(&wire, slice_of("\0\xf8\3\x11\14", 5)); /* <to jid=…/> */
+    buf_put(&wire, wire_value);
+    cr_assert_eq(wa_node_decode(buf_slice(&wire), a, &n), OK, "%s", err_trail());
+    return wa_node_attr(n, "jid")->value;
+}
+
+Test(node, an_address_of_an_unknown_server_is_text)
+{
+    AUTO(arena) a = {0};
+    struct wa_value v = value_of(slice_of("\xfa\xfc\1u\xfc\3new", 9), &a);
+
+    cr_assert(wa_jid_is_none(&v.jid));
+    cr_assert(slice_is(v.text, "u@new"));
+    v = value_of(slice_of("\xf7\7\5\xfc\1u", 6), &a);
+    cr_assert(wa_jid_is_none(&v.jid));
+    cr_assert(slice_is(v.text, "u:5@unknown"));
+    v = value_of(slice_of("\xfa\xfc\3u:5\3", 7), &a);
+    cr_assert(wa_jid_is_none(&v.jid), "a user that looks like a device is nobody");
+}
+
+Test(node, absent_values_are_left_out)
+{
+    AUTO(arena) a = {0};
+    AUTO(buf) wire = {0};
+    struct wa_attr attrs[] = {{.key = SLICE("id")}, {.key = SLICE("t"), .value.text = SLICE("1")}};
+    struct wa_node n = {.tag = SLICE("iq"), .attrs = attrs, .attr_count = 2}, *back;
+
+    wa_node_encode(&n, &wire);
+    cr_assert_eq(wa_node_decode(buf_slice(&wire), &a, &back), OK);
+    cr_assert_eq(back->attr_count, 1);
+    cr_assert(slice_is(wa_node_text(back, "t"), "1"));
+}
+
+Test(node, addresses_travel_in_their_own_forms)
+{
+    static const char *const texts[] = {
+        "1@s.whatsapp.net", "1:5@s.whatsapp.net", "1:255@lid",       "1@hosted", "1:99@hosted.lid",
+        "123:300@msgr",     "7-123:300@interop",  "12@bot",          "1@c.us",   "@call",
+        "1-2@g.us",         "1@newsletter",       "@s.whatsapp.net",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        AUTO(arena) a = {0};
+        AUTO(buf) wire = {0};
+        struct wa_node *n = wa_node_new(&a, "to"), *back;
+
+        set_value(n, &a, "jid", texts[i]);
+        wa_node_encode(n, &wire);
+        cr_assert_eq(wa_node_decode(buf_slice(&wire), &a, &back), OK);
+        cr_assert(slice_is(wa_node_text(back, "jid"), texts[i]), "%s", texts[i]);
+        cr_assert(!wa_jid_is_none(&wa_node_attr(back, "jid")->value.jid));
+    }
+}
+
+/* ---- in memory ---- */
+
+Test(node, grows_and_may_be_copied)
+{
+    AUTO(arena) a = {0};
+    struct wa_node *list = wa_node_new(&a, "list"), *other = wa_node_new(&a, "other");
+
+    for (int i = 0; i < 100; i++) {
+        wa_node_set_int(list, &a, "n", i);
+        wa_node_set_int(wa_node_add(list, &a, i % 2 ? "odd" : "even"), &a, "n", i);
+    }
+    struct wa_node *copy = wa_node_add_node(other, &a, list);
+    wa_node_add(copy, &a, "new");
+    wa_node_add(list, &a, "newer");
+    cr_assert(wa_node_is(&copy->children[100], "new"));
+    cr_assert(wa_node_is(&list->children[100], "newer"));
+
+    const struct wa_node *c;
+    int64_t expected = 1;
+    for (size_t i = 0; (c = wa_node_next(list, "odd", &i)); expected += 2) {
+        struct wa_attrs attrs = wa_attrs_of(c);
+        cr_assert_eq(wa_attr_int(&attrs, "n"), expected);
+    }
+    cr_assert_eq(expected, 101);
+    cr_assert_eq(list->attr_count, 100);
+}
+
+Test(node, absent_things_are_not_set)
+{
+    AUTO(arena) a = {0};
+    struct wa_node *n = wa_node_new(&a, "iq");
+
+    wa_node_set(n, &a, "x", SLICE_NONE);
+    wa_node_set_text(n, &a, "x", "");
+    wa_node_set_text(n, &a, "x", NULL);
+    wa_node_set_jid(n, &a, "x", (struct wa_jid){0});
+    cr_assert_eq(n->attr_count, 0);
+    cr_assert(slice_is_none(wa_node_text(n, "x")));
+    cr_assert_null(wa_node_child(n, "x"));
+    cr_assert(slice_is_none(wa_node_child_bytes(n, "x")));
+}
+
+Test(attrs, remembers_the_first_that_was_wrong)
+{
+    AUTO(arena) a = {0};
+    struct wa_node *n = wa_node_new(&a, "receipt");
+    struct wa_attrs attrs = wa_attrs_of(n);
+
+    wa_node_set_text(n, &a, "id", "3EB0");
+    wa_node_set_text(n, &a, "t", "soon");
+    wa_node_set_text(n, &a, "from", "1@lid");
+    cr_assert(slice_is(wa_attr_text(&attrs, "id"), "3EB0"));
+    cr_assert_eq(wa_attr_jid(&attrs, "from").server, WA_SERVER_LID);
+    cr_assert_eq(wa_attr_int_or(&attrs, "count", 7), 7);
+    cr_assert_eq(wa_attrs_check(&attrs), OK);
+
+    wa_attr_int_or(&attrs, "t", 0);
+    wa_attr_text(&attrs, "missing");
+    cr_assert_eq(wa_attrs_check(&attrs), ERR_BAD_STANZA);
+    cr_assert(strstr(err_trail(), "<receipt> has no usable t"), "%s", err_trail());
+}
+
+Test(text, is_readable)
+{
+    AUTO(arena) a = {0};
+    AUTO(buf) out = {0};
+    struct wa_node *iq = wa_node_new(&a, "iq");
+
+    wa_node_set_jid(iq, &a, "to", wa_jid_server());
+    wa_node_set_text(iq, &a, "id", "a\"<\n");
+    wa_node_add(iq, &a, "ping");
+    wa_node_set_bytes(wa_node_add(iq, &a, "ref"), SLICE("\1\2"));
+    wa_node_to_text(iq, false, &out);
+    cr_assert_str_eq(buf_text(&out), "<iq to=\"@s.whatsapp.net\" id=\"a&#34;&#60;&#10;\"><ping/>"
+                                     "<ref>[2 B]</ref></iq>");
+    buf_reset(&out);
+    wa_node_to_text(&iq->children[1], true, &out);
+    cr_assert_str_eq(buf_text(&out), "<ref>[0102]</ref>");
 }
