@@ -5,7 +5,7 @@ import { check, same } from '../lib/context.mjs';
 import { peerKinds } from '../lib/peer.mjs';
 import { interop } from '../lib/paths.mjs';
 import { EventsReader, LegacySseSubscriber, StreamableSubscriber } from '../lib/subscribers.mjs';
-import { accountStatus, chatOf, messageOf, pairAccount, wholeChat, wholeLog } from '../lib/tools.mjs';
+import { accountStatus, messageOf, pairAccount, wholeChat, wholeLog } from '../lib/tools.mjs';
 import { pause, until } from '../lib/wait.mjs';
 import { open } from './main.mjs';
 
@@ -102,7 +102,7 @@ class Answerer {
   async #answer(message) {
     const text = `answer to ${message.text}`;
     await until(60_000, `"${text}" to be taken`, () =>
-      this.agent.call('send_message', { chat_id: chatOf(message), text, idempotency_key: text }, 8000), 200);
+      this.agent.call('send_message', { chat_id: message.chat_id, text, idempotency_key: text }, 8000), 200);
     this.sent.push(text);
   }
 }
@@ -179,7 +179,7 @@ async function kill9(t) {
   exactlyOnce(acked, received(), 'messages heard');
   exactlyOnce(answerer.sent, texts(), 'answers that arrived');
   const stored = [];
-  for (const chat of new Set(log.filter(({ event }) => event === 'message.received').map((event) => chatOf(messageOf(event)))))
+  for (const chat of new Set(log.filter(({ event }) => event === 'message.received').map((event) => messageOf(event).chat_id)))
     stored.push(...(await wholeChat(agent, chat)));
   exactlyOnce([...acked, ...answerer.sent], stored.map(({ text }) => text), 'messages stored');
   const seqs = log.map(({ seq }) => seq);

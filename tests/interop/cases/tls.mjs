@@ -41,7 +41,7 @@ async function accepted(t, tls) {
 
 async function noiseRefusals(t) {
   await refused(t, 'wrong-root', {}, { rootKey: OTHER_ROOT });
-  await refused(t, 'broken-chain', {}, {}, { bad_chain: true });
+  await refused(t, 'broken-chain', {}, {}, { fault: 'bad_certificate' });
 }
 
 export const tlsCases = [

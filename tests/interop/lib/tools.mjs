@@ -16,20 +16,12 @@ export function codeIn(answer) {
 }
 
 export function accountOf(answer) {
-  return answer.account_id ?? answer.account?.id ?? answer.id;
+  return answer.account_id;
 }
 
-/** The message of an event or a tool's answer. */
-export function messageOf(answer) {
-  return answer.data?.message ?? answer.message ?? answer.data ?? answer;
-}
-
-export function chatOf(message) {
-  return message.chat_id ?? message.chat?.id;
-}
-
-export function messageIdOf(message) {
-  return message.id ?? message.message_id;
+/** The message of an event. */
+export function messageOf(event) {
+  return event.data.message ?? event.data;
 }
 
 /** pair_account, scanned by the phone of that number; answers the account once it is connected. */
@@ -52,17 +44,16 @@ export function accountStatus(subscriber, account, wanted, ms = 30_000) {
   }, 200);
 }
 
-/** Every event of the tenant's log that this key sees, oldest first. */
+/** Every event of the tenant's log that this key sees (behind the number `after`), oldest first. */
 export async function wholeLog(subscriber, after) {
   const events = [];
-  let cursor = after;
+  let cursor = after === undefined ? undefined : String(after);
   for (;;) {
-    const page = await subscriber.call('list_events', { limit: 200, ...(cursor === undefined ? {} : { cursor }) });
-    const list = page.events ?? page.items ?? [];
-    events.push(...list);
-    const next = page.next_cursor;
-    if (!next || next === cursor || list.length === 0) return events;
-    cursor = next;
+    const page = await subscriber.call('list_events', { limit: 200, ...(cursor ? { cursor } : {}) });
+    check(!page.truncated, 'the log lost events behind the cursor');
+    events.push(...page.events);
+    cursor = page.next_cursor;
+    if (!page.has_more) return events;
   }
 }
 
@@ -72,7 +63,7 @@ export async function wholeChat(subscriber, chat) {
   let cursor;
   for (;;) {
     const page = await subscriber.call('list_messages', { chat_id: chat, limit: 200, ...(cursor ? { cursor } : {}) });
-    messages.push(...(page.messages ?? page.items ?? []));
+    messages.push(...page.messages);
     cursor = page.next_cursor;
     if (!cursor) return messages;
   }
