@@ -120,8 +120,8 @@ const char *text_time(int64_t unix_ms, char out[TEXT_TIME_MAX])
         snprintf(out, TEXT_TIME_MAX, "1970-01-01T00:00:00.000Z");
         return out;
     }
-    snprintf(out, TEXT_TIME_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
-             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
+    size_t n = strftime(out, TEXT_TIME_MAX, "%04Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, TEXT_TIME_MAX - n, ".%03uZ", (unsigned)ms % 1000);
     return out;
 }
 
