@@ -1,0 +1,678 @@
+#include <criterion/criterion.h>
+
+#include "proto/base/text.h"
+#include "proto/signal/record.h"
+#include "tests/support/signal_party.h"
+#include "tests/support/vectors.h"
+
+/* ---- the vectors, value by value ---- */
+
+static struct crypto_pair pair_at(json_t *v, const char *name)
+{
+    char path[96];
+    struct crypto_pair pair;
+
+    snprintf(path, sizeof(path), "keys.%s.priv", name);
+    vector_bytes(v, path, pair.secret.bytes, CRYPTO_KEY);
+    snprintf(path, sizeof(path), "keys.%s.pub", name);
+    vector_bytes(v, path, pair.public.bytes, CRYPTO_KEY);
+    return pair;
+}
+
+static void expect_hex(json_t *v, const char *path, const void *got, size_t n)
+{
+    AUTO(buf) hex = {0};
+    text_hex(slice_of(got, n), &hex);
+    cr_assert_str_eq(buf_text(&hex), vector_text(v, path), "%s", path);
+}
+
+static void check_agreement(json_t *v, json_t *run, bool one_time)
+{
+    struct crypto_pair alice = pair_at(v, "alice_identity"), bob = pair_at(v, "bob_identity");
+    struct crypto_pair base = pair_at(v, "alice_base"), spk = pair_at(v, "bob_signed_prekey");
+    struct crypto_pair opk = pair_at(v, "bob_prekey"), a1 = pair_at(v, "alice_ratchet_1");
+    struct crypto_pair b1 = pair_at(v, "bob_ratchet_1"), a2 = pair_at(v, "alice_ratchet_2");
+    struct crypto_key root, other;
+    struct wa_chain chain;
+    uint8_t dh[CRYPTO_KEY];
+
+    cr_assert_eq(crypto_dh(&alice.secret, &spk.public, dh), OK);
+    expect_hex(run, "x3dh.dh1_identityA_signedB", dh, sizeof(dh));
+    cr_assert_eq(wa_x3dh_initiate(&alice, &base, &bob.public, &spk.public,
+                                  one_time ? &opk.public : NULL, &root),
+                 OK);
+    expect_hex(run, "x3dh.root0", root.bytes, CRYPTO_KEY);
+    cr_assert_eq(wa_x3dh_respond(&bob, &spk.secret, one_time ? &opk.secret : NULL, &alice.public,
+                                 &base.public, &other),
+                 OK);
+    cr_assert_arr_eq(root.bytes, other.bytes, CRYPTO_KEY);
+
+    cr_assert_eq(wa_root_step(&root, &a1.secret, &spk.public, &chain), OK);
+    expect_hex(run, "ratchet.root1", root.bytes, CRYPTO_KEY);
+    expect_hex(run, "ratchet.alice_send_chain1", chain.key.bytes, CRYPTO_KEY);
+    cr_assert_eq(wa_root_step(&root, &b1.secret, &a1.public, &chain), OK);
+    expect_hex(run, "ratchet.root2", root.bytes, CRYPTO_KEY);
+    expect_hex(run, "ratchet.bob_send_chain1", chain.key.bytes, CRYPTO_KEY);
+    cr_assert_eq(wa_root_step(&root, &a2.secret, &b1.public, &chain), OK);
+    expect_hex(run, "ratchet.root3", root.bytes, CRYPTO_KEY);
+    expect_hex(run, "ratchet.alice_send_chain2", chain.key.bytes, CRYPTO_KEY);
+}
+
+static void vector_party(struct party *p, json_t *v, const char *name, const char *identity,
+                         uint32_t registration_id)
+{
+    party_init(p, name, 0, 1);
+    p->identity = pair_at(v, identity);
+    p->ks.registration_id = registration_id;
+}
+
+/* Prekeys 3 and 7 as the vectors have them, through the public functions and forced randomness. */
+static struct wa_bundle vector_bundle(struct party *bob, json_t *v, json_t *run)
+{
+    struct crypto_pair spk = pair_at(v, "bob_signed_prekey"), opk = pair_at(v, "bob_prekey");
+    struct wa_prekey_public one;
+    struct wa_signed_prekey made;
+    uint32_t next = 7;
+    struct wa_bundle b = {.registration_id = bob->ks.registration_id,
+                          .identity = bob->identity.public,
+                          .has_prekey = vector_bool(run, "one_time_prekey"),
+                          .prekey_id = 7,
+                          .prekey = opk.public,
+                          .signed_prekey_id = 3,
+                          .signed_prekey = spk.public};
+
+    vector_bytes(run, "signed_prekey_signature_over_05_pub", b.signature, CRYPTO_SIGNATURE);
+    party_force(bob, spk.secret.bytes);
+    wa_signed_prekey_make(&bob->ks, &bob->arena, 3, &made);
+    cr_assert_arr_eq(made.pair.public.bytes, spk.public.bytes, CRYPTO_KEY);
+    party_force(bob, opk.secret.bytes);
+    cr_assert_eq(wa_prekeys_make(&bob->ks, &bob->arena, &next, 1, &one), OK);
+    cr_assert_arr_eq(one.key.bytes, opk.public.bytes, CRYPTO_KEY);
+    return b;
+}
+
+static void replay_messages(json_t *v, json_t *run, struct party *alice, struct party *bob)
+{
+    json_t *messages = vector_at(run, "messages"), *m;
+    size_t i;
+
+    json_array_foreach (messages, i, m) {
+        bool to_bob = strcmp(vector_text(m, "dir"), "alice to bob") == 0;
+        struct party *from = to_bob ? alice : bob, *to = to_bob ? bob : alice;
+        struct slice padded = vector_hex(m, "plaintext_padded", &alice->arena);
+        struct wa_encrypted sent;
+        struct wa_decrypted got;
+
+        cr_assert_eq(wa_session_encrypt(&from->ks, &from->arena, &to->address, padded, &sent), OK);
+        cr_assert_str_eq(sent.is_prekey ? "pkmsg" : "msg", vector_text(m, "enc_type"));
+        expect_hex(m, "bytes", sent.bytes.data, sent.bytes.len);
+        cr_assert_eq(wa_session_decrypt(&to->ks, &to->arena, &from->address, sent.is_prekey,
+                                        sent.bytes, &got),
+                     OK, "%zu: %s", i, err_trail());
+        cr_assert(slice_eq(got.padded, padded));
+    }
+    cr_assert_gt(i, 3);
+}
+
+static void run_vector(const char *name, bool one_time)
+{
+    json_t *v = vectors_open("signal_session.json"), *run = vector_at(v, name);
+    struct party alice, bob;
+    bool changed = true;
+
+    check_agreement(v, run, one_time);
+    vector_party(&alice, v, "alice", "alice_identity", 286331153);
+    vector_party(&bob, v, "bob", "bob_identity", 572662306);
+    struct wa_bundle bundle = vector_bundle(&bob, v, run);
+
+    party_force(&alice, pair_at(v, "alice_base").secret.bytes);
+    party_force(&alice, pair_at(v, "alice_ratchet_1").secret.bytes);
+    party_force(&alice, pair_at(v, "alice_ratchet_2").secret.bytes);
+    party_force(&bob, pair_at(v, "bob_ratchet_1").secret.bytes);
+    party_force(&bob, pair_at(v, "bob_ratchet_2").secret.bytes);
+    cr_assert_eq(
+        wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &bundle, &changed), OK);
+    cr_assert_not(changed);
+    replay_messages(v, run, &alice, &bob);
+    party_done(&alice);
+    party_done(&bob);
+    json_decref(v);
+}
+
+Test(session, follows_the_vector_with_a_one_time_prekey)
+{
+    run_vector("with_one_time_prekey", true);
+}
+
+Test(session, follows_the_vector_without_a_one_time_prekey)
+{
+    run_vector("without_one_time_prekey", false);
+}
+
+Test(session, derives_the_message_keys_of_the_vector)
+{
+    json_t *v = vectors_open("signal_session.json");
+    json_t *m = vector_at(v, "with_one_time_prekey.messages.0.keys");
+    struct wa_chain chain = {0};
+    struct crypto_key seed;
+    struct wa_message_keys keys;
+
+    vector_bytes(v, "with_one_time_prekey.ratchet.alice_send_chain1", chain.key.bytes, CRYPTO_KEY);
+    wa_chain_step(&chain, &seed);
+    wa_message_keys(&seed, &keys);
+    expect_hex(m, "seed", seed.bytes, CRYPTO_KEY);
+    expect_hex(m, "cipher_key", keys.cipher, 32);
+    expect_hex(m, "mac_key", keys.mac, 32);
+    expect_hex(m, "iv", keys.iv, 16);
+    cr_assert_eq(chain.index, 1);
+    json_decref(v);
+}
+
+/* ---- two parties ---- */
+
+static struct party alice, bob;
+
+static void meet(bool with_prekey)
+{
+    struct wa_bundle b;
+    bool changed;
+
+    party_init(&alice, "alice@lid", 0, 11);
+    party_init(&bob, "bob@lid", 3, 22);
+    b = party_bundle(&bob, with_prekey);
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed), OK);
+}
+
+static void part(void)
+{
+    party_done(&alice);
+    party_done(&bob);
+}
+
+static struct wa_encrypted say(struct party *from, struct party *to, const char *text)
+{
+    struct wa_encrypted e;
+    cr_assert_eq(
+        wa_session_encrypt(&from->ks, &from->arena, &to->address, slice_text(text), &e), OK);
+    return e;
+}
+
+static err_t hear(struct party *to, struct party *from, struct wa_encrypted e,
+                  struct wa_decrypted *out)
+{
+    return wa_session_decrypt(&to->ks, &to->arena, &from->address, e.is_prekey, e.bytes, out);
+}
+
+static void expect_text(struct party *to, struct party *from, struct wa_encrypted e,
+                        const char *text)
+{
+    struct wa_decrypted got;
+    cr_assert_eq(hear(to, from, e, &got), OK, "%s: %s", text, err_trail());
+    cr_assert(slice_is(got.padded, text));
+}
+
+static void expect_error(struct party *to, struct party *from, struct wa_encrypted e, err_t want)
+{
+    struct wa_decrypted got;
+    size_t before = to->saves;
+    err_t is = hear(to, from, e, &got);
+
+    cr_assert_eq(is, want, "%s instead of %s", err_name(is), err_name(want));
+    cr_assert_eq(to->saves, before, "a failed call saves nothing");
+}
+
+static void exchange(struct party *from, struct party *to, const char *text)
+{
+    expect_text(to, from, say(from, to, text), text);
+}
+
+static struct wa_session_info info(struct party *p, struct party *peer)
+{
+    struct wa_session_info i;
+    cr_assert_eq(wa_session_info(&p->ks, &p->arena, &peer->address, &i), OK);
+    return i;
+}
+
+Test(session, sends_pkmsg_until_the_peer_answers)
+{
+    meet(true);
+    for (int i = 0; i < 3; i++) {
+        struct wa_encrypted e = say(&alice, &bob, "hi");
+        cr_assert(e.is_prekey);
+        expect_text(&bob, &alice, e, "hi");
+    }
+    cr_assert(info(&alice, &bob).pending);
+    cr_assert_not(info(&bob, &alice).pending);
+    exchange(&bob, &alice, "hello");
+    cr_assert_not(say(&alice, &bob, "x").is_prekey);
+    cr_assert_eq(info(&alice, &bob).registration_id, bob.ks.registration_id);
+    cr_assert_eq(info(&bob, &alice).registration_id, alice.ks.registration_id);
+    cr_assert_arr_eq(info(&alice, &bob).base.bytes, info(&bob, &alice).base.bytes, CRYPTO_KEY);
+    cr_assert_arr_eq(info(&bob, &alice).identity.bytes, alice.identity.public.bytes, CRYPTO_KEY);
+    part();
+}
+
+Test(session, uses_up_the_one_time_prekey)
+{
+    struct crypto_key secret;
+    struct wa_decrypted got;
+
+    meet(true);
+    struct wa_encrypted e = say(&alice, &bob, "hi");
+    cr_assert_eq(wa_prekey_load(&bob.ks, &bob.arena, 1, &secret), OK);
+    cr_assert_eq(hear(&bob, &alice, e, &got), OK);
+    cr_assert(got.new_session);
+    cr_assert_not(got.identity_changed);
+    cr_assert_eq(wa_prekey_load(&bob.ks, &bob.arena, 1, &secret), ERR_NO_PREKEY);
+    expect_error(&bob, &alice, e, ERR_OLD_COUNTER);
+    cr_assert_eq(wa_session_delete(&bob.ks, &bob.arena, &alice.address), OK);
+    expect_error(&bob, &alice, e, ERR_NO_PREKEY);
+    part();
+}
+
+Test(session, works_without_a_one_time_prekey)
+{
+    meet(false);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    exchange(&alice, &bob, "how are you");
+    part();
+}
+
+Test(session, reads_a_shuffled_pile)
+{
+    enum { N = 200 };
+    static struct wa_encrypted pile[N];
+    static char texts[N][16];
+    unsigned order[N];
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "text %u", i);
+        pile[i] = say(&alice, &bob, texts[i]);
+        order[i] = i;
+        if (i % 20 == 19) exchange(&bob, &alice, "turn"); /* the next run has a new ratchet key */
+    }
+    for (unsigned run = 0; run < N; run += 60) { /* within the chains that are remembered */
+        unsigned end = run + 60 < N ? run + 60 : N;
+        for (unsigned i = end - 1; i > run; i--) {
+            unsigned j = run + (unsigned)(party_number(&alice) % (i - run + 1)), t = order[i];
+            order[i] = order[j];
+            order[j] = t;
+        }
+    }
+    for (unsigned i = 0; i < N; i++) {
+        expect_text(&bob, &alice, pile[order[i]], texts[order[i]]);
+        if (i % 7 == 0) expect_error(&bob, &alice, pile[order[i]], ERR_OLD_COUNTER);
+    }
+    for (unsigned i = 0; i < N; i++) expect_error(&bob, &alice, pile[i], ERR_OLD_COUNTER);
+    part();
+}
+
+Test(session, keeps_the_hot_row_small_while_skipping)
+{
+    struct slice row;
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    for (int i = 0; i < 1500; i++) say(&alice, &bob, "lost");
+    size_t before = bob.saves;
+    exchange(&alice, &bob, "after the gap");
+    cr_assert_leq(bob.saves - before, 1500 / WA_BLOCK_KEYS + 3);
+    before = bob.saves;
+    exchange(&alice, &bob, "next");
+    cr_assert_eq(bob.saves - before, 1, "one row a message");
+    cr_assert_eq(bob.ks.load(&bob, wa_session_row(&bob.arena, &alice.address), &bob.arena, &row),
+                 OK);
+    cr_assert_leq(row.len, 400, "%zu", row.len);
+    part();
+}
+
+Test(session, jumps_two_thousand_but_no_further)
+{
+    struct wa_encrypted lost = {0};
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    for (int i = 0; i < 2000; i++) {
+        struct wa_encrypted e = say(&alice, &bob, "lost");
+        if (i == 3) lost = e;
+    }
+    exchange(&alice, &bob, "far");
+    expect_text(&bob, &alice, lost, "lost");
+    expect_error(&bob, &alice, lost, ERR_OLD_COUNTER);
+
+    for (int i = 0; i < 2001; i++) say(&alice, &bob, "lost");
+    struct wa_encrypted beyond = say(&alice, &bob, "too far");
+    expect_error(&bob, &alice, beyond, ERR_FUTURE_MESSAGE);
+    alice.address.own = true;
+    expect_text(&bob, &alice, beyond, "too far");
+    part();
+}
+
+Test(session, forgets_the_oldest_of_too_many_skipped_keys)
+{
+    struct wa_encrypted oldest, newer;
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    oldest = say(&alice, &bob, "oldest");
+    for (int i = 0; i < 1900; i++) say(&alice, &bob, "lost");
+    exchange(&alice, &bob, "a");
+    newer = say(&alice, &bob, "newer");
+    for (int i = 0; i < 1900; i++) say(&alice, &bob, "lost");
+    exchange(&alice, &bob, "b");
+    expect_error(&bob, &alice, oldest, ERR_OLD_COUNTER);
+    expect_text(&bob, &alice, newer, "newer");
+    cr_assert_leq(bob.rows.count, WA_SKIPPED_SLOTS + 3, "%zu", bob.rows.count);
+    part();
+}
+
+Test(session, forgets_the_rows_of_old_chains)
+{
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    for (int turn = 0; turn < 20; turn++) {
+        exchange(&bob, &alice, "turn");
+        say(&alice, &bob, "lost");
+        exchange(&alice, &bob, "kept");
+    }
+    /* session, identity, signed prekey, and at most one row for each remembered chain */
+    cr_assert_leq(bob.rows.count, 3 + WA_CHAINS_MAX, "%zu", bob.rows.count);
+    cr_assert_eq(wa_session_delete(&bob.ks, &bob.arena, &alice.address), OK);
+    cr_assert_eq(bob.rows.count, 2, "%zu", bob.rows.count);
+    part();
+}
+
+Test(session, survives_simultaneous_initiation)
+{
+    struct wa_bundle b;
+    bool changed;
+
+    meet(true);
+    b = party_bundle(&alice, true);
+    cr_assert_eq(wa_session_from_bundle(&bob.ks, &bob.arena, &alice.address, &b, &changed), OK);
+    struct wa_encrypted from_alice = say(&alice, &bob, "a1"), from_bob = say(&bob, &alice, "b1");
+    cr_assert(from_alice.is_prekey && from_bob.is_prekey);
+    expect_text(&bob, &alice, from_alice, "a1");
+    expect_text(&alice, &bob, from_bob, "b1");
+    for (int i = 0; i < 4; i++) {
+        from_alice = say(&alice, &bob, "a2");
+        from_bob = say(&bob, &alice, "b2");
+        cr_assert_not(from_alice.is_prekey || from_bob.is_prekey);
+        expect_text(&bob, &alice, from_alice, "a2");
+        expect_text(&alice, &bob, from_bob, "b2");
+    }
+    exchange(&alice, &bob, "alone");
+    exchange(&bob, &alice, "answer");
+    cr_assert_arr_eq(info(&alice, &bob).base.bytes, info(&bob, &alice).base.bytes, CRYPTO_KEY,
+                     "both ended up on one session");
+    part();
+}
+
+Test(session, reads_late_messages_of_an_archived_session)
+{
+    struct wa_bundle b;
+    bool changed;
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    struct wa_encrypted skipped = say(&alice, &bob, "skipped"), late = say(&alice, &bob, "late");
+    b = party_bundle(&bob, true);
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed), OK);
+    exchange(&alice, &bob, "new session");
+    expect_text(&bob, &alice, late, "late");
+    expect_text(&bob, &alice, skipped, "skipped");
+    expect_error(&bob, &alice, late, ERR_OLD_COUNTER);
+    exchange(&alice, &bob, "new again");
+    exchange(&bob, &alice, "answer");
+    part();
+}
+
+Test(session, bounds_the_archive)
+{
+    struct wa_encrypted first;
+    struct wa_archive archive;
+    bool changed;
+
+    meet(false);
+    exchange(&alice, &bob, "hi");
+    first = say(&alice, &bob, "first session");
+    for (int i = 0; i < 30; i++) {
+        struct wa_bundle b = party_bundle(&bob, false);
+        cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed),
+                     OK);
+        exchange(&alice, &bob, "again");
+    }
+    cr_assert_eq(wa_archive_load(&bob.ks, &bob.arena, &alice.address, &archive), OK);
+    cr_assert_eq(archive.count, WA_ARCHIVED_MAX);
+    /* Its state is gone; a pkmsg without one-time key starts it anew, at the same message. */
+    expect_text(&bob, &alice, first, "first session");
+    part();
+}
+
+Test(session, reports_a_new_identity_and_drops_the_old_sessions)
+{
+    struct wa_decrypted got;
+    struct wa_encrypted old;
+    struct wa_bundle b;
+    bool changed;
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    old = say(&alice, &bob, "from the old phone");
+    say(&alice, &bob, "lost");
+    exchange(&alice, &bob, "skips one");
+
+    party_done(&alice);
+    party_init(&alice, "alice@lid", 0, 99); /* reinstalled */
+    b = party_bundle(&bob, true);
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed), OK);
+    struct wa_encrypted e = say(&alice, &bob, "new phone");
+    cr_assert_eq(hear(&bob, &alice, e, &got), OK);
+    cr_assert(got.identity_changed);
+    cr_assert_arr_eq(info(&bob, &alice).identity.bytes, alice.identity.public.bytes, CRYPTO_KEY);
+    exchange(&bob, &alice, "hello again");
+    cr_assert_eq(old.is_prekey, false);
+    cr_assert_leq(bob.rows.count, 3);
+
+    party_done(&bob);
+    party_init(&bob, "bob@lid", 3, 77);
+    b = party_bundle(&bob, true);
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed), OK);
+    cr_assert(changed, "a bundle tells it too");
+    part();
+}
+
+Test(session, refuses_a_forged_bundle)
+{
+    struct wa_bundle b;
+    bool changed;
+    size_t before;
+
+    meet(true);
+    b = party_bundle(&bob, true);
+    before = alice.saves;
+    b.signature[10] ^= 1;
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed),
+                 ERR_BAD_SIGNATURE);
+    b.signature[10] ^= 1;
+    b.signed_prekey.bytes[0] ^= 1;
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed),
+                 ERR_BAD_SIGNATURE);
+    b.signed_prekey.bytes[0] ^= 1;
+    memset(b.prekey.bytes, 0, CRYPTO_KEY);
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &b, &changed),
+                 ERR_BAD_KEY);
+    cr_assert_eq(alice.saves, before);
+    part();
+}
+
+Test(session, knows_nobody_at_first)
+{
+    struct wa_encrypted e;
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    e = say(&alice, &bob, "x");
+    cr_assert_eq(wa_session_delete(&bob.ks, &bob.arena, &alice.address), OK);
+    expect_error(&bob, &alice, e, ERR_NO_SESSION);
+    cr_assert_eq(wa_session_encrypt(&bob.ks, &bob.arena, &alice.address, SLICE("y"), &e),
+                 ERR_NO_SESSION);
+    part();
+}
+
+/* ---- hostile input ---- */
+
+static void expect_spoiled(struct party *to, struct party *from, struct wa_encrypted e)
+{
+    struct wa_decrypted got;
+    size_t before = to->saves;
+    err_t is = hear(to, from, e, &got);
+
+    cr_assert_neq(is, OK);
+    cr_assert_neq(err_class(is), ERR_CLASS_BROKEN);
+    cr_assert_eq(to->saves, before);
+}
+
+static void spoil(struct party *to, struct party *from, struct wa_encrypted e, const char *text)
+{
+    for (size_t n = 0; n < e.bytes.len; n++) {
+        struct wa_encrypted cut = {e.is_prekey, slice_sub(e.bytes, 0, n)};
+        expect_spoiled(to, from, cut);
+    }
+    for (size_t i = 0; i < e.bytes.len; i++) {
+        struct slice copy = arena_dup(&to->arena, e.bytes);
+        struct wa_decrypted got;
+        size_t before = to->saves;
+
+        ((uint8_t *)(uintptr_t)copy.data)[i] ^= 1 << i % 8;
+        err_t is = hear(to, from, (struct wa_encrypted){e.is_prekey, copy}, &got);
+        /* The low half of the outer version byte and the registration id are not authenticated. */
+        if (is == OK) {
+            cr_assert(e.is_prekey);
+            cr_assert(slice_is(got.padded, text));
+            return;
+        }
+        cr_assert_eq(to->saves, before);
+    }
+    expect_text(to, from, e, text);
+}
+
+Test(session, refuses_a_cut_or_spoiled_msg)
+{
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    spoil(&bob, &alice, say(&alice, &bob, "on the same ratchet key, a little longer"),
+          "on the same ratchet key, a little longer");
+    exchange(&bob, &alice, "turn");
+    spoil(&bob, &alice, say(&alice, &bob, "on a new one"), "on a new one");
+    part();
+}
+
+Test(session, refuses_a_cut_pkmsg)
+{
+    struct wa_encrypted e;
+
+    meet(true);
+    e = say(&alice, &bob, "first");
+    for (size_t n = 0; n < e.bytes.len; n++)
+        expect_spoiled(&bob, &alice, (struct wa_encrypted){true, slice_sub(e.bytes, 0, n)});
+    expect_text(&bob, &alice, e, "first");
+    part();
+}
+
+Test(session, refuses_a_spoiled_pkmsg)
+{
+    struct wa_encrypted e;
+
+    meet(true);
+    e = say(&alice, &bob, "first");
+    /* From the base key to the end of the inner MAC: everything that takes part in the keys. */
+    for (size_t i = 3; i < e.bytes.len - 8; i++) {
+        struct slice copy = arena_dup(&bob.arena, e.bytes);
+        ((uint8_t *)(uintptr_t)copy.data)[i] ^= 0x40;
+        expect_spoiled(&bob, &alice, (struct wa_encrypted){true, copy});
+    }
+    expect_text(&bob, &alice, e, "first");
+    part();
+}
+
+Test(session, refuses_other_versions)
+{
+    struct wa_encrypted e;
+
+    meet(true);
+    e = say(&alice, &bob, "first");
+    struct slice copy = arena_dup(&bob.arena, e.bytes);
+    *(uint8_t *)(uintptr_t)copy.data = 0x44;
+    expect_error(&bob, &alice, (struct wa_encrypted){true, copy}, ERR_BAD_MESSAGE);
+    *(uint8_t *)(uintptr_t)copy.data = 0x23;
+    expect_error(&bob, &alice, (struct wa_encrypted){true, copy}, ERR_BAD_MESSAGE);
+    part();
+}
+
+Test(session, parses_its_row_exactly)
+{
+    struct wa_session s, again;
+    struct slice row;
+    AUTO(buf) bytes = {0};
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    exchange(&bob, &alice, "hello");
+    exchange(&alice, &bob, "x");
+    cr_assert_eq(bob.ks.load(&bob, wa_session_row(&bob.arena, &alice.address), &bob.arena, &row),
+                 OK);
+    cr_assert_eq(wa_session_parse(row, &s), OK);
+    wa_session_put(&s, &bytes);
+    cr_assert(slice_eq(buf_slice(&bytes), row));
+    for (size_t n = 0; n < row.len; n++)
+        cr_assert_eq(wa_session_parse(slice_sub(row, 0, n), &again), ERR_STORE_DAMAGED);
+    buf_put_u8(&bytes, 0);
+    cr_assert_eq(wa_session_parse(buf_slice(&bytes), &again), ERR_STORE_DAMAGED);
+    bytes.data[0] = 2;
+    cr_assert_eq(wa_session_parse(buf_slice(&bytes), &again), ERR_STORE_VERSION);
+    part();
+}
+
+Test(session, moves_to_another_address)
+{
+    struct wa_address pn = {.name = SLICE("155500@s.whatsapp.net"), .device = 0};
+    struct wa_encrypted skipped;
+    struct wa_session_info i;
+    struct crypto_key key;
+    bool found;
+
+    meet(true);
+    exchange(&alice, &bob, "hi");
+    skipped = say(&alice, &bob, "skipped");
+    exchange(&alice, &bob, "next");
+    cr_assert_eq(wa_session_move(&bob.ks, &bob.arena, &alice.address, &pn), OK);
+    cr_assert_eq(wa_session_info(&bob.ks, &bob.arena, &alice.address, &i), ERR_NO_SESSION);
+    cr_assert_eq(wa_identity_load(&bob.ks, &bob.arena, &pn, &key, &found), OK);
+    cr_assert(found);
+    alice.address = pn;
+    expect_text(&bob, &alice, skipped, "skipped");
+    exchange(&bob, &alice, "answer");
+    exchange(&alice, &bob, "goes on");
+
+    /* Onto an address that has a session: what is there stays current. */
+    struct wa_address lid = {.name = SLICE("777@lid"), .device = 0};
+    struct wa_bundle b = party_bundle(&alice, true);
+    bool changed;
+    cr_assert_eq(wa_session_from_bundle(&bob.ks, &bob.arena, &lid, &b, &changed), OK);
+    cr_assert_eq(wa_session_move(&bob.ks, &bob.arena, &pn, &lid), OK);
+    alice.address = lid;
+    cr_assert(info(&bob, &alice).pending);
+    exchange(&alice, &bob, "on the moved one");
+    cr_assert_not(info(&bob, &alice).pending);
+    part();
+}
