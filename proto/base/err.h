@@ -48,12 +48,19 @@ const char *err_trail(void);
 const char *err_words(void);
 void err_clear(void);
 
-#define fail(code, ...) err_fail(ERR_##code, __FILE__, __LINE__, __VA_ARGS__)
+/* The code is spelt out as the value, so that compilers and analysers see that it is not OK. */
+#define fail(code, ...)                                                                            \
+    ({                                                                                             \
+        err_fail(ERR_##code, __FILE__, __LINE__, __VA_ARGS__);                                     \
+        ERR_##code;                                                                                \
+    })
 #define TRY(call)                                                                                  \
     do {                                                                                           \
         err_t try_error_ = (call);                                                                 \
-        if (__builtin_expect(try_error_ != OK, 0))                                                 \
-            return err_pass(try_error_, __FILE__, __LINE__);                                       \
+        if (__builtin_expect(try_error_ != OK, 0)) {                                               \
+            err_pass(try_error_, __FILE__, __LINE__);                                              \
+            return try_error_;                                                                     \
+        }                                                                                          \
     } while (0)
 #define ENSURE(condition, code)                                                                    \
     do {                                                                                           \

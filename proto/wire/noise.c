@@ -55,6 +55,7 @@ void wa_noise_init(struct wa_noise *n, const char *name, struct slice prologue)
 {
     struct slice text = slice_text(name);
 
+    assert(name);
     *n = (struct wa_noise){0};
     if (text.len <= sizeof(n->hash))
         memcpy(n->hash, text.data, text.len);
@@ -72,7 +73,7 @@ void wa_noise_mix_hash(struct wa_noise *n, struct slice data)
 /* 64 bytes out of the chain and `secret`: two keys. */
 static void expand(const struct wa_noise *n, struct slice secret, struct crypto_key out[2])
 {
-    crypto_hkdf(secret, SLICE_ARRAY(n->chain.bytes), SLICE_NONE, out[0].bytes, 2 * CRYPTO_KEY);
+    crypto_hkdf(secret, SLICE_ARRAY(n->chain.bytes), SLICE_NONE, out[0].bytes, sizeof(struct crypto_key[2]));
 }
 
 err_t wa_noise_mix_key(struct wa_noise *n, const struct crypto_key *secret,
