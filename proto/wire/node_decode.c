@@ -128,6 +128,12 @@ static err_t read_text(struct decoder *d, struct slice *out)
 
 /* ---- JIDs ---- */
 
+/* What fits into the form that this server's addresses travel in. */
+static unsigned device_max(enum wa_server server)
+{
+    return server == WA_SERVER_MSGR || server == WA_SERVER_INTEROP ? UINT16_MAX : UINT8_MAX;
+}
+
 /* An address we have no name for (a new server, a user with strange characters) stays readable as
  * text and is no JID, so that one odd entry in a list does not cost the link. */
 static err_t make_jid(struct decoder *d, struct wa_jid jid, struct slice server,
@@ -135,7 +141,9 @@ static err_t make_jid(struct decoder *d, struct wa_jid jid, struct slice server,
 {
     TRY(make_room(d, jid.user.len + server.len + 16));
     jid.server = wa_server_find(server);
-    if (jid.server != WA_SERVER_NONE && wa_jid_user_ok(jid.user)) {
+    if (jid.server != WA_SERVER_INTEROP) jid.integrator = 0;
+    if (jid.server != WA_SERVER_NONE && wa_jid_user_ok(jid.user) &&
+        jid.device <= device_max(jid.server)) {
         *out = (struct wa_value){.text = wa_jid_slice(&jid, d->arena), .jid = jid};
         return OK;
     }

@@ -347,6 +347,9 @@ Test(node, an_address_of_an_unknown_server_is_text)
     cr_assert(slice_is(v.text, "u:5@unknown"));
     v = value_of(slice_of("\xfa\xfc\3u:5\3", 7), &a);
     cr_assert(wa_jid_is_none(&v.jid), "a user that looks like a device is nobody");
+    v = value_of(slice_of("\xf6\xfc\1u\1\0\3", 7), &a);
+    cr_assert(wa_jid_is_none(&v.jid), "a device that this server's form cannot hold");
+    cr_assert(slice_is(v.text, "u:256@s.whatsapp.net"));
 }
 
 Test(node, absent_values_are_left_out)
