@@ -1,0 +1,708 @@
+/* Links against a server of the test's own, one thread per connection, so that every trap of the
+ * library can be set: a listener that never accepts, an upgrade that is never answered, TLS that
+ * must be refused. */
+#include "server/account/link.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/base/text.h"
+#include "proto/crypto/crypto.h"
+#include "server/net/resolve.h"
+
+static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- the server ---- */
+
+enum manner {
+    ECHO,          /* upgrades, then sends back every message */
+    NEVER_ANSWERS, /* reads the upgrade and says nothing */
+    REFUSES,       /* 403 */
+    HANGS_UP,      /* closes after the upgrade */
+    NEVER_READS,   /* upgrades, reads nothing more */
+    FLOODS,        /* upgrades, then sends FLOOD bytes in messages of 3000 */
+};
+enum { FLOOD_MESSAGES = 2000, FLOOD_BYTES = 3000 };
+
+struct peer {
+    int fd;
+    SSL *ssl;
+};
+
+static struct server_side {
+    enum manner manner;
+    SSL_CTX *tls;
+    int listener;
+    uint16_t port;
+    pthread_t thread;
+    atomic_int accepted;
+    atomic_llong sent; /* bytes the kernel took of a flood */
+    char request[4096];
+} side;
+
+static ssize_t peer_read(struct peer *p, void *out, size_t n)
+{
+    return p->ssl ? SSL_read(p->ssl, out, (int)n) : read(p->fd, out, n);
+}
+
+static bool peer_write(struct peer *p, const void *data, size_t n)
+{
+    const uint8_t *at = data;
+
+    while (n) {
+        ssize_t did = p->ssl ? SSL_write(p->ssl, at, (int)n) : send(p->fd, at, n, MSG_NOSIGNAL);
+        if (did <= 0) return false;
+        at += did;
+        n -= (size_t)did;
+    }
+    return true;
+}
+
+static bool read_all(struct peer *p, void *out, size_t n)
+{
+    uint8_t *at = out;
+
+    while (n) {
+        ssize_t did = peer_read(p, at, n);
+        if (did <= 0) return false;
+        at += did;
+        n -= (size_t)did;
+    }
+    return true;
+}
+
+static bool send_message(struct peer *p, struct slice bytes)
+{
+    uint8_t head[10] = {0x82};
+    size_t n = 2;
+
+    if (bytes.len < 126) {
+        head[1] = (uint8_t)bytes.len;
+    } else if (bytes.len < 65536) {
+        head[1] = 126;
+        head[2] = (uint8_t)(bytes.len >> 8);
+        head[3] = (uint8_t)bytes.len;
+        n = 4;
+    } else {
+        head[1] = 127;
+        for (int i = 0; i < 8; i++)
+            head[2 + i] = (uint8_t)(bytes.len >> (56 - 8 * i));
+        n = 10;
+    }
+    return peer_write(p, head, n) && peer_write(p, bytes.data, bytes.len);
+}
+
+/* One message of the client, unmasked; false at the end or at its goodbye. */
+static bool take_message(struct peer *p, struct buf *out)
+{
+    uint8_t head[2], more[8], mask[4];
+    size_t len;
+
+    if (!read_all(p, head, 2) || (head[0] & 15) == 8) return false;
+    len = head[1] & 127;
+    if (len >= 126) {
+        size_t n = len == 126 ? 2 : 8;
+        if (!read_all(p, more, n)) return false;
+        len = 0;
+        for (size_t i = 0; i < n; i++)
+            len = len << 8 | more[i];
+    }
+    if (!read_all(p, mask, 4)) return false;
+    buf_reset(out);
+    uint8_t *at = buf_extend(out, len);
+    if (!read_all(p, at, len)) return false;
+    for (size_t i = 0; i < len; i++)
+        at[i] ^= mask[i & 3];
+    return true;
+}
+
+static bool answer_upgrade(struct peer *p)
+{
+    char *key, reply[512];
+    size_t n = 0;
+    uint8_t digest[20];
+    AUTO(buf) accept = {0};
+
+    while (n < sizeof side.request - 1 && read_all(p, side.request + n, 1)) {
+        side.request[++n] = '\0';
+        if (strstr(side.request, "\r\n\r\n")) break;
+    }
+    if (!(key = strstr(side.request, "Sec-WebSocket-Key: "))) return false;
+    if (side.manner == NEVER_ANSWERS) {
+        uint8_t byte;
+        while (peer_read(p, &byte, 1) > 0) {
+        }
+        return false;
+    }
+    if (side.manner == REFUSES) {
+        static const char no[] = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+        peer_write(p, no, sizeof no - 1);
+        return false;
+    }
+    key += 19;
+    struct slice pieces[] = {slice_of(key, strcspn(key, "\r")),
+                             SLICE("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")};
+    crypto_sha1_v(pieces, 2, digest);
+    text_base64(SLICE_ARRAY(digest), &accept);
+    snprintf(reply, sizeof reply,
+             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Accept: %s\r\n\r\n",
+             buf_text(&accept));
+    return peer_write(p, reply, strlen(reply));
+}
+
+static void flood(struct peer *p)
+{
+    uint8_t bytes[FLOOD_BYTES] = {0};
+    uint8_t byte;
+
+    for (uint32_t i = 0; i < FLOOD_MESSAGES; i++) {
+        memcpy(bytes, &i, sizeof i);
+        if (!send_message(p, SLICE_ARRAY(bytes))) return;
+        atomic_fetch_add(&side.sent, FLOOD_BYTES);
+    }
+    while (peer_read(p, &byte, 1) > 0) {
+    }
+}
+
+static void serve(struct peer *p)
+{
+    AUTO(buf) message = {0};
+
+    if (!answer_upgrade(p) || side.manner == HANGS_UP) return;
+    if (side.manner == FLOODS) flood(p);
+    while (side.manner == NEVER_READS)
+        nap(10);
+    while (side.manner == ECHO && take_message(p, &message))
+        if (!send_message(p, buf_slice(&message))) return;
+}
+
+static void *peer_main(void *arg)
+{
+    struct peer p = {.fd = (int)(intptr_t)arg};
+
+    if (side.tls) {
+        p.ssl = SSL_new(side.tls);
+        SSL_set_fd(p.ssl, p.fd);
+    }
+    if (!p.ssl || SSL_accept(p.ssl) == 1) serve(&p);
+    if (p.ssl) SSL_shutdown(p.ssl);
+    SSL_free(p.ssl);
+    close(p.fd);
+    return NULL;
+}
+
+static void *accept_main(void *arg)
+{
+    for (;;) {
+        pthread_t thread;
+        int fd = accept(side.listener, NULL, NULL);
+
+        if (fd < 0) return NULL;
+        atomic_fetch_add(&side.accepted, 1);
+        pthread_create(&thread, NULL, peer_main, (void *)(intptr_t)fd);
+        pthread_detach(thread);
+    }
+}
+
+static void listen_on(int backlog)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+
+    side.listener = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(side.listener, (struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(listen(side.listener, backlog), 0);
+    getsockname(side.listener, (struct sockaddr *)&at, &n);
+    side.port = ntohs(at.sin_port);
+}
+
+static void server_start(enum manner manner)
+{
+    side.manner = manner;
+    listen_on(16);
+    pthread_create(&side.thread, NULL, accept_main, NULL);
+}
+
+/* ---- the client's side ---- */
+
+struct probe {
+    struct post post;
+    struct link_owner owner;
+    struct link *link;
+    atomic_int ups, downs, messages;
+    atomic_llong bytes;
+    struct buf data;
+    char why[160];
+    bool pause_at_once;
+    uint32_t next; /* number of the flood's next message */
+    bool out_of_order;
+};
+
+static struct worker *worker, *resolving;
+static struct resolver *resolver;
+static struct links *links;
+static struct link_target target;
+static atomic_int links_gone;
+
+static void on_up(void *owner)
+{
+    struct probe *p = owner;
+
+    if (p->pause_at_once) link_pause(p->link);
+    atomic_fetch_add(&p->ups, 1);
+}
+
+static void on_data(void *owner, struct slice bytes)
+{
+    struct probe *p = owner;
+    uint32_t number;
+
+    if (side.manner == FLOODS) {
+        memcpy(&number, bytes.data, sizeof number);
+        p->out_of_order |= bytes.len != FLOOD_BYTES || number != p->next++;
+    } else {
+        buf_put(&p->data, bytes);
+    }
+    atomic_fetch_add(&p->bytes, (long long)bytes.len);
+    atomic_fetch_add(&p->messages, 1);
+}
+
+static void on_down(void *owner, const char *why)
+{
+    struct probe *p = owner;
+
+    snprintf(p->why, sizeof p->why, "%s", why);
+    p->link = NULL;
+    atomic_fetch_add(&p->downs, 1);
+}
+
+static void open_now(struct post *p, struct worker *w)
+{
+    struct probe *probe = CONTAINER_OF(p, struct probe, post);
+
+    probe->link = link_open(links, 0, &probe->owner);
+}
+
+static void resume_now(struct post *p, struct worker *w)
+{
+    link_resume(CONTAINER_OF(p, struct probe, post)->link);
+}
+
+static void close_now(struct post *p, struct worker *w)
+{
+    struct probe *probe = CONTAINER_OF(p, struct probe, post);
+
+    if (probe->link) link_close(probe->link, "enough");
+}
+
+static void write_and_close(struct post *p, struct worker *w)
+{
+    struct probe *probe = CONTAINER_OF(p, struct probe, post);
+    AUTO(buf) large = {0};
+
+    for (uint32_t i = 0; i < 100000; i++)
+        buf_put_be32(&large, i);
+    link_write(probe->link, SLICE("hello"));
+    link_write(probe->link, buf_slice(&large));
+}
+
+static void on_links_gone(void *arg) { atomic_store(&links_gone, 1); }
+static void close_links(struct post *p, struct worker *w)
+{
+    links_close(links, on_links_gone, NULL);
+}
+
+static void run_on_worker(struct probe *p, void (*run)(struct post *, struct worker *))
+{
+    p->post.run = run;
+    worker_post(worker, &p->post);
+}
+
+static void start_at(const char *url, const char *ca)
+{
+    cr_assert_eq(link_target_parse(url, ca, &target), OK, "%s", err_words());
+    worker = worker_new(0);
+    resolving = worker_new(-1);
+    resolver = resolver_new(resolving);
+    cr_assert_eq(links_new(worker, resolver, &target, 1, &links), OK, "%s", err_words());
+    cr_assert_eq(worker_start(worker), OK);
+    cr_assert_eq(worker_start(resolving), OK);
+}
+
+static void start(const char *scheme, const char *host, const char *ca)
+{
+    char url[128];
+
+    snprintf(url, sizeof url, "%s://%s:%u/ws/chat", scheme, host, side.port);
+    start_at(url, ca);
+}
+
+static void probe_open(struct probe *p)
+{
+    p->owner = (struct link_owner){on_up, on_data, on_down, p};
+    run_on_worker(p, open_now);
+}
+
+static bool wait_for(atomic_int *what, int value, int ms)
+{
+    for (int64_t until = now_ms() + ms; atomic_load(what) < value; nap(2))
+        if (now_ms() > until) return false;
+    return true;
+}
+
+static void stop(void)
+{
+    static struct post p = {.run = close_links};
+
+    if (!worker) return;
+    worker_post(worker, &p);
+    cr_expect(wait_for(&links_gone, 1, 8000), "two-step shutdown");
+    worker_stop(worker);
+    worker_join(worker);
+    worker_stop(resolving);
+    worker_join(resolving);
+    links_free(links);
+    resolver_free(resolver);
+    worker_free(worker);
+    worker_free(resolving);
+}
+
+static void prepare(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    crypto_start();
+}
+
+TestSuite(link, .init = prepare, .fini = stop, .timeout = 60);
+
+Test(link, parses_addresses)
+{
+    struct link_target t;
+    static const char *const bad[] = {"http://x/", "ws://",         "ws:///x",    "ws://h:0/",
+                                      "ws://h:x/", "ws://h:70000/", "ws://[::1/", "wss"};
+
+    cr_assert_eq(link_target_parse("wss://web.whatsapp.com/ws/chat", NULL, &t), OK);
+    cr_expect(t.tls && t.port == 443);
+    cr_expect_str_eq(t.host, "web.whatsapp.com");
+    cr_expect_str_eq(t.path, "/ws/chat");
+    cr_assert_eq(link_target_parse("ws://[::1]:7800", NULL, &t), OK);
+    cr_expect(!t.tls && t.port == 7800);
+    cr_expect_str_eq(t.host, "::1");
+    cr_expect_str_eq(t.path, "/");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        cr_expect_eq(link_target_parse(bad[i], NULL, &t), ERR_BAD_ARGUMENT, "%s", bad[i]);
+}
+
+Test(link, carries_small_and_large_messages_both_ways)
+{
+    static struct probe p;
+    AUTO(buf) expected = {0};
+
+    server_start(ECHO);
+    start("ws", "127.0.0.1", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.ups, 1, 5000), "%s", p.why);
+    cr_expect(strstr(side.request, "Origin: https://web.whatsapp.com\r\n"), "%s", side.request);
+    cr_expect(strstr(side.request, "GET /ws/chat HTTP/1.1\r\n"), "%s", side.request);
+    run_on_worker(&p, write_and_close);
+    for (int i = 0; i < 2500 && atomic_load(&p.bytes) < 400005; i++)
+        nap(2);
+    buf_put(&expected, SLICE("hello"));
+    for (uint32_t i = 0; i < 100000; i++)
+        buf_put_be32(&expected, i);
+    cr_expect(slice_eq(buf_slice(&p.data), buf_slice(&expected)));
+    run_on_worker(&p, close_now);
+    cr_assert(wait_for(&p.downs, 1, 5000));
+    cr_expect_str_eq(p.why, "enough");
+    buf_done(&p.data);
+}
+
+Test(link, a_refused_connection_ends)
+{
+    static struct probe p;
+
+    listen_on(1);
+    close(side.listener);
+    start("ws", "127.0.0.1", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.downs, 1, 5000));
+    cr_expect_eq(atomic_load(&p.ups), 0);
+    cr_expect(strstr(p.why, "cannot connect"), "%s", p.why);
+}
+
+Test(link, an_unknown_name_ends)
+{
+    static struct probe p;
+
+    start_at("ws://no-such-name.invalid/ws/chat", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.downs, 1, 15000));
+    cr_expect(strstr(p.why, "the name was not found"), "%s", p.why);
+}
+
+Test(link, a_refused_upgrade_ends)
+{
+    static struct probe p;
+
+    server_start(REFUSES);
+    start("ws", "127.0.0.1", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.downs, 1, 5000));
+    cr_expect_eq(atomic_load(&p.ups), 0);
+}
+
+Test(link, a_peer_that_hangs_up_ends_once)
+{
+    static struct probe p;
+
+    server_start(HANGS_UP);
+    start("ws", "127.0.0.1", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.downs, 1, 5000));
+    nap(50);
+    cr_expect_eq(atomic_load(&p.downs), 1);
+}
+
+/* The listener's queue is full, so the connect is never completed. */
+Test(link, a_black_holed_connect_ends_at_our_deadline)
+{
+    static struct probe p;
+    int fillers[8];
+
+    listen_on(0);
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons(side.port)};
+    for (size_t i = 0; i < ARRAY_LEN(fillers); i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(fillers[i], (struct sockaddr *)&at, sizeof at);
+    }
+    nap(50);
+    start("ws", "127.0.0.1", NULL);
+    int64_t began = now_ms();
+    probe_open(&p);
+    cr_assert(wait_for(&p.downs, 1, LINK_CONNECT_MS + 5000));
+    cr_expect(now_ms() - began >= LINK_CONNECT_MS - 100);
+    cr_expect(strstr(p.why, "no WebSocket in time"), "%s", p.why);
+    for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
+        close(fillers[i]);
+}
+
+Test(link, an_upgrade_never_answered_ends_at_our_deadline)
+{
+    static struct probe p;
+
+    server_start(NEVER_ANSWERS);
+    start("ws", "127.0.0.1", NULL);
+    int64_t began = now_ms();
+    probe_open(&p);
+    cr_assert(wait_for(&p.downs, 1, LINK_CONNECT_MS + 5000));
+    cr_expect(now_ms() - began >= LINK_CONNECT_MS - 100);
+    cr_expect(strstr(p.why, "no WebSocket in time"), "%s", p.why);
+}
+
+Test(link, shuts_down_in_the_middle_of_everything)
+{
+    static struct probe open, half;
+
+    server_start(NEVER_ANSWERS);
+    start("ws", "localhost", NULL);
+    probe_open(&half);
+    while (!atomic_load(&side.accepted))
+        nap(1);
+    side.manner = ECHO;
+    probe_open(&open);
+    cr_assert(wait_for(&open.ups, 1, 5000));
+    stop();
+    worker = NULL;
+    cr_expect_eq(atomic_load(&open.downs), 1);
+    cr_expect_eq(atomic_load(&half.downs), 1);
+}
+
+Test(link, a_paused_link_stops_reading_and_loses_nothing)
+{
+    static struct probe p = {.pause_at_once = true};
+
+    server_start(FLOODS);
+    start("ws", "127.0.0.1", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.ups, 1, 5000));
+    nap(300);
+    long long stalled = atomic_load(&side.sent);
+    nap(300);
+    cr_expect_eq(atomic_load(&side.sent), stalled, "the sender is held up");
+    cr_expect_lt(stalled, (long long)FLOOD_MESSAGES * FLOOD_BYTES);
+    cr_expect_lt(atomic_load(&p.messages), 20);
+    run_on_worker(&p, resume_now);
+    cr_expect(wait_for(&p.messages, FLOOD_MESSAGES, 20000), "%d", atomic_load(&p.messages));
+    cr_expect(!p.out_of_order);
+}
+
+/* ---- TLS ---- */
+
+static EVP_PKEY *ca_key;
+static X509 *ca;
+static char ca_path[64];
+
+static X509 *certify(EVP_PKEY *key, const char *name, X509 *issuer, EVP_PKEY *issuer_key,
+                     long from_s, long to_s)
+{
+    X509 *cert = X509_new();
+    X509_NAME *subject = X509_get_subject_name(cert);
+    char alt[128];
+    X509V3_CTX v3;
+
+    X509_set_version(cert, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), issuer ? 2 : 1);
+    X509_gmtime_adj(X509_getm_notBefore(cert), from_s);
+    X509_gmtime_adj(X509_getm_notAfter(cert), to_s);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const uint8_t *)name, -1, -1, 0);
+    X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer) : subject);
+    X509_set_pubkey(cert, key);
+    X509V3_set_ctx(&v3, issuer ? issuer : cert, cert, NULL, NULL, 0);
+    snprintf(alt, sizeof alt, "DNS:%s", name);
+    X509_EXTENSION *e = issuer ? X509V3_EXT_conf_nid(NULL, &v3, NID_subject_alt_name, alt)
+                               : X509V3_EXT_conf_nid(NULL, &v3, NID_basic_constraints, "CA:TRUE");
+    X509_add_ext(cert, e, -1);
+    X509_EXTENSION_free(e);
+    X509_sign(cert, issuer_key, EVP_sha256());
+    return cert;
+}
+
+static void tls_start(const char *name, long from_s, long to_s, bool trusted)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *other = NULL;
+
+    ca_key = EVP_EC_gen("P-256");
+    ca = certify(ca_key, "test authority", NULL, ca_key, -3600, 3600);
+    other = certify(ca_key, "test authority", NULL, ca_key, -3600, 3600);
+    snprintf(ca_path, sizeof ca_path, "/tmp/parley-ca-XXXXXX");
+    FILE *f = fdopen(mkstemp(ca_path), "w");
+    if (!trusted) {
+        EVP_PKEY *stranger = EVP_EC_gen("P-256");
+        X509 *untold = certify(stranger, "test authority", NULL, stranger, -3600, 3600);
+        PEM_write_X509(f, untold);
+        X509_free(untold);
+        EVP_PKEY_free(stranger);
+    } else {
+        PEM_write_X509(f, ca);
+    }
+    fclose(f);
+    side.tls = SSL_CTX_new(TLS_server_method());
+    X509 *cert = certify(key, name, ca, ca_key, from_s, to_s);
+    SSL_CTX_use_certificate(side.tls, cert);
+    SSL_CTX_use_PrivateKey(side.tls, key);
+    X509_free(cert);
+    X509_free(other);
+    X509_free(ca);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(ca_key);
+    server_start(ECHO);
+}
+
+static void expect_refused(void)
+{
+    static struct probe p;
+
+    start("wss", "localhost", ca_path);
+    probe_open(&p);
+    cr_assert(wait_for(&p.downs, 1, 10000));
+    cr_expect_eq(atomic_load(&p.ups), 0, "a bad certificate was accepted");
+    cr_expect_eq(side.request[0], '\0', "nothing is said to a server that is not trusted");
+    unlink(ca_path);
+}
+
+Test(link, speaks_tls_to_a_trusted_server)
+{
+    static struct probe p;
+
+    tls_start("localhost", -60, 3600, true);
+    start("wss", "localhost", ca_path);
+    probe_open(&p);
+    cr_assert(wait_for(&p.ups, 1, 5000), "%s", p.why);
+    run_on_worker(&p, write_and_close);
+    for (int i = 0; i < 2500 && atomic_load(&p.bytes) < 400005; i++)
+        nap(2);
+    cr_expect_eq(atomic_load(&p.bytes), 400005);
+    run_on_worker(&p, close_now);
+    cr_assert(wait_for(&p.downs, 1, 5000));
+    buf_done(&p.data);
+    unlink(ca_path);
+}
+
+Test(link, a_paused_tls_link_loses_nothing)
+{
+    static struct probe p = {.pause_at_once = true};
+
+    tls_start("localhost", -60, 3600, true);
+    side.manner = FLOODS;
+    start("wss", "localhost", ca_path);
+    probe_open(&p);
+    cr_assert(wait_for(&p.ups, 1, 5000), "%s", p.why);
+    nap(300);
+    cr_expect_lt(atomic_load(&p.messages), 20);
+    run_on_worker(&p, resume_now);
+    cr_expect(wait_for(&p.messages, FLOOD_MESSAGES, 20000), "%d", atomic_load(&p.messages));
+    cr_expect(!p.out_of_order);
+    unlink(ca_path);
+}
+
+Test(link, refuses_a_wrong_name)
+{
+    tls_start("elsewhere.example", -60, 3600, true);
+    expect_refused();
+}
+
+Test(link, refuses_an_expired_certificate)
+{
+    tls_start("localhost", -7200, -60, true);
+    expect_refused();
+}
+
+Test(link, refuses_an_untrusted_certificate)
+{
+    tls_start("localhost", -60, 3600, false);
+    expect_refused();
+}
+
+Test(link, a_missing_ca_file_is_told_at_start)
+{
+    struct worker *w = worker_new(0);
+    struct links *l = NULL;
+
+    cr_assert_eq(link_target_parse("wss://localhost/ws", "/no/such/file.pem", &target), OK);
+    cr_expect_eq(links_new(w, NULL, &target, 1, &l), ERR_BAD_ARGUMENT);
+    cr_expect(strstr(err_words(), "/no/such/file.pem"), "%s", err_words());
+    worker_free(w);
+}
+
+Test(link, a_ca_file_that_is_none_is_told_at_start)
+{
+    struct worker *w = worker_new(0);
+    struct links *l = NULL;
+
+    cr_assert_eq(link_target_parse("wss://localhost/ws", "/etc/passwd", &target), OK);
+    cr_expect_eq(links_new(w, NULL, &target, 1, &l), ERR_BAD_ARGUMENT);
+    cr_expect(strstr(err_words(), "/etc/passwd"), "%s", err_words());
+    worker_free(w);
+}
