@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <uv.h>
 
 #include "proto/base/list.h"
@@ -414,20 +413,19 @@ static err_t make_vhost(struct links *l, size_t i)
     return OK;
 }
 
-/* The loop does not run yet, so it is run here. */
-static void abandon_context(struct links *l)
+/* Found out before libwebsockets is on the loop: what it refuses there cannot be undone. */
+static err_t check_ca_file(const char *path)
 {
-    for (int step = 0; step < 2; step++) {
-        lws_context_destroy(l->context);
-        uv_run(worker_loop(l->worker), UV_RUN_NOWAIT);
-    }
-    links_free(l);
+    if (!path || !path[0]) return OK;
+    SSL_CTX *trial = SSL_CTX_new(TLS_client_method());
+    bool good = trial && SSL_CTX_load_verify_locations(trial, path, NULL) == 1;
+    SSL_CTX_free(trial);
+    return good ? OK : fail(BAD_ARGUMENT, "%s is not a readable PEM file of authorities", path);
 }
 
 err_t links_new(struct worker *w, struct resolver *resolver, const struct link_target *targets,
                 size_t count, struct links **out)
 {
-    struct links *l = xcalloc(sizeof *l);
     void *loops[] = {worker_loop(w)};
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
@@ -440,13 +438,10 @@ err_t links_new(struct worker *w, struct resolver *resolver, const struct link_t
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
     };
-    err_t e = OK;
 
     for (size_t i = 0; i < count; i++)
-        if (targets[i].ca_file && targets[i].ca_file[0] && access(targets[i].ca_file, R_OK) != 0) {
-            links_free(l);
-            return fail(BAD_ARGUMENT, "cannot read the CA file %s", targets[i].ca_file);
-        }
+        TRY(check_ca_file(targets[i].ca_file));
+    struct links *l = xcalloc(sizeof *l);
     l->worker = w;
     l->resolver = resolver;
     l->targets = targets;
@@ -459,12 +454,8 @@ err_t links_new(struct worker *w, struct resolver *resolver, const struct link_t
         links_free(l);
         return fail(SYSTEM, "libwebsockets does not start (is libwebsockets-evlib-uv there?)");
     }
-    for (size_t i = 0; i < count && e == OK; i++)
-        e = make_vhost(l, i);
-    if (e != OK) {
-        abandon_context(l);
-        return e;
-    }
+    for (size_t i = 0; i < count; i++)
+        TRY(make_vhost(l, i));
     *out = l;
     return OK;
 }
