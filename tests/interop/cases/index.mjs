@@ -1,7 +1,8 @@
 // Every case, in the order in which one builds on the other.
 import { killCases } from './kill9.mjs';
 import { mainCases } from './main.mjs';
+import { signalCases } from './signal.mjs';
 import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
 
-export const allCases = [...simCases, ...mainCases, ...tlsCases, ...killCases];
+export const allCases = [...signalCases, ...simCases, ...mainCases, ...tlsCases, ...killCases];
