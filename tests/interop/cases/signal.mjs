@@ -42,6 +42,15 @@ const flip = (bytes, at) => {
   return copy;
 };
 
+/**
+ * The party that may be given a message of a session that is not its current one. The judges spoil their current session
+ * by trying it first and keeping what the failed attempt changed: npm's libsignal always, whatsapp-rust's package unless
+ * the older session becomes the current one. Ours has to bear it.
+ */
+function patient(a, b) {
+  return [a, b].find(({ kind }) => kind === 'parley') ?? [a, b].find(({ kind }) => kind === 'rust');
+}
+
 /** Each takes an initiator and a responder that have never met. */
 const scenarios = {
   'with a one-time prekey': async (a, b) => {
@@ -96,9 +105,11 @@ const scenarios = {
     same([fromA.type, fromB.type], ['pkmsg', 'pkmsg'], 'types');
     same((await b.decrypt(a, fromA)).equals(one), true, 'from a');
     same((await a.decrypt(b, fromB)).equals(two), true, 'from b');
+    const listener = patient(a, b);
+    const speaker = listener === a ? b : a;
     for (let n = 0; n < 4; n++) {
-      await say(a, b, `a ${n}`);
-      await say(b, a, `b ${n}`);
+      await say(speaker, listener, `speaker ${n}`);
+      await say(listener, speaker, `listener ${n}`);
     }
   },
   'a new session replaces the old one': async (a, b) => {
@@ -109,7 +120,7 @@ const scenarios = {
     const before = await b.encrypt(a, late);
     await meet(a, b);
     await say(a, b, 'again', 'pkmsg');
-    same((await a.decrypt(b, before)).equals(late), true, 'a message of the older session');
+    if (a.kind === 'parley') same((await a.decrypt(b, before)).equals(late), true, 'a message of the older session');
     await say(b, a, 'answer again');
     await say(a, b, 'on', 'msg');
   },
@@ -164,10 +175,9 @@ async function quietly(work) {
   }
 }
 
-async function pairOf(t, first, second, leaveOut = []) {
+async function pairOf(t, first, second) {
   let parties = 0;
   for (const [name, scenario] of Object.entries(scenarios)) {
-    if (leaveOut.includes(name)) continue;
     for (const [a, b] of [[first, second], [second, first]]) {
       const id = ++parties;
       const alice = makers[a](`alice${id}@lid`, 5, t);
@@ -188,9 +198,7 @@ export const signalCases = [
   {
     name: 'signal-oracles',
     about: 'the two judges of our Signal code agree with each other',
-    // After crossed beginnings libsignal goes on in a session that whatsapp-rust's package no longer tries: those two
-    // never agree there, so each is only held against ours.
-    run: (t) => pairOf(t, 'libsignal', 'rust', ['simultaneous initiation']),
+    run: (t) => pairOf(t, 'libsignal', 'rust'),
   },
   ...['libsignal', 'rust'].map((judge) => ({
     name: `signal-${judge}`,

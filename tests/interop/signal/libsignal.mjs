@@ -1,5 +1,6 @@
 // A party of a Signal conversation on npm's libsignal, with Baileys' group code on top: both unmodified.
 import { createRequire } from 'node:module';
+import { BufferJSON } from 'baileys';
 import { GroupCipher, GroupSessionBuilder, SenderKeyDistributionMessage } from 'baileys/lib/Signal/Group/index.js';
 import { SenderKeyName } from 'baileys/lib/Signal/Group/sender-key-name.js';
 import { SenderKeyRecord } from 'baileys/lib/Signal/Group/sender-key-record.js';
@@ -31,7 +32,7 @@ class Storage {
     const stored = this.senderKeys.get(name.toString());
     return stored ? SenderKeyRecord.deserialize(stored) : new SenderKeyRecord();
   };
-  storeSenderKey = async (name, record) => void this.senderKeys.set(name.toString(), JSON.stringify(record.serialize()));
+  storeSenderKey = async (name, record) => void this.senderKeys.set(name.toString(), JSON.stringify(record.serialize(), BufferJSON.replacer));
 }
 
 export class LibsignalParty {
