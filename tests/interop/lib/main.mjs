@@ -27,7 +27,7 @@ async function readArguments() {
     },
   });
   ({ allCases } = await import(pathToFileURL(resolve(values.cases))));
-  if (values.build) process.env.PARLEY_BUILD = values.build;
+  if (values.build) process.env.PARLEY_BUILD = resolve(values.build);
   const unknown = positionals.filter((name) => !chosenBy(name).length);
   if (unknown.length) {
     console.error(`no case ${unknown.map((name) => `'${name}'`).join(', ')}; --list names them`);
