@@ -4,5 +4,6 @@ import { mainCases } from './main.mjs';
 import { signalCases } from './signal.mjs';
 import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
+import { wireCases } from './wire.mjs';
 
-export const allCases = [...signalCases, ...simCases, ...mainCases, ...tlsCases, ...killCases];
+export const allCases = [...wireCases, ...signalCases, ...simCases, ...mainCases, ...tlsCases, ...killCases];

@@ -13,6 +13,7 @@ export class Skip extends Error {}
 /** What a case may need: a message why it is missing, or nothing. */
 const needs = {
   sim: () => (program('parley-sim') ? undefined : 'parley-sim is not built'),
+  'wire-party': () => (program('wire-party') ? undefined : 'wire-party is not built'),
   'signal-party': () => (program('signal-party') ? undefined : 'signal-party is not built'),
   parleyd: () => (program('parleyd') ? undefined : 'parleyd is not built'),
   whatsmeow: () => (existsSync(join(runtimes, 'bin/peer-whatsmeow')) ? undefined : 'the whatsmeow driver is not built'),
