@@ -15,6 +15,7 @@ enum {
     LINGER_MS = 2000,
     WRITE_STALL_MS = 60 * 1000, /* a peer that takes nothing for this long is gone */
     KEEPALIVE_MS = 15 * 1000,
+    DRAIN_MS = 2000, /* a closing server waits this long for answers and writes */
     IOV_MAX_OURS = 64,
 };
 
@@ -226,7 +227,12 @@ static void on_deadline(struct timer *t, int64_t now)
     case CONN_STREAM:
         if (!sse_keepalive(c)) return;
         break;
-    case CONN_BUSY: break;
+    case CONN_BUSY:
+        if (c->home->closing) {
+            conn_close(c);
+            return;
+        }
+        break;
     default:
         if (!c->unsent) {
             conn_close(c);
@@ -246,7 +252,7 @@ void conn_arm(struct conn *c)
 
     if (c->state == CONN_CLOSED) return;
     c->timer.fire = on_deadline;
-    timer_arm(w, &c->timer, worker_now(w) + spans[c->state]);
+    timer_arm(w, &c->timer, worker_now(w) + (c->home->closing ? DRAIN_MS : spans[c->state]));
 }
 
 /* ---- parsing ---- */

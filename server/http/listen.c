@@ -291,6 +291,7 @@ static void close_worker_part(struct post *p, struct worker *w)
         struct conn *c = LIST_ENTRY(node, struct conn, link);
         if (c->state == CONN_BUSY || c->unsent) {
             c->close_after = true;
+            conn_arm(c);
         } else {
             conn_close(c);
         }
