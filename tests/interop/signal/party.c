@@ -165,8 +165,7 @@ static err_t do_group_decrypt(const struct words *w)
     struct wa_address author = address_of(w->at[2], w->at[3]);
     struct slice out;
 
-    TRY(wa_group_decrypt(&us.ks, &us.arena, group_of(w->at[1]), &author, bytes_of(w->at[4]),
-                         &out));
+    TRY(wa_group_decrypt(&us.ks, &us.arena, group_of(w->at[1]), &author, bytes_of(w->at[4]), &out));
     return answer(out);
 }
 

@@ -1,7 +1,7 @@
 /* Decodes stanzas and encodes them again on our own codec, asked line by line by tests/interop.
  *
- *   plain|deflated HEX     a frame as it comes out of Noise; the answer is "ok HEX": the same stanza
- *                          encoded by us; or "error" and the name of the error */
+ *   plain|deflated HEX     a frame as it comes out of Noise; the answer is "ok HEX": the same
+ * stanza encoded by us; or "error" and the name of the error */
 #include <stdio.h>
 #include <stdlib.h>
 
