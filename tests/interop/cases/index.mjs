@@ -1,9 +1,10 @@
 // Every case, in the order in which one builds on the other.
 import { killCases } from './kill9.mjs';
 import { mainCases } from './main.mjs';
+import { sendCases } from './send.mjs';
 import { signalCases } from './signal.mjs';
 import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
 import { wireCases } from './wire.mjs';
 
-export const allCases = [...wireCases, ...signalCases, ...simCases, ...mainCases, ...tlsCases, ...killCases];
+export const allCases = [...wireCases, ...signalCases, ...simCases, ...mainCases, ...sendCases, ...tlsCases, ...killCases];
