@@ -38,7 +38,8 @@ void batch_reset(struct batch *b)
 static uint32_t hash_of(enum db db, struct slice key)
 {
     uint32_t h = 2166136261u ^ (uint32_t)db;
-    for (size_t i = 0; i < key.len; i++) h = (h ^ key.data[i]) * 16777619u;
+    for (size_t i = 0; i < key.len; i++)
+        h = (h ^ key.data[i]) * 16777619u;
     return h ^ h >> 15;
 }
 
@@ -51,7 +52,8 @@ static bool is_write_of(const struct batch_op *op, enum db db, struct slice key,
 static void slot_place(struct batch *b, struct batch_op *op)
 {
     size_t i = op->hash & (b->slot_count - 1);
-    while (b->slots[i]) i = (i + 1) & (b->slot_count - 1);
+    while (b->slots[i])
+        i = (i + 1) & (b->slot_count - 1);
     b->slots[i] = op;
 }
 
@@ -61,7 +63,8 @@ static void slots_grow(struct batch *b)
 
     free(b->slots);
     b->slot_count = 64;
-    while (b->slot_count <= b->op_count * 2) b->slot_count *= 2;
+    while (b->slot_count <= b->op_count * 2)
+        b->slot_count *= 2;
     b->slots = xcalloc(b->slot_count * sizeof(*b->slots));
     for (struct batch_op *op = b->first; op; op = op->next)
         if (op->type <= BATCH_DELETE && !op->replaced) slot_place(b, op);
@@ -85,8 +88,10 @@ static struct batch_op *append(struct batch *b, enum batch_op_type type, size_t 
     struct batch_op *op = arena_alloc(&b->arena, sizeof(*op) + size);
 
     *op = (struct batch_op){.type = (uint8_t)type};
-    if (b->last) b->last->next = op;
-    else b->first = op;
+    if (b->last)
+        b->last->next = op;
+    else
+        b->first = op;
     b->last = op;
     b->op_count++;
     b->bytes += size;
@@ -147,8 +152,7 @@ void batch_trim(struct batch *b, uint32_t tenant, uint64_t through)
     op->through = through;
 }
 
-enum batch_found batch_find(const struct batch *b, enum db db, struct slice key,
-                            struct slice *out)
+enum batch_found batch_find(const struct batch *b, enum db db, struct slice key, struct slice *out)
 {
     if (!b->first) return BATCH_NOTHING;
     const struct batch_op *op = find(b, db, key, hash_of(db, key));
@@ -160,7 +164,8 @@ enum batch_found batch_find(const struct batch *b, enum db db, struct slice key,
 
 static const struct batch_op *skip_replaced(const struct batch_op *op)
 {
-    while (op && op->replaced) op = op->next;
+    while (op && op->replaced)
+        op = op->next;
     return op;
 }
 

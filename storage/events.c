@@ -4,7 +4,8 @@
 
 static uint8_t *put_be(uint8_t *at, uint64_t v, size_t n)
 {
-    for (size_t i = 0; i < n; i++) at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
+    for (size_t i = 0; i < n; i++)
+        at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
     return at + n;
 }
 
@@ -74,8 +75,8 @@ err_t db_log_find(struct view *v, uint32_t tenant, struct db_log *out)
     return log_decode(payload, out);
 }
 
-void db_events(struct range *r, struct view *v, uint32_t tenant, uint64_t after,
-               uint64_t through, enum range_direction direction)
+void db_events(struct range *r, struct view *v, uint32_t tenant, uint64_t after, uint64_t through,
+               enum range_direction direction)
 {
     if (through == 0 || through >= EVENT_NUMBER_ROW) through = EVENT_NUMBER_ROW - 1;
     if (after > through) after = through;

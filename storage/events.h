@@ -21,8 +21,8 @@ err_t db_log_find(struct view *v, uint32_t tenant, struct db_log *out) MUST_CHEC
 /* The stored payload of an event: head, then bytes. For the writer and batch_event(). */
 enum { EVENT_HEAD = 19 };
 void event_encode(const struct event_head *head, uint8_t out[EVENT_HEAD]);
-err_t event_decode(struct slice payload, struct event_head *out_head, struct slice *out_bytes)
-    MUST_CHECK;
+err_t event_decode(struct slice payload, struct event_head *out_head,
+                   struct slice *out_bytes) MUST_CHECK;
 /* Payload of the number row, whose key is (tenant, EVENT_NUMBER_ROW). */
 #define EVENT_NUMBER_ROW UINT64_MAX
 struct key event_key(uint32_t tenant, uint64_t seq);

@@ -14,13 +14,15 @@ enum { BODY_MAX = 24 };
 
 static void put_be(uint8_t *at, uint64_t v, size_t n)
 {
-    for (size_t i = 0; i < n; i++) at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
+    for (size_t i = 0; i < n; i++)
+        at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
 }
 
 static uint64_t get_be(const uint8_t *at, size_t n)
 {
     uint64_t v = 0;
-    for (size_t i = 0; i < n; i++) v = v << 8 | at[i];
+    for (size_t i = 0; i < n; i++)
+        v = v << 8 | at[i];
     return v;
 }
 
@@ -106,8 +108,8 @@ const char *id_chat_text(enum id_type type, uint32_t account, uint32_t peer, uin
     return format(type, body, out);
 }
 
-bool id_chat_parse(enum id_type type, struct slice text, uint32_t *out_account,
-                   uint32_t *out_peer, uint64_t *out_secret)
+bool id_chat_parse(enum id_type type, struct slice text, uint32_t *out_account, uint32_t *out_peer,
+                   uint64_t *out_secret)
 {
     uint8_t body[BODY_MAX];
     if (!parse(type, text, body)) return false;

@@ -19,6 +19,9 @@ struct db_claim {
     struct slice extra;
 };
 
+/* Prefix of all claims of the day of `at_ms`; for retention. */
+struct key claim_day_key(uint32_t tenant, int64_t at_ms);
+
 void db_claim_put(struct batch *b, uint32_t tenant, const struct db_claim *c);
 /* *out_found is false when there is none or it is older than CLAIM_KEPT_MS. */
 err_t db_claim_find(struct view *v, uint32_t tenant, struct slice hash, int64_t now_ms,

@@ -11,7 +11,8 @@ static uint8_t *extend(struct key *k, size_t n)
 static void put_be(struct key *k, uint64_t v, size_t n)
 {
     uint8_t *at = extend(k, n);
-    for (size_t i = 0; i < n; i++) at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
+    for (size_t i = 0; i < n; i++)
+        at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
 }
 
 void key_u8(struct key *k, uint8_t v) { put_be(k, v, 1); }
@@ -51,7 +52,8 @@ struct key key_behind(struct slice prefix)
 {
     struct key k;
     k.len = 0;
-    while (prefix.len && prefix.data[prefix.len - 1] == 0xff) prefix.len--;
+    while (prefix.len && prefix.data[prefix.len - 1] == 0xff)
+        prefix.len--;
     key_bytes(&k, prefix);
     if (k.len) k.data[k.len - 1]++;
     return k;

@@ -27,9 +27,14 @@ struct db_message {
 void db_message_put(struct batch *b, struct scope scope, const struct db_message *m);
 /* The row alone, not its index. */
 void db_message_delete(struct batch *b, struct scope scope, struct place place);
-/* NOT_FOUND also when the secret is not the row's. */
+/* NOT_FOUND also when the secret is not the row's. Cleared messages are found until they are
+ * removed: see db_chat_shows() in chats.h. */
 err_t db_message_get(struct view *v, struct scope scope, struct place place,
                      struct db_message *out) MUST_CHECK;
+
+/* By what a posting block knows of a place. */
+err_t db_message_at(struct view *v, struct scope scope, uint32_t peer, uint32_t sec, uint32_t seq,
+                    bool *out_found, struct db_message *out) MUST_CHECK;
 
 /* Seen: where the message with this stanza id of this author is; the author is the address that
  * names the person in this account (LID before phone number), none for our own. */
@@ -37,16 +42,19 @@ void db_seen_put(struct batch *b, struct scope scope, uint32_t peer, struct slic
                  struct slice stanza_id, struct place place);
 void db_seen_delete(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
                     struct slice stanza_id);
-/* Looks in the chat and in its parts; out->peer is 0 when the message is unknown. A record that
- * holds another id under the same hash is not a match. */
+/* Looks in the chat and in its parts; out->peer is 0 when the message is unknown. */
 err_t db_seen_find(struct view *v, struct scope scope, const struct db_contact *chat,
                    struct slice author, struct slice stanza_id, struct place *out) MUST_CHECK;
 
+/* The place just before everything of that second: from there forwards, or backwards to before it.
+ */
+static inline struct place place_at(uint32_t sec) { return (struct place){.sec = sec}; }
+
 /* A walk over a chat and its parts in the order of (sec, seq), either way, from a place (not
- * included; sec alone with seq 0 and secret 0 means a moment):
+ * included):
  *
  *     AUTO(message_walk) w = {0};
- *     message_walk_init(&w, view, scope, &contact, cleared_seq, from, RANGE_BACKWARDS);
+ *     message_walk_init(&w, view, scope, &contact, from, RANGE_BACKWARDS);
  *     while (message_walk_next(&w, &m)) …
  *     TRY(message_walk_error(&w));
  */
@@ -54,15 +62,19 @@ struct message_walk {
     struct range parts[CONTACT_PARTS_MAX + 1];
     struct db_message heads[CONTACT_PARTS_MAX + 1];
     bool has[CONTACT_PARTS_MAX + 1];
+    uint32_t cleared[CONTACT_PARTS_MAX + 1]; /* seqs below are not shown */
     size_t count;
-    uint32_t cleared_seq;
+    bool all;
     enum range_direction direction;
     err_t error;
 };
-/* `from` with sec 0: from the newest or the oldest. */
+/* `from` with sec 0: from the newest or the oldest. Cleared messages are left out. */
 void message_walk_init(struct message_walk *w, struct view *v, struct scope scope,
-                       const struct db_contact *chat, uint32_t cleared_seq, struct place from,
+                       const struct db_contact *chat, struct place from,
                        enum range_direction direction);
+/* Cleared ones too, oldest first. */
+void message_walk_all(struct message_walk *w, struct view *v, struct scope scope,
+                      const struct db_contact *chat);
 bool message_walk_next(struct message_walk *w, struct db_message *out);
 err_t message_walk_error(const struct message_walk *w) MUST_CHECK;
 void message_walk_done(struct message_walk *w);

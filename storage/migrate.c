@@ -46,8 +46,10 @@ static err_t fill(struct view *view, struct batch *b, const struct migration *m,
     AUTO(buf) position = {0};
     TRY(load_position(view, &position));
     TRY(m->step(view, b, &position, out_done));
-    if (*out_done) put_version(b, m->to);
-    else batch_put(b, DB_meta, position_key, buf_slice(&position));
+    if (*out_done)
+        put_version(b, m->to);
+    else
+        batch_put(b, DB_meta, position_key, buf_slice(&position));
     return OK;
 }
 
@@ -61,8 +63,8 @@ static err_t run_step(struct writer *w, struct view *view, const struct migratio
         view_end(view);
         if (e == OK) e = writer_commit(w, &b);
         batch_done(&b);
-        if (e != OK) return fail(STORE_FAILED, "migration to %u (%s): %s", m->to, m->name,
-                                 err_name(e));
+        if (e != OK)
+            return fail(STORE_FAILED, "migration to %u (%s): %s", m->to, m->name, err_name(e));
     }
     return OK;
 }
@@ -104,8 +106,7 @@ err_t migrate(struct store *store, const struct migration *list, unsigned target
 {
     struct view *view;
     TRY(view_new(store, &view));
-    struct writer *w =
-        writer_new(&(struct writer_options){.store = store, .on_fatal = on_fatal});
+    struct writer *w = writer_new(&(struct writer_options){.store = store, .on_fatal = on_fatal});
     err_t e = climb(w, view, list, target);
     writer_free(w);
     view_free(view);

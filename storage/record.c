@@ -8,7 +8,8 @@ static uint32_t crc32c_plain(uint32_t crc, struct slice bytes)
 {
     for (size_t i = 0; i < bytes.len; i++) {
         crc ^= bytes.data[i];
-        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (0x82f63b78 & -(crc & 1));
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (0x82f63b78 & -(crc & 1));
     }
     return crc;
 }
@@ -23,7 +24,8 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_fast(uint32_t crc, stru
         memcpy(&word, p, 8);
         sum = __builtin_ia32_crc32di(sum, word);
     }
-    for (; bytes.len; bytes.len--) sum = __builtin_ia32_crc32qi((uint32_t)sum, *p++);
+    for (; bytes.len; bytes.len--)
+        sum = __builtin_ia32_crc32qi((uint32_t)sum, *p++);
     return (uint32_t)sum;
 }
 #define HAS_FAST __builtin_cpu_supports("sse4.2")
@@ -49,7 +51,8 @@ void record_head(uint8_t out[RECORD_HEAD], unsigned db, struct slice key, struct
 {
     uint32_t crc = sum_of(RECORD_VERSION, db, key, payload);
     out[0] = RECORD_VERSION;
-    for (int i = 0; i < 4; i++) out[1 + i] = (uint8_t)(crc >> (24 - 8 * i));
+    for (int i = 0; i < 4; i++)
+        out[1 + i] = (uint8_t)(crc >> (24 - 8 * i));
 }
 
 err_t record_open(unsigned db, struct slice key, struct slice value, struct slice *out_payload)
@@ -137,8 +140,10 @@ static err_t decode_field(const struct field *f, uint64_t head, struct reader *r
     if (is_bytes != (f->type == FIELD_TYPE_BYTES))
         return fail(STORE_DAMAGED, "field %u has the other type", f->tag);
     void *at = (char *)object + f->offset;
-    if (is_bytes) *(struct slice *)at = s.data ? s : slice_of("", 0);
-    else store(at, f->size, f->type == FIELD_TYPE_INT ? unzigzag(v) : v);
+    if (is_bytes)
+        *(struct slice *)at = s.data ? s : slice_of("", 0);
+    else
+        store(at, f->size, f->type == FIELD_TYPE_INT ? unzigzag(v) : v);
     return OK;
 }
 

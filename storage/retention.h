@@ -19,8 +19,7 @@ err_t retention_step(struct batch *b, struct view *v, uint32_t tenant,
  * (key_of_kind(scope, peer, KIND_message)), a tenant (key_of_tenant, database by database). */
 err_t purge_step(struct batch *b, struct view *v, enum db db, struct slice prefix,
                  bool *out_more) MUST_CHECK;
-/* Removes messages with seq below `cleared_seq` of a chat and of its parts, and their index. */
+/* Removes what db_chat_clear() hid, and its index, in the chat and its parts. */
 struct db_contact;
 err_t purge_chat_step(struct batch *b, struct view *v, struct scope scope,
-                      const struct db_contact *chat, uint32_t cleared_seq,
-                      bool *out_more) MUST_CHECK;
+                      const struct db_contact *chat, bool *out_more) MUST_CHECK;

@@ -7,7 +7,11 @@
 #include "storage/messages.h"
 #include "storage/tail.h"
 
-enum { SEARCH_TERMS_MAX = 16, SEARCH_BLOCKS_MAX = 4096 };
+enum {
+    SEARCH_TERMS_MAX = 16,
+    SEARCH_PREFIX_MAX = 512, /* words that a prefix may stand for */
+    SEARCH_BLOCKS_MAX = 4096,
+};
 
 struct search_query {
     struct terms terms;             /* all must be there; at most SEARCH_TERMS_MAX */
@@ -25,13 +29,14 @@ struct search_cursor {
 /* Candidates behind `after`, newest first, each message once, deleted and cleared ones left out.
  * An edited message is a candidate for its old text too: who shows it checks the text again.
  * `out` holds `limit`; out_next->set is false at the end. A query that would read more than
- * SEARCH_BLOCKS_MAX blocks stops early with fewer results and a cursor to go on from. */
+ * SEARCH_BLOCKS_MAX blocks stops early with fewer results and a cursor to go on from.
+ * BAD_ARGUMENT when a prefix stands for more than SEARCH_PREFIX_MAX words. */
 err_t db_search(struct view *v, struct scope scope, const struct search_query *query,
                 struct search_cursor after, size_t limit, struct db_message *out, size_t *out_count,
                 struct search_cursor *out_next) MUST_CHECK;
 
 /* One turn of folding: takes the oldest tail rows down to `keep`, as many as fit into
  * BATCH_SLICE. *out_more when rows above `keep` are left; the next slice starts after this batch
- * is durable or over it. */
+ * is durable. The view must not cover an earlier fold that is still pending. */
 err_t db_fold(struct batch *b, struct view *v, struct scope scope, size_t keep,
               bool *out_more) MUST_CHECK;

@@ -105,15 +105,18 @@ static err_t open_dbs(struct store *s)
             rc = 0;
         }
     }
-    if (rc == 0) rc = mdb_txn_commit(txn);
-    else mdb_txn_abort(txn);
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else
+        mdb_txn_abort(txn);
     return store_error(rc, "sub-databases");
 }
 
 static err_t make_dbs(struct store *s)
 {
     bool missing = false;
-    for (int i = 0; i < DB_COUNT; i++) missing |= s->dbs[i] == STORE_NO_DB;
+    for (int i = 0; i < DB_COUNT; i++)
+        missing |= s->dbs[i] == STORE_NO_DB;
     if (!missing) return OK;
 
     MDB_txn *txn;
@@ -121,8 +124,10 @@ static err_t make_dbs(struct store *s)
     int rc = 0;
     for (int i = 0; i < DB_COUNT && rc == 0; i++)
         if (s->dbs[i] == STORE_NO_DB) rc = mdb_dbi_open(txn, names[i], MDB_CREATE, &s->dbs[i]);
-    if (rc == 0) rc = mdb_txn_commit(txn);
-    else mdb_txn_abort(txn);
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else
+        mdb_txn_abort(txn);
     return store_error(rc, "sub-databases");
 }
 
@@ -207,6 +212,8 @@ err_t store_used(struct store *s, size_t *out)
     *out = (info.me_last_pgno + 1) * stat.ms_psize;
     return OK;
 }
+
+bool store_has(const struct store *s, enum db db) { return s->dbs[db] != STORE_NO_DB; }
 
 err_t store_stat(struct store *s, enum db db, struct store_stat *out)
 {

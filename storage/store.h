@@ -44,6 +44,8 @@ err_t store_used(struct store *store, size_t *out_bytes) MUST_CHECK;
 struct store_stat {
     size_t entries, depth, leaf_pages, branch_pages, overflow_pages;
 };
+/* False when a read-only open did not find the sub-database. */
+bool store_has(const struct store *store, enum db db);
 /* LMDB's own figures of one sub-database. */
 err_t store_stat(struct store *store, enum db db, struct store_stat *out) MUST_CHECK;
 

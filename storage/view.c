@@ -33,8 +33,8 @@ void view_free(struct view *v)
 err_t view_begin(struct view *v)
 {
     assert(!v->begun);
-    int rc = v->txn ? mdb_txn_renew(v->txn)
-                    : mdb_txn_begin(v->store->env, NULL, MDB_RDONLY, &v->txn);
+    int rc =
+        v->txn ? mdb_txn_renew(v->txn) : mdb_txn_begin(v->store->env, NULL, MDB_RDONLY, &v->txn);
     TRY(store_error(rc, "read transaction"));
     v->begun = true;
     return OK;
@@ -49,8 +49,18 @@ void view_end(struct view *v)
 }
 
 void view_overlay(struct view *v, const struct list *batches) { v->overlay = batches; }
+const struct list *view_overlaid(const struct view *v) { return v->overlay; }
 
 #define BATCH_OF(node) LIST_ENTRY(node, struct batch, pending)
+
+bool view_covers(const struct view *v, const struct batch *batch)
+{
+    if (batch_is_empty(batch)) return true;
+    for (const struct list *n = v->overlay ? v->overlay->prev : NULL; n && n != v->overlay;
+         n = n->prev)
+        if (BATCH_OF(n) == batch) return true;
+    return false;
+}
 
 static enum batch_found find_pending(const struct view *v, enum db db, struct slice key,
                                      struct slice *out)
@@ -126,8 +136,8 @@ static void gather_writes(struct range *r)
     each_write(r, r->writes);
     qsort(r->writes, n, sizeof(*r->writes), by_key);
     for (size_t i = 0; i < n; i++) {
-        if (r->write_count && slice_eq(batch_op_key(r->writes[r->write_count - 1].op),
-                                       batch_op_key(r->writes[i].op)))
+        if (r->write_count &&
+            slice_eq(batch_op_key(r->writes[r->write_count - 1].op), batch_op_key(r->writes[i].op)))
             continue;
         r->writes[r->write_count++] = r->writes[i];
     }
@@ -172,7 +182,8 @@ static void stored_seek(struct range *r, struct slice at, bool included)
                  : MDB_NOTFOUND;
 
     if (r->direction == RANGE_BACKWARDS) {
-        if (rc == MDB_NOTFOUND) rc = mdb_cursor_get(r->cursor, &key, &value, MDB_LAST);
+        if (rc == MDB_NOTFOUND)
+            rc = mdb_cursor_get(r->cursor, &key, &value, MDB_LAST);
         else if (rc == 0 && !(included && slice_eq(store_slice(key), at)))
             rc = mdb_cursor_get(r->cursor, &key, &value, MDB_PREV);
     }
@@ -224,10 +235,17 @@ static int which_first(const struct range *r)
 static bool hand_out_stored(struct range *r)
 {
     r->key = r->stored_key;
-    r->error = record_open(r->db, r->stored_key, r->stored_value, &r->value);
-    if (r->error != OK) return false;
     r->stored_ready = false;
-    return true;
+    r->error = record_open(r->db, r->stored_key, r->stored_value, &r->value);
+    r->damaged = r->error != OK;
+    return !r->damaged;
+}
+
+void range_resume(struct range *r)
+{
+    assert(r->damaged);
+    r->damaged = false;
+    r->error = OK;
 }
 
 bool range_next(struct range *r)

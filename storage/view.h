@@ -29,6 +29,14 @@ void view_end(struct view *view);
  * Borrowed until view_end(); batches may join at its end meanwhile. NULL: none. */
 void view_overlay(struct view *view, const struct list *batches);
 
+/* What is laid over now. */
+const struct list *view_overlaid(const struct view *view);
+
+/* True when what `batch` holds is seen: it is laid over, or empty. Functions that give the next
+ * ordinal by looking for the last one assert it. */
+struct batch;
+bool view_covers(const struct view *view, const struct batch *batch);
+
 /* The payload under the key; SLICE_NONE when there is none. STORE_DAMAGED, STORE_FAILED. */
 err_t view_find(struct view *view, enum db db, struct slice key, struct slice *out) MUST_CHECK;
 
@@ -54,6 +62,7 @@ struct range {
     struct range_write *writes; /* of the overlay, sorted the way of the walk */
     size_t write_count, write_at;
     err_t error;
+    bool damaged; /* the error is the checksum of the row at `key`; see range_resume() */
 };
 
 void range_between(struct range *r, struct view *view, enum db db, struct slice from,
@@ -64,6 +73,8 @@ bool range_next(struct range *r);
 /* Jumps onwards: the next range_next() stands on the first key that is not before `key` in the
  * direction of the walk. Never goes back. */
 void range_skip_to(struct range *r, struct slice key);
+/* Goes on behind a damaged record, for who counts them (check.h). */
+void range_resume(struct range *r);
 /* Why range_next() gave false: OK at the end. */
 err_t range_error(const struct range *r) MUST_CHECK;
 void range_done(struct range *r);

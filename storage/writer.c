@@ -109,7 +109,7 @@ static err_t put(struct writer *w, enum db db, struct slice key, struct slice pa
     return OK;
 }
 
-static err_t delete(struct writer *w, enum db db, struct slice key)
+static err_t delete (struct writer *w, enum db db, struct slice key)
 {
     MDB_val k = store_val(key);
     int rc = mdb_del(w->txn, w->options.store->dbs[db], &k, NULL);
@@ -147,7 +147,7 @@ static err_t trim(struct writer *w, const struct batch_op *op)
             TRY(store_error(rc, "event"));
             size_t size = value.mv_size - RECORD_HEAD;
             n->log.bytes -= size < n->log.bytes ? size : n->log.bytes;
-            TRY(delete(w, DB_events, key_slice(&key)));
+            TRY(delete (w, DB_events, key_slice(&key)));
         }
         n->log.first_seq++;
         n->changed = true;
@@ -177,7 +177,7 @@ static err_t apply(struct writer *w, struct batch *b)
         TRY(provoke_put(w, b));
         switch (op->type) {
         case BATCH_PUT: TRY(put(w, op->db, batch_op_key(op), batch_op_value(op))); break;
-        case BATCH_DELETE: TRY(delete(w, op->db, batch_op_key(op))); break;
+        case BATCH_DELETE: TRY(delete (w, op->db, batch_op_key(op))); break;
         case BATCH_EVENT: TRY(number_event(w, b, op)); break;
         case BATCH_TRIM: TRY(trim(w, op)); break;
         }
@@ -201,7 +201,8 @@ static err_t put_numbers(struct writer *w)
 static void wait_ms(long long ms)
 {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    while (nanosleep(&t, &t) != 0 && errno == EINTR) {}
+    while (nanosleep(&t, &t) != 0 && errno == EINTR) {
+    }
 }
 
 /* What one attempt came to. */
@@ -248,8 +249,7 @@ static enum outcome flush(struct writer *w, err_t *error)
     return *error == ERR_STORE_FULL ? NO_ROOM : FATAL;
 }
 
-static enum outcome try_commit(struct writer *w, struct batch **batches, size_t count,
-                               err_t *error)
+static enum outcome try_commit(struct writer *w, struct batch **batches, size_t count, err_t *error)
 {
     w->number_count = 0;
     *error = store_error(mdb_txn_begin(w->options.store->env, NULL, 0, &w->txn), "transaction");
@@ -378,8 +378,7 @@ static struct log_events *collect_events(struct writer *w, struct batch **batche
     if (events == 0) return NULL;
 
     /* One more item and its bytes again, for the planted bug that doubles an event. */
-    struct log_events *out =
-        xalloc(sizeof(*out) + (events + 1) * sizeof(struct log_event) + bytes);
+    struct log_events *out = xalloc(sizeof(*out) + (events + 1) * sizeof(struct log_event) + bytes);
     *out = (struct log_events){.refs = 1, .items = (struct log_event *)(void *)(out + 1)};
     uint8_t *at = (uint8_t *)(out->items + events + 1);
 
@@ -477,7 +476,8 @@ static void *run(void *context)
 
     for (;;) {
         pthread_mutex_lock(&w->lock);
-        while (list_empty(&w->queue) && !w->stopping) pthread_cond_wait(&w->wake, &w->lock);
+        while (list_empty(&w->queue) && !w->stopping)
+            pthread_cond_wait(&w->wake, &w->lock);
         bool over = list_empty(&w->queue);
         pthread_mutex_unlock(&w->lock);
         if (over) return NULL;
@@ -522,7 +522,8 @@ void writer_free(struct writer *w)
 
     if (!w) return;
     writer_stop(w);
-    while ((l = map_next(&w->latches, &at, NULL))) free(l);
+    while ((l = map_next(&w->latches, &at, NULL)))
+        free(l);
     map_done(&w->latches);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);

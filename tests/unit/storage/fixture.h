@@ -29,8 +29,8 @@ struct fixture {
 
 static inline void fixture_open(struct fixture *f)
 {
-    CHECK_OK(store_open(&(struct store_options){.path = f->path, .map_size = FIXTURE_MAP},
-                        &f->store));
+    CHECK_OK(
+        store_open(&(struct store_options){.path = f->path, .map_size = FIXTURE_MAP}, &f->store));
     f->writer = writer_new(&(struct writer_options){.store = f->store,
                                                     .on_events = f->on_events,
                                                     .on_fatal = f->on_fatal,

@@ -14,16 +14,21 @@ struct thing {
 };
 
 static const struct field fields[] = {
-    FIELD_UINT(1, struct thing, small), FIELD_UINT(2, struct thing, flag),
-    FIELD_UINT(3, struct thing, number), FIELD_UINT(4, struct thing, big),
-    FIELD_INT(5, struct thing, moment), FIELD_BYTES(6, struct thing, text),
+    FIELD_UINT(1, struct thing, small),   FIELD_UINT(2, struct thing, flag),
+    FIELD_UINT(3, struct thing, number),  FIELD_UINT(4, struct thing, big),
+    FIELD_INT(5, struct thing, moment),   FIELD_BYTES(6, struct thing, text),
     FIELD_BYTES(200, struct thing, blob),
 };
 enum { COUNT = sizeof(fields) / sizeof(fields[0]) };
 
 static const struct thing full = {
-    .small = 255, .flag = true, .number = 0xffffffff, .big = UINT64_MAX, .moment = -1,
-    .text = {(const uint8_t *)"hello", 5}, .blob = {(const uint8_t *)"", 0},
+    .small = 255,
+    .flag = true,
+    .number = 0xffffffff,
+    .big = UINT64_MAX,
+    .moment = -1,
+    .text = {(const uint8_t *)"hello", 5},
+    .blob = {(const uint8_t *)"", 0},
 };
 
 Test(record, crc32c_is_castagnoli)
@@ -84,7 +89,8 @@ Test(record, envelope_finds_every_flipped_bit)
     uint8_t key[] = "a key of some length", value[RECORD_HEAD + 60];
     struct slice k = slice_of(key, sizeof(key)), payload;
 
-    for (size_t i = 0; i < 60; i++) value[RECORD_HEAD + i] = (uint8_t)(i * 7);
+    for (size_t i = 0; i < 60; i++)
+        value[RECORD_HEAD + i] = (uint8_t)(i * 7);
     record_head(value, DB_data, k, slice_of(value + RECORD_HEAD, 60));
     cr_assert_eq(record_open(DB_data, k, SLICE_ARRAY(value), &payload), OK);
     cr_assert_eq(payload.len, 60);

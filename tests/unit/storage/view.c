@@ -33,7 +33,8 @@ static void store_letters(void)
 {
     struct batch b;
     batch_init(&b);
-    for (const char *k = "acegi"; *k; k++) put(&b, (char[]){*k, 0}, "old");
+    for (const char *k = "acegi"; *k; k++)
+        put(&b, (char[]){*k, 0}, "old");
     fixture_commit(&f, &b);
     batch_done(&b);
 }

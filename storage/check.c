@@ -1,0 +1,130 @@
+#include "storage/check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "storage/events.h"
+#include "storage/view.h"
+
+struct check {
+    struct store *store;
+    struct view *view;
+    void (*tell)(void *context, const char *line);
+    void *context;
+    struct check_result result;
+};
+
+static void say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct check *c, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    c->tell(c->context, line);
+}
+
+/* Counts good and bad records of one sub-database in key order. */
+static size_t walk(struct check *c, enum db db)
+{
+    AUTO(range) r = {0};
+    struct key last = {0};
+    size_t rows = 0;
+
+    range_prefix(&r, c->view, db, SLICE_NONE, RANGE_FORWARDS);
+    for (;;) {
+        if (!range_next(&r)) {
+            if (!r.damaged) break;
+            c->result.bad_records++;
+            say(c, "%s: record %zu: %s", store_db_name(db), rows + 1, err_words());
+            range_resume(&r);
+        }
+        rows++;
+        if (last.len && slice_cmp(r.key, key_slice(&last)) <= 0) {
+            c->result.disordered++;
+            say(c, "%s: record %zu is out of order", store_db_name(db), rows);
+        }
+        last.len = 0;
+        key_bytes(&last, slice_sub(r.key, 0, KEY_MAX));
+    }
+    if (range_error(&r) != OK) {
+        c->result.error = range_error(&r);
+        say(c, "%s: after %zu records: %s", store_db_name(db), rows, err_trail());
+    }
+    return rows;
+}
+
+static err_t check_db(struct check *c, enum db db)
+{
+    struct store_stat stat;
+
+    if (!store_has(c->store, db)) {
+        c->result.hidden_rows++;
+        say(c, "%s: the sub-database is missing", store_db_name(db));
+        return OK;
+    }
+    TRY(store_stat(c->store, db, &stat));
+    size_t rows = walk(c, db);
+    c->result.rows += rows;
+    if (rows != stat.entries) {
+        c->result.hidden_rows += rows < stat.entries ? stat.entries - rows : rows - stat.entries;
+        say(c, "%s: %zu records found, %zu counted by LMDB", store_db_name(db), rows, stat.entries);
+    }
+    say(c, "%s: %zu records", store_db_name(db), rows);
+    return OK;
+}
+
+/* The numbers of a log have no holes; a missing one was hidden. */
+static err_t check_log(struct check *c, uint32_t tenant, uint64_t first, uint64_t next,
+                       size_t found)
+{
+    if (found == next - first) return OK;
+    c->result.hidden_rows++;
+    say(c, "events: tenant %u has %zu events where the numbers say %llu", tenant, found,
+        (unsigned long long)(next - first));
+    return OK;
+}
+
+static err_t check_logs(struct check *c)
+{
+    AUTO(range) r = {0};
+    size_t found = 0;
+
+    range_prefix(&r, c->view, DB_events, SLICE_NONE, RANGE_FORWARDS);
+    while (range_next(&r)) {
+        struct db_log log;
+        uint32_t tenant = (uint32_t)r.key.data[0] << 24 | (uint32_t)r.key.data[1] << 16 |
+                          (uint32_t)r.key.data[2] << 8 | r.key.data[3];
+        struct key number = event_key(tenant, EVENT_NUMBER_ROW);
+        if (!slice_eq(r.key, key_slice(&number))) {
+            found++;
+            continue;
+        }
+        TRY(log_decode(r.value, &log));
+        TRY(check_log(c, tenant, log.first_seq, log.next_seq, found));
+        found = 0;
+    }
+    return range_error(&r);
+}
+
+static err_t check_all(struct check *c)
+{
+    TRY(view_begin(c->view));
+    for (int db = 0; db < DB_COUNT; db++)
+        TRY(check_db(c, (enum db)db));
+    if (c->result.bad_records == 0 && c->result.error == OK) TRY(check_logs(c));
+    return OK;
+}
+
+err_t check_store(struct store *store, void (*tell)(void *context, const char *line), void *context,
+                  struct check_result *out)
+{
+    struct check c = {.store = store, .tell = tell, .context = context};
+
+    TRY(view_new(store, &c.view));
+    err_t e = check_all(&c);
+    view_free(c.view);
+    *out = c.result;
+    return e;
+}

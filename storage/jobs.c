@@ -1,0 +1,55 @@
+#include "storage/jobs.h"
+
+#include "storage/typed.h"
+
+static const struct field fields[] = {
+    FIELD_UINT(1, struct db_job, kind),      FIELD_UINT(2, struct db_job, attempts),
+    FIELD_INT(3, struct db_job, created_ms), FIELD_INT(4, struct db_job, due_ms),
+    FIELD_BYTES(5, struct db_job, position), FIELD_BYTES(6, struct db_job, input),
+};
+enum { NUMBER_AT = 13 }; /* in the key */
+
+static struct key key_of_job(struct scope scope, uint32_t number)
+{
+    struct key k = key_of_kind(scope, 0, KIND_jobs);
+    key_be32(&k, number);
+    return k;
+}
+
+err_t db_job_add(struct batch *b, struct view *v, struct scope scope, struct db_job *job)
+{
+    assert(view_covers(v, b));
+    AUTO(range) r = {0};
+    struct key prefix = key_of_kind(scope, 0, KIND_jobs);
+
+    range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_BACKWARDS);
+    job->number = range_next(&r) ? key_number(&r, NUMBER_AT) + 1 : 1;
+    TRY(range_error(&r));
+    db_job_put(b, scope, job);
+    return OK;
+}
+
+void db_job_put(struct batch *b, struct scope scope, const struct db_job *job)
+{
+    struct key k = key_of_job(scope, job->number);
+    typed_put(b, DB_data, &k, FIELDS(fields), job);
+}
+
+void db_job_delete(struct batch *b, struct scope scope, uint32_t number)
+{
+    struct key k = key_of_job(scope, number);
+    batch_delete(b, DB_data, key_slice(&k));
+}
+
+void db_jobs(struct range *r, struct view *v, struct scope scope)
+{
+    struct key prefix = key_of_kind(scope, 0, KIND_jobs);
+    range_prefix(r, v, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+}
+
+bool db_job_next(struct range *r, struct db_job *out)
+{
+    if (!typed_next(r, FIELDS(fields), out)) return false;
+    out->number = key_number(r, NUMBER_AT);
+    return true;
+}

@@ -1,0 +1,235 @@
+#include "storage/messages.h"
+
+#include "proto/base/reader.h"
+#include "storage/chats.h"
+#include "storage/typed.h"
+
+static const struct field fields[] = {
+    FIELD_BYTES(1, struct db_message, stanza_id),
+    FIELD_BYTES(2, struct db_message, author),
+    FIELD_UINT(3, struct db_message, author_peer),
+    FIELD_UINT(4, struct db_message, from_me),
+    FIELD_UINT(5, struct db_message, type),
+    FIELD_UINT(6, struct db_message, status),
+    FIELD_INT(7, struct db_message, occurred_ms),
+    FIELD_INT(8, struct db_message, received_ms),
+    FIELD_BYTES(9, struct db_message, text),
+    FIELD_BYTES(10, struct db_message, raw),
+    FIELD_UINT(11, struct db_message, starred),
+    FIELD_UINT(12, struct db_message, edited),
+    FIELD_UINT(13, struct db_message, deleted),
+    FIELD_UINT(14, struct db_message, forwarded),
+    FIELD_UINT(15, struct db_message, view_once),
+    FIELD_UINT(16, struct db_message, error),
+    FIELD_INT(17, struct db_message, edited_ms),
+    FIELD_INT(18, struct db_message, read_ms),
+    FIELD_INT(19, struct db_message, played_ms),
+    FIELD_BYTES(20, struct db_message, quoted_id),
+    FIELD_BYTES(21, struct db_message, quoted_author),
+    FIELD_BYTES(22, struct db_message, mentions),
+    FIELD_BYTES(23, struct db_message, media),
+    FIELD_BYTES(24, struct db_message, reactions),
+    FIELD_BYTES(25, struct db_message, extra),
+};
+enum { SEC_AT = 13 }; /* in the key: tenant, account, peer, kind; then sec, seq, secret */
+
+static struct key key_of_place(struct scope scope, struct place p)
+{
+    struct key k = key_of_kind(scope, p.peer, KIND_message);
+    key_be32(&k, p.sec);
+    key_be32(&k, p.seq);
+    key_be64(&k, p.secret);
+    return k;
+}
+
+static err_t place_of_key(struct slice key, struct place *out)
+{
+    struct reader r = reader_of(slice_from(key, SEC_AT - 5));
+    struct place p = {.peer = reader_be32(&r)};
+    reader_u8(&r);
+    p.sec = reader_be32(&r);
+    p.seq = reader_be32(&r);
+    p.secret = reader_be64(&r);
+    if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "key of a message");
+    *out = p;
+    return OK;
+}
+
+void db_message_put(struct batch *b, struct scope scope, const struct db_message *m)
+{
+    struct key k = key_of_place(scope, m->place);
+    typed_put(b, DB_data, &k, FIELDS(fields), m);
+}
+
+void db_message_delete(struct batch *b, struct scope scope, struct place place)
+{
+    struct key k = key_of_place(scope, place);
+    batch_delete(b, DB_data, key_slice(&k));
+}
+
+err_t db_message_get(struct view *v, struct scope scope, struct place place, struct db_message *out)
+{
+    struct key k = key_of_place(scope, place);
+    TRY(typed_get(v, DB_data, &k, FIELDS(fields), out));
+    out->place = place;
+    return OK;
+}
+
+err_t db_message_at(struct view *v, struct scope scope, uint32_t peer, uint32_t sec, uint32_t seq,
+                    bool *out_found, struct db_message *out)
+{
+    AUTO(range) r = {0};
+    struct key prefix = key_of_kind(scope, peer, KIND_message);
+
+    key_be32(&prefix, sec);
+    key_be32(&prefix, seq);
+    range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    *out_found = typed_next(&r, FIELDS(fields), out);
+    TRY(range_error(&r));
+    return *out_found ? place_of_key(r.key, &out->place) : OK;
+}
+
+/* --- by WhatsApp's id --------------------------------------------------------------------- */
+
+/* The id itself is in the key, so that nobody can make two ids meet; the author, who cannot be
+ * chosen, is a sum. */
+static struct key key_of_seen(struct scope scope, uint32_t peer, struct slice author,
+                              struct slice stanza_id)
+{
+    struct key k = key_of_kind(scope, peer, KIND_seen);
+    key_be32(&k, crc32c(0, author));
+    key_bytes(&k, slice_sub(stanza_id, 0, STANZA_ID_MAX));
+    return k;
+}
+
+void db_seen_put(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
+                 struct slice stanza_id, struct place place)
+{
+    AUTO(buf) payload = {0};
+    struct key k = key_of_seen(scope, peer, author, stanza_id);
+
+    assert(stanza_id.len <= STANZA_ID_MAX);
+    buf_put_be32(&payload, place.sec);
+    buf_put_be32(&payload, place.seq);
+    buf_put_be64(&payload, place.secret);
+    if (place.peer != peer) buf_put_be32(&payload, place.peer);
+    batch_put(b, DB_data, key_slice(&k), buf_slice(&payload));
+}
+
+void db_seen_delete(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
+                    struct slice stanza_id)
+{
+    struct key k = key_of_seen(scope, peer, author, stanza_id);
+    batch_delete(b, DB_data, key_slice(&k));
+}
+
+static err_t find_seen(struct view *v, struct scope scope, uint32_t peer, struct slice author,
+                       struct slice stanza_id, struct place *out)
+{
+    struct key k = key_of_seen(scope, peer, author, stanza_id);
+    struct slice payload;
+
+    TRY(view_find(v, DB_data, key_slice(&k), &payload));
+    if (slice_is_none(payload)) return OK;
+    struct reader r = reader_of(payload);
+    struct place p = {.peer = peer, .sec = reader_be32(&r), .seq = reader_be32(&r)};
+    p.secret = reader_be64(&r);
+    if (reader_left(&r)) p.peer = reader_be32(&r);
+    if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "index of a message");
+    *out = p;
+    return OK;
+}
+
+err_t db_seen_find(struct view *v, struct scope scope, const struct db_contact *chat,
+                   struct slice author, struct slice stanza_id, struct place *out)
+{
+    *out = (struct place){0};
+    if (stanza_id.len > STANZA_ID_MAX) return OK;
+    TRY(find_seen(v, scope, chat->peer, author, stanza_id, out));
+    for (size_t i = 0; i < CONTACT_PARTS_MAX && chat->parts[i] && !out->peer; i++)
+        TRY(find_seen(v, scope, chat->parts[i], author, stanza_id, out));
+    return OK;
+}
+
+/* --- walking ------------------------------------------------------------------------------ */
+
+/* The next message of one part that is shown. */
+static void advance(struct message_walk *w, size_t i)
+{
+    struct db_message *m = &w->heads[i];
+
+    do {
+        w->has[i] = typed_next(&w->parts[i], FIELDS(fields), m);
+        if (w->error == OK) w->error = range_error(&w->parts[i]);
+        if (w->has[i] && w->error == OK) w->error = place_of_key(w->parts[i].key, &m->place);
+    } while (w->error == OK && w->has[i] && m->place.seq < w->cleared[i]);
+}
+
+static void start_part(struct message_walk *w, struct view *v, struct scope scope, uint32_t peer,
+                       struct place from)
+{
+    struct key prefix = key_of_kind(scope, peer, KIND_message);
+    struct key low = prefix, high = key_behind(key_slice(&prefix));
+    struct db_chat chat;
+    size_t i = w->count++;
+
+    w->error = db_chat_find(v, scope, peer, &chat);
+    if (w->error != OK) return;
+    w->cleared[i] = w->all ? 0 : chat.cleared_seq;
+    from.peer = peer;
+    if (from.sec && w->direction == RANGE_BACKWARDS) high = key_of_place(scope, from);
+    if (from.sec && w->direction == RANGE_FORWARDS) {
+        low = key_of_place(scope, from);
+        key_u8(&low, 0); /* behind the place itself */
+    }
+    range_between(&w->parts[i], v, DB_data, key_slice(&low), key_slice(&high), w->direction);
+    advance(w, i);
+}
+
+static void start_all(struct message_walk *w, struct view *v, struct scope scope,
+                      const struct db_contact *chat, struct place from)
+{
+    start_part(w, v, scope, chat->peer, from);
+    for (size_t i = 0; i < CONTACT_PARTS_MAX && chat->parts[i] && w->error == OK; i++)
+        start_part(w, v, scope, chat->parts[i], from);
+}
+
+void message_walk_init(struct message_walk *w, struct view *v, struct scope scope,
+                       const struct db_contact *chat, struct place from,
+                       enum range_direction direction)
+{
+    *w = (struct message_walk){.direction = direction};
+    start_all(w, v, scope, chat, from);
+}
+
+void message_walk_all(struct message_walk *w, struct view *v, struct scope scope,
+                      const struct db_contact *chat)
+{
+    *w = (struct message_walk){.direction = RANGE_FORWARDS, .all = true};
+    start_all(w, v, scope, chat, (struct place){0});
+}
+
+bool message_walk_next(struct message_walk *w, struct db_message *out)
+{
+    size_t best = w->count;
+
+    for (size_t i = 0; i < w->count && w->error == OK; i++) {
+        if (!w->has[i]) continue;
+        int c = best == w->count ? -1 : place_cmp(w->heads[i].place, w->heads[best].place);
+        if (best != w->count && w->direction == RANGE_BACKWARDS) c = -c;
+        if (c < 0) best = i;
+    }
+    if (w->error != OK || best == w->count) return false;
+    *out = w->heads[best];
+    advance(w, best);
+    return true;
+}
+
+err_t message_walk_error(const struct message_walk *w) { return w->error; }
+
+void message_walk_done(struct message_walk *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        range_done(&w->parts[i]);
+    w->count = 0;
+}

@@ -1,0 +1,135 @@
+#include "storage/retention.h"
+
+#include "storage/audit.h"
+#include "storage/chats.h"
+#include "storage/events.h"
+#include "storage/idempotency.h"
+#include "storage/messages.h"
+#include "storage/sessions.h"
+
+/* Deletes cost pages, not bytes of the batch: a slice is bounded by rows too. */
+enum { ROWS_PER_SLICE = 1000 };
+
+static bool is_full(const struct batch *b)
+{
+    return b->op_count >= ROWS_PER_SLICE || b->bytes >= BATCH_SLICE;
+}
+
+/* Finds how far the log is too old or too large, a slice at a time. */
+static err_t trim_events(struct batch *b, struct view *v, uint32_t tenant,
+                         const struct retention *limits, int64_t now_ms, bool *out_more)
+{
+    AUTO(range) r = {0};
+    struct db_log log;
+    struct db_event e;
+    uint64_t through = 0;
+    size_t rows = 0;
+
+    TRY(db_log_find(v, tenant, &log));
+    uint64_t bytes = log.bytes;
+    db_events(&r, v, tenant, log.first_seq - 1, 0, RANGE_FORWARDS);
+    while (rows < ROWS_PER_SLICE && db_event_next(&r, &e)) {
+        bool is_old = limits->event_age_ms && e.head.at_ms < now_ms - limits->event_age_ms;
+        bool is_too_much = limits->event_bytes && bytes > limits->event_bytes;
+        if (!is_old && !is_too_much) break;
+        size_t size = EVENT_HEAD + e.bytes.len;
+        bytes -= size < bytes ? size : bytes;
+        through = e.seq;
+        rows++;
+    }
+    TRY(range_error(&r));
+    if (through) batch_trim(b, tenant, through);
+    *out_more |= rows == ROWS_PER_SLICE;
+    return OK;
+}
+
+static err_t delete_between(struct batch *b, struct view *v, enum db db, struct slice from,
+                            struct slice to, bool *out_more)
+{
+    AUTO(range) r = {0};
+
+    range_between(&r, v, db, from, to, RANGE_FORWARDS);
+    while (!is_full(b) && range_next(&r))
+        batch_delete(b, db, r.key);
+    *out_more |= is_full(b);
+    return range_error(&r);
+}
+
+/* Whole days: the day before yesterday and older. */
+static err_t expire_claims(struct batch *b, struct view *v, uint32_t tenant, int64_t now_ms,
+                           bool *out_more)
+{
+    struct key from = key_of_tenant(tenant), to = claim_day_key(tenant, now_ms - CLAIM_KEPT_MS);
+    return delete_between(b, v, DB_idempotency, key_slice(&from), key_slice(&to), out_more);
+}
+
+static err_t expire_audit(struct batch *b, struct view *v, uint32_t tenant, int64_t before_ms,
+                          bool *out_more)
+{
+    struct key from = key_of_tenant(tenant), to = from;
+    key_be64(&to, before_ms > 0 ? (uint64_t)before_ms : 0);
+    return delete_between(b, v, DB_audit, key_slice(&from), key_slice(&to), out_more);
+}
+
+static err_t expire_sessions(struct batch *b, struct view *v, uint32_t tenant, int64_t before_ms,
+                             bool *out_more)
+{
+    AUTO(range) r = {0};
+    struct db_session s;
+    uint32_t owner;
+
+    db_sessions(&r, v, tenant);
+    while (!is_full(b) && db_session_next(&r, &owner, &s))
+        if (s.used_ms < before_ms) TRY(db_session_delete(b, v, owner, s.id));
+    *out_more |= is_full(b);
+    return range_error(&r);
+}
+
+err_t retention_step(struct batch *b, struct view *v, uint32_t tenant,
+                     const struct retention *limits, int64_t now_ms, bool *out_more)
+{
+    *out_more = false;
+    TRY(trim_events(b, v, tenant, limits, now_ms, out_more));
+    TRY(expire_claims(b, v, tenant, now_ms, out_more));
+    if (limits->audit_age_ms)
+        TRY(expire_audit(b, v, tenant, now_ms - limits->audit_age_ms, out_more));
+    if (limits->session_idle_ms)
+        TRY(expire_sessions(b, v, tenant, now_ms - limits->session_idle_ms, out_more));
+    return OK;
+}
+
+err_t purge_step(struct batch *b, struct view *v, enum db db, struct slice prefix, bool *out_more)
+{
+    struct key to = key_behind(prefix);
+    *out_more = false;
+    return delete_between(b, v, db, prefix, key_slice(&to), out_more);
+}
+
+static err_t purge_part(struct batch *b, struct view *v, struct scope scope, uint32_t peer,
+                        bool *out_more)
+{
+    AUTO(message_walk) w = {0};
+    struct db_contact part = {.peer = peer};
+    struct db_message m;
+    struct db_chat chat;
+
+    TRY(db_chat_find(v, scope, peer, &chat));
+    message_walk_all(&w, v, scope, &part);
+    while (!is_full(b) && message_walk_next(&w, &m)) {
+        if (m.place.seq >= chat.cleared_seq) continue;
+        db_seen_delete(b, scope, peer, m.author, m.stanza_id);
+        db_message_delete(b, scope, m.place);
+    }
+    *out_more |= is_full(b);
+    return message_walk_error(&w);
+}
+
+err_t purge_chat_step(struct batch *b, struct view *v, struct scope scope,
+                      const struct db_contact *chat, bool *out_more)
+{
+    *out_more = false;
+    TRY(purge_part(b, v, scope, chat->peer, out_more));
+    for (size_t i = 0; i < CONTACT_PARTS_MAX && chat->parts[i] && !*out_more; i++)
+        TRY(purge_part(b, v, scope, chat->parts[i], out_more));
+    return OK;
+}
