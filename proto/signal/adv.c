@@ -21,7 +21,8 @@ static struct slice join(struct arena *arena, const struct slice *pieces, size_t
     size_t len = 0, at = 0;
     uint8_t *out;
 
-    for (size_t i = 0; i < n; i++) len += pieces[i].len;
+    for (size_t i = 0; i < n; i++)
+        len += pieces[i].len;
     out = arena_alloc(arena, len);
     for (size_t i = 0; i < n; i++) {
         if (pieces[i].len) memcpy(out + at, pieces[i].data, pieces[i].len);
@@ -209,8 +210,8 @@ struct slice wa_adv_issue(const struct wa_keystore *phone, struct arena *arena,
     wa_sign(phone, &phone->identity->secret,
             account_text(arena, grant->hosted ? ACCOUNT_HOSTED : ACCOUNT, details, companion),
             signature);
-    identity = put_signed(arena, details, &phone->identity->public, SLICE_ARRAY(signature),
-                          SLICE_NONE);
+    identity =
+        put_signed(arena, details, &phone->identity->public, SLICE_ARRAY(signature), SLICE_NONE);
     mac_of(secret, grant->hosted, identity, mac);
 
     m.has_details = m.has_hmac = true;

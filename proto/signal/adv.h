@@ -14,8 +14,8 @@ enum { WA_ADV_SECRET = 32 };
 /* ---- the companion ---- */
 
 struct wa_adv_pairing {
-    struct slice identity; /* to keep, and to attach as <device-identity> */
-    struct slice answer;   /* for <pair-device-sign>: without the account's key */
+    struct slice identity;         /* to keep, and to attach as <device-identity> */
+    struct slice answer;           /* for <pair-device-sign>: without the account's key */
     struct crypto_key account_key; /* identity of the phone: trust it as device 0 */
     uint32_t key_index;
     bool hosted;

@@ -86,7 +86,8 @@ static err_t parse_record(struct slice in, struct record *out)
     if (version > RECORD_VERSION) return fail(STORE_VERSION, "a sender key of version %u", version);
     out->count = reader_u8(&r);
     ENSURE(version == RECORD_VERSION && out->count <= WA_SENDER_STATES_MAX, STORE_DAMAGED);
-    for (unsigned i = 0; i < out->count; i++) read_state(&r, &out->states[i]);
+    for (unsigned i = 0; i < out->count; i++)
+        read_state(&r, &out->states[i]);
     if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "a sender key of %zu bytes", in.len);
     return OK;
 }
@@ -310,8 +311,8 @@ struct jump {
     struct crypto_key *seeds;
 };
 
-static err_t find_seed(const struct call *c, struct state *s, uint32_t iteration,
-                       struct jump *jump, struct crypto_key *out)
+static err_t find_seed(const struct call *c, struct state *s, uint32_t iteration, struct jump *jump,
+                       struct crypto_key *out)
 {
     if (iteration < s->chain.index) {
         struct wa_skipped skipped = skipped_of(c, s);
@@ -322,7 +323,8 @@ static err_t find_seed(const struct call *c, struct state *s, uint32_t iteration
         return fail(FUTURE_MESSAGE, "message %u after %u", iteration, s->chain.index);
     *jump = (struct jump){.from = s->chain.index, .count = ahead};
     if (ahead) jump->seeds = arena_array(c->arena, struct crypto_key, ahead);
-    for (uint32_t i = 0; i < ahead; i++) wa_chain_step(&s->chain, &jump->seeds[i]);
+    for (uint32_t i = 0; i < ahead; i++)
+        wa_chain_step(&s->chain, &jump->seeds[i]);
     wa_chain_step(&s->chain, out);
     return OK;
 }
@@ -370,7 +372,8 @@ err_t wa_group_delete(const struct wa_keystore *ks, struct arena *arena, struct 
     struct record r;
 
     TRY(load_record(&c, &r));
-    for (unsigned i = 0; i < r.count; i++) forget_skipped(&c, &r.states[i]);
+    for (unsigned i = 0; i < r.count; i++)
+        forget_skipped(&c, &r.states[i]);
     if (r.count) ks->save(ks->ctx, record_row(&c), SLICE_NONE);
     return OK;
 }

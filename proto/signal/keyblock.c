@@ -63,8 +63,7 @@ const struct crypto_key *wa_keyblock_find(const struct wa_keyblock *block, uint3
 /* A block that holds other numbers is emptied first: that is how the ring forgets. */
 void wa_keyblock_put(struct wa_keyblock *block, uint32_t number, const struct crypto_key *key)
 {
-    if (block->first != first_of(number))
-        *block = (struct wa_keyblock){.first = first_of(number)};
+    if (block->first != first_of(number)) *block = (struct wa_keyblock){.first = first_of(number)};
     block->present |= bit_of(number);
     block->keys[number % WA_BLOCK_KEYS] = *key;
 }

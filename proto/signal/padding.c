@@ -24,7 +24,8 @@ err_t wa_unpad(struct slice padded, struct slice *out)
     uint8_t n = padded.data[padded.len - 1];
 
     ENSURE(n > 0 && n < padded.len, BAD_PADDING);
-    for (size_t i = padded.len - n; i < padded.len; i++) ENSURE(padded.data[i] == n, BAD_PADDING);
+    for (size_t i = padded.len - n; i < padded.len; i++)
+        ENSURE(padded.data[i] == n, BAD_PADDING);
     *out = slice_sub(padded, 0, padded.len - n);
     return OK;
 }

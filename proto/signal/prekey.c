@@ -64,7 +64,8 @@ err_t wa_prekeys_make(const struct wa_keystore *ks, struct arena *arena, uint32_
     struct cursor c = {.ks = ks, .arena = arena};
 
     ENSURE(n <= MAKE_MAX, BAD_ARGUMENT);
-    for (size_t i = 0; i < n; i++) TRY(make_one(&c, next, &out[i]));
+    for (size_t i = 0; i < n; i++)
+        TRY(make_one(&c, next, &out[i]));
     leave_block(&c);
     return OK;
 }
@@ -144,16 +145,22 @@ void wa_signed_prekey_make(const struct wa_keystore *ks, struct arena *arena, ui
 err_t wa_signed_prekey_load(const struct wa_keystore *ks, struct arena *arena, uint32_t id,
                             struct wa_signed_prekey *out)
 {
-    struct slice value;
+    struct slice value, secret, public, signature;
 
     TRY(ks->load(ks->ctx, signed_row(arena, id), arena, &value));
     if (slice_is_none(value)) return fail(NO_PREKEY, "signed prekey %u", id);
-    ENSURE(value.len == 1 + 2 * CRYPTO_KEY + CRYPTO_SIGNATURE, STORE_DAMAGED);
-    ENSURE(value.data[0] == SIGNED_PREKEY_VERSION, STORE_DAMAGED);
+    struct reader r = reader_of(value);
+    uint8_t version = reader_u8(&r);
+    secret = reader_bytes(&r, CRYPTO_KEY);
+    public = reader_bytes(&r, CRYPTO_KEY);
+    signature = reader_bytes(&r, CRYPTO_SIGNATURE);
+    if (version != SIGNED_PREKEY_VERSION || reader_end(&r) != OK)
+        return fail(STORE_DAMAGED, "a signed prekey of %zu bytes", value.len);
+
     out->id = id;
-    memcpy(out->pair.secret.bytes, value.data + 1, CRYPTO_KEY);
-    memcpy(out->pair.public.bytes, value.data + 1 + CRYPTO_KEY, CRYPTO_KEY);
-    memcpy(out->signature, value.data + 1 + 2 * CRYPTO_KEY, CRYPTO_SIGNATURE);
+    memcpy(out->pair.secret.bytes, secret.data, CRYPTO_KEY);
+    memcpy(out->pair.public.bytes, public.data, CRYPTO_KEY);
+    memcpy(out->signature, signature.data, CRYPTO_SIGNATURE);
     return OK;
 }
 
@@ -171,6 +178,7 @@ void wa_prekey_digest(const struct crypto_key *identity, const struct crypto_key
     pieces[0] = SLICE_ARRAY(identity->bytes);
     pieces[1] = SLICE_ARRAY(signed_prekey->bytes);
     pieces[2] = slice_of(signature, CRYPTO_SIGNATURE);
-    for (size_t i = 0; i < n; i++) pieces[i + 3] = SLICE_ARRAY(one_time[i].bytes);
+    for (size_t i = 0; i < n; i++)
+        pieces[i + 3] = SLICE_ARRAY(one_time[i].bytes);
     crypto_sha1_v(pieces, n + 3, out);
 }

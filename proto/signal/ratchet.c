@@ -55,8 +55,8 @@ static err_t agree(const struct exchange *exchanges, size_t n, struct crypto_key
 
 err_t wa_x3dh_initiate(const struct crypto_pair *identity, const struct crypto_pair *base,
                        const struct crypto_key *their_identity,
-                       const struct crypto_key *their_signed, const struct crypto_key *their_one_time,
-                       struct crypto_key *out_root)
+                       const struct crypto_key *their_signed,
+                       const struct crypto_key *their_one_time, struct crypto_key *out_root)
 {
     const struct exchange exchanges[] = {
         {&identity->secret, their_signed},

@@ -25,7 +25,8 @@ void wa_message_keys(const struct crypto_key *seed, struct wa_message_keys *out)
  * Gives the first root key. BAD_KEY when a key of theirs is of low order. */
 err_t wa_x3dh_initiate(const struct crypto_pair *identity, const struct crypto_pair *base,
                        const struct crypto_key *their_identity,
-                       const struct crypto_key *their_signed, const struct crypto_key *their_one_time,
+                       const struct crypto_key *their_signed,
+                       const struct crypto_key *their_one_time,
                        struct crypto_key *out_root) MUST_CHECK;
 /* The other half, from the keys named in the first message. */
 err_t wa_x3dh_respond(const struct crypto_pair *identity, const struct crypto_key *signed_secret,

@@ -173,8 +173,8 @@ err_t wa_session_load(const struct wa_keystore *ks, struct arena *arena,
     return OK;
 }
 
-void wa_session_save(const struct wa_keystore *ks, struct arena *arena,
-                     const struct wa_address *of, const struct wa_session *s)
+void wa_session_save(const struct wa_keystore *ks, struct arena *arena, const struct wa_address *of,
+                     const struct wa_session *s)
 {
     AUTO(buf) value = {0};
 
@@ -208,8 +208,8 @@ err_t wa_archive_load(const struct wa_keystore *ks, struct arena *arena,
     return slice_is_none(value) ? OK : parse_archive(value, out);
 }
 
-void wa_archive_save(const struct wa_keystore *ks, struct arena *arena,
-                     const struct wa_address *of, const struct wa_archive *archive)
+void wa_archive_save(const struct wa_keystore *ks, struct arena *arena, const struct wa_address *of,
+                     const struct wa_archive *archive)
 {
     AUTO(buf) all = {0};
     AUTO(buf) one = {0};
@@ -229,9 +229,8 @@ void wa_archive_save(const struct wa_keystore *ks, struct arena *arena,
     ks->save(ks->ctx, row, buf_slice(&all));
 }
 
-void wa_archive_push(const struct wa_keystore *ks, struct arena *arena,
-                     const struct wa_address *of, struct wa_archive *archive,
-                     const struct wa_session *s)
+void wa_archive_push(const struct wa_keystore *ks, struct arena *arena, const struct wa_address *of,
+                     struct wa_archive *archive, const struct wa_session *s)
 {
     if (archive->count == WA_ARCHIVED_MAX)
         wa_session_forget(ks, arena, of, &archive->states[--archive->count]);
@@ -239,9 +238,10 @@ void wa_archive_push(const struct wa_keystore *ks, struct arena *arena,
     archive->states[0] = *s;
     archive->count++;
 
-    struct wa_session *kept = &archive->states[0];
-    while (kept->receiving_count > WA_ARCHIVED_CHAINS_MAX)
-        wa_receiving_forget(ks, arena, of, &kept->receiving[--kept->receiving_count]);
+    if (archive->count <= WA_ARCHIVED_WHOLE) return;
+    struct wa_session *older = &archive->states[WA_ARCHIVED_WHOLE];
+    while (older->receiving_count > WA_ARCHIVED_CHAINS_MAX)
+        wa_receiving_forget(ks, arena, of, &older->receiving[--older->receiving_count]);
 }
 
 void wa_archive_take(struct wa_archive *archive, unsigned at)

@@ -4,14 +4,15 @@
  *   SESSION  person, "5.old"             at most 10 archived states, newest first
  *   SKIPPED  person, "5.<chain>.<slot>"  see keyblock.h; <chain> is the head of its ratchet key
  *
- * A state remembers the last 5 chains it received on, an archived state 2; the skipped keys of a
- * chain that falls out go with it. All parsers are exact: a row that is cut, longer or of a newer
- * version is an error, never a guess. */
+ * A state remembers the last 5 chains it received on; from the third archived state on 2 (sessions
+ * that cross take turns in the first places). The skipped keys of a chain that falls out go with
+ * it. All parsers are exact: a row that is cut, longer or of a newer version is an error, never a
+ * guess. */
 #pragma once
 #include "proto/signal/keyblock.h"
 #include "proto/signal/ratchet.h"
 
-enum { WA_CHAINS_MAX = 5, WA_ARCHIVED_CHAINS_MAX = 2, WA_ARCHIVED_MAX = 10 };
+enum { WA_CHAINS_MAX = 5, WA_ARCHIVED_MAX = 10, WA_ARCHIVED_WHOLE = 2, WA_ARCHIVED_CHAINS_MAX = 2 };
 
 struct wa_receiving {
     struct crypto_key ratchet; /* theirs */
@@ -49,16 +50,15 @@ err_t wa_session_parse(struct slice in, struct wa_session *out) MUST_CHECK;
 err_t wa_session_load(const struct wa_keystore *ks, struct arena *arena,
                       const struct wa_address *of, struct wa_session *out,
                       bool *out_found) MUST_CHECK;
-void wa_session_save(const struct wa_keystore *ks, struct arena *arena,
-                     const struct wa_address *of, const struct wa_session *s);
+void wa_session_save(const struct wa_keystore *ks, struct arena *arena, const struct wa_address *of,
+                     const struct wa_session *s);
 err_t wa_archive_load(const struct wa_keystore *ks, struct arena *arena,
                       const struct wa_address *of, struct wa_archive *out) MUST_CHECK;
-void wa_archive_save(const struct wa_keystore *ks, struct arena *arena,
-                     const struct wa_address *of, const struct wa_archive *archive);
+void wa_archive_save(const struct wa_keystore *ks, struct arena *arena, const struct wa_address *of,
+                     const struct wa_archive *archive);
 /* Puts a state in front; what falls out behind loses its skipped keys. */
-void wa_archive_push(const struct wa_keystore *ks, struct arena *arena,
-                     const struct wa_address *of, struct wa_archive *archive,
-                     const struct wa_session *s);
+void wa_archive_push(const struct wa_keystore *ks, struct arena *arena, const struct wa_address *of,
+                     struct wa_archive *archive, const struct wa_session *s);
 void wa_archive_take(struct wa_archive *archive, unsigned at);
 /* Forgets the skipped keys of a chain, or of a whole state. */
 void wa_receiving_forget(const struct wa_keystore *ks, struct arena *arena,

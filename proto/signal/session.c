@@ -77,8 +77,8 @@ static err_t parse_first(struct arena *arena, struct slice bytes, struct first_m
 /* A copy of a state that has read the message, and what has to happen to rows if it is kept. */
 struct trial {
     struct wa_session next;
-    struct wa_receiving *chain; /* in next */
-    bool stepped;               /* the message brought a new ratchet key */
+    struct wa_receiving *chain;  /* in next */
+    bool stepped;                /* the message brought a new ratchet key */
     struct wa_receiving dropped; /* the chain that had to go for it, if it has slots */
     bool was_skipped;
     uint32_t counter, gap_from;
@@ -123,7 +123,8 @@ static err_t jump(const struct call *c, struct trial *t, struct crypto_key *out_
     t->gap_from = chain->index;
     t->gap_count = ahead;
     if (ahead) t->gap = arena_array(c->arena, struct crypto_key, ahead);
-    for (uint32_t i = 0; i < ahead; i++) wa_chain_step(chain, &t->gap[i]);
+    for (uint32_t i = 0; i < ahead; i++)
+        wa_chain_step(chain, &t->gap[i]);
     wa_chain_step(chain, out_seed);
     return OK;
 }
@@ -242,6 +243,7 @@ static err_t decrypt_message(const struct call *c, struct slice bytes, struct wa
     wa_session_save(c->ks, c->arena, c->peer, &t.next);
     *out = (struct wa_decrypted){.padded = t.padded};
     crypto_wipe(&t, sizeof(t));
+    crypto_wipe(&current, sizeof(current));
     return OK;
 }
 
@@ -295,9 +297,8 @@ static err_t respond(const struct call *c, const struct first_message *first,
         .their_registration_id = first->registration_id,
         .ratchet = ours.pair, /* until our first turn of the ratchet */
     };
-    return wa_x3dh_respond(c->ks->identity, &ours.pair.secret,
-                           first->has_prekey ? &one_time : NULL, &first->identity, &first->base,
-                           &out->root);
+    return wa_x3dh_respond(c->ks->identity, &ours.pair.secret, first->has_prekey ? &one_time : NULL,
+                           &first->identity, &first->base, &out->root);
 }
 
 static err_t decrypt_first(const struct call *c, struct slice bytes, struct wa_decrypted *out)
@@ -319,8 +320,8 @@ static err_t decrypt_first(const struct call *c, struct slice bytes, struct wa_d
     TRY(keep_trial(c, &t));
     wa_session_save(c->ks, c->arena, c->peer, &t.next);
     if (first.has_prekey) TRY(wa_prekey_remove(c->ks, c->arena, first.prekey_id));
-    *out = (struct wa_decrypted){
-        .padded = t.padded, .new_session = true, .identity_changed = changed};
+    *out =
+        (struct wa_decrypted){.padded = t.padded, .new_session = true, .identity_changed = changed};
     return OK;
 }
 
@@ -418,8 +419,7 @@ static void seal_first(const struct call *c, const struct wa_session *s, struct 
 }
 
 err_t wa_session_encrypt(const struct wa_keystore *ks, struct arena *arena,
-                         const struct wa_address *to, struct slice padded,
-                         struct wa_encrypted *out)
+                         const struct wa_address *to, struct slice padded, struct wa_encrypted *out)
 {
     struct call c = {ks, arena, to};
     struct wa_session s;

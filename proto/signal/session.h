@@ -47,7 +47,7 @@ err_t wa_session_encrypt(const struct wa_keystore *ks, struct arena *arena,
                          struct wa_encrypted *out) MUST_CHECK;
 
 struct wa_decrypted {
-    struct slice padded; /* for wa_unpad() */
+    struct slice padded;   /* for wa_unpad() */
     bool new_session;      /* the peer started it with this message */
     bool identity_changed; /* and its identity is not the one we knew */
 };

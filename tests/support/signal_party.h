@@ -32,8 +32,7 @@ static inline struct slice party_key(struct party *p, struct wa_row row)
                         SLICE_ARG(row.name));
 }
 
-static inline err_t party_load(void *ctx, struct wa_row row, struct arena *arena,
-                               struct slice *out)
+static inline err_t party_load(void *ctx, struct wa_row row, struct arena *arena, struct slice *out)
 {
     struct party *p = ctx;
     struct buf *value = map_find(&p->rows, party_key(p, row));
@@ -81,7 +80,8 @@ static inline void party_random(void *ctx, void *out, size_t n)
         memcpy(out, p->forced[p->forced_at++].bytes, n);
         return;
     }
-    for (size_t i = 0; i < n; i++) at[i] = (uint8_t)party_number(p);
+    for (size_t i = 0; i < n; i++)
+        at[i] = (uint8_t)party_number(p);
 }
 
 static inline void party_force(struct party *p, const uint8_t secret[CRYPTO_KEY])
@@ -109,7 +109,8 @@ static inline void party_forget_rows(struct party *p)
     size_t at = 0;
     struct buf *value;
 
-    while ((value = map_next(&p->rows, &at, NULL))) party_drop(value);
+    while ((value = map_next(&p->rows, &at, NULL)))
+        party_drop(value);
     map_done(&p->rows);
     p->rows = (struct map){0};
 }

@@ -55,7 +55,8 @@ Test(unpack, bounds_the_memory)
     AUTO(buf) b = {0};
     const Wa__Message *m;
 
-    for (int i = 0; i < 5000; i++) buf_put(&b, SLICE("\x12\x00")); /* empty contacts */
+    for (int i = 0; i < 5000; i++)
+        buf_put(&b, SLICE("\x12\x00")); /* empty contacts */
     struct slice contacts = arena_dup(&arena, buf_slice(&b));
     buf_reset(&b);
     buf_put_varint(&b, 13 << 3 | 2);

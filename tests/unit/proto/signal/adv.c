@@ -53,7 +53,8 @@ static void accept_vector(const char *kind, bool hosted)
     cr_assert(slice_eq(slice_sub(p.answer, 0, head), slice_sub(want, 0, head)));
     cr_assert(crypto_verify(
         &companion.identity.public,
-        vector_hex(k, hosted ? "device_signature_message_0606" : "device_signature_message_0601", a),
+        vector_hex(k, hosted ? "device_signature_message_0606" : "device_signature_message_0601",
+                   a),
         slice_from(p.answer, head)));
 
     cr_assert_eq(wa_adv_finish(&phone.ks, a, p.answer, &companion.identity.public, &full), OK);
@@ -77,7 +78,8 @@ Test(adv, rejects_what_the_vectors_reject)
     json_t *row;
     size_t i;
 
-    json_array_foreach (vector_at(v, "reject"), i, row) {
+    json_array_foreach(vector_at(v, "reject"), i, row)
+    {
         struct slice in = vector_hex(row, "pair_success_device_identity", &companion.arena);
         cr_assert_eq(accept(in, &p), wants[i], "%s", vector_text(row, "case"));
     }
@@ -89,7 +91,8 @@ Test(adv, rejects_a_cut_container)
     struct slice good = vector_hex(v, "e2ee.pair_success_device_identity", &companion.arena);
     struct wa_adv_pairing p;
 
-    for (size_t n = 0; n < good.len; n++) cr_assert_neq(accept(slice_sub(good, 0, n), &p), OK);
+    for (size_t n = 0; n < good.len; n++)
+        cr_assert_neq(accept(slice_sub(good, 0, n), &p), OK);
     for (size_t i = 0; i < good.len; i++) {
         struct slice copy = arena_dup(&companion.arena, good);
         ((uint8_t *)(uintptr_t)copy.data)[i] ^= 0x20;
@@ -102,7 +105,9 @@ Test(adv, needs_a_key_index_and_an_account_key)
     /* Signed identities with a right MAC and nothing behind it. */
     static const struct slice signed_identities[] = {
         {(const uint8_t *)"", 0},
-        {(const uint8_t *)"\x12\x03" "abc", 5},
+        {(const uint8_t *)"\x12\x03"
+                          "abc",
+         5},
     };
     struct wa_adv_pairing p;
 
@@ -122,18 +127,19 @@ Test(adv, needs_a_key_index_and_an_account_key)
 Test(adv, phone_and_companion_agree)
 {
     for (int hosted = 0; hosted < 2; hosted++) {
-        struct wa_adv_grant grant = {.raw_id = 7, .key_index = 4, .timestamp = 99, .hosted = hosted};
-        struct slice container = wa_adv_issue(&phone.ks, &phone.arena, secret,
-                                              &companion.identity.public, &grant);
+        struct wa_adv_grant grant = {
+            .raw_id = 7, .key_index = 4, .timestamp = 99, .hosted = hosted};
+        struct slice container =
+            wa_adv_issue(&phone.ks, &phone.arena, secret, &companion.identity.public, &grant);
         struct wa_adv_pairing p;
         struct wa_adv_device d;
         struct slice full;
 
         cr_assert_eq(accept(container, &p), OK);
         cr_assert_eq(p.key_index, 4);
-        cr_assert_eq(wa_adv_finish(&phone.ks, &phone.arena, p.answer, &companion.identity.public,
-                                   &full),
-                     OK);
+        cr_assert_eq(
+            wa_adv_finish(&phone.ks, &phone.arena, p.answer, &companion.identity.public, &full),
+            OK);
         /* Without the account's key the reader must know it. */
         cr_assert_eq(wa_adv_verify(&phone.arena, p.answer, &companion.identity.public, NULL, &d),
                      ERR_BAD_KEY);
@@ -145,9 +151,9 @@ Test(adv, phone_and_companion_agree)
         /* Another device may not carry it. */
         cr_assert_eq(wa_adv_verify(&phone.arena, full, &phone.identity.public, NULL, &d),
                      ERR_BAD_SIGNATURE);
-        cr_assert_eq(wa_adv_finish(&companion.ks, &phone.arena, p.answer,
-                                   &companion.identity.public, &full),
-                     ERR_BAD_SIGNATURE);
+        cr_assert_eq(
+            wa_adv_finish(&companion.ks, &phone.arena, p.answer, &companion.identity.public, &full),
+            ERR_BAD_SIGNATURE);
     }
 }
 
@@ -178,11 +184,12 @@ Test(adv, filters_devices_by_the_key_index_list)
     cr_assert_eq(wa_key_index_parse(&phone.arena, bytes, &phone.identity.public, &list), OK);
     cr_assert_eq(list.raw_id, 100);
     cr_assert_eq(list.current_index, 3);
-    json_array_foreach (vector_at(v, "key_index_list.devices"), i, row) {
+    json_array_foreach(vector_at(v, "key_index_list.devices"), i, row)
+    {
         json_t *index = json_object_get(row, "key_index");
-        bool keep = wa_key_index_allows(&list, (uint32_t)vector_int(row, "id"),
-                                        json_is_integer(index),
-                                        (uint32_t)json_integer_value(index));
+        bool keep =
+            wa_key_index_allows(&list, (uint32_t)vector_int(row, "id"), json_is_integer(index),
+                                (uint32_t)json_integer_value(index));
         cr_assert_eq(keep, vector_bool(row, "keep"), "%zu", i);
     }
     cr_assert_not(wa_key_index_allows(NULL, 5, true, 1));

@@ -27,9 +27,9 @@ static void leave(void)
 static struct slice say(const char *text)
 {
     struct slice bytes;
-    cr_assert_eq(wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, slice_text(text),
-                                  &bytes),
-                 OK);
+    cr_assert_eq(
+        wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, slice_text(text), &bytes),
+        OK);
     return bytes;
 }
 
@@ -68,8 +68,8 @@ Test(group, reads_the_vector_in_any_order)
             json_t *m = json_array_get(vector_at(v, "messages"), (size_t)orders[o][i]);
             struct slice got, bytes = vector_hex(m, "skmsg", &ben.arena);
 
-            cr_assert_eq(
-                wa_group_decrypt(&ben.ks, &ben.arena, group, &anna.address, bytes, &got), OK);
+            cr_assert_eq(wa_group_decrypt(&ben.ks, &ben.arena, group, &anna.address, bytes, &got),
+                         OK);
             cr_assert(slice_eq(got, vector_hex(m, "plaintext_padded", &ben.arena)));
         }
         leave();
@@ -102,13 +102,14 @@ Test(group, writes_what_the_vector_has)
 
     cr_assert_eq(wa_group_distribute(&anna.ks, &anna.arena, group, &anna.address, &skdm), OK);
     cr_assert(slice_eq(skdm, vector_hex(v, "skdm", &anna.arena)));
-    json_array_foreach (vector_at(v, "messages"), i, m) {
+    json_array_foreach(vector_at(v, "messages"), i, m)
+    {
         struct slice padded = vector_hex(m, "plaintext_padded", &anna.arena), got;
         struct slice want = vector_hex(m, "skmsg", &anna.arena);
         size_t head = want.len - CRYPTO_SIGNATURE;
 
-        cr_assert_eq(
-            wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, padded, &got), OK);
+        cr_assert_eq(wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, padded, &got),
+                     OK);
         cr_assert(slice_eq(slice_sub(got, 0, head), slice_sub(want, 0, head)));
         cr_assert(crypto_verify(&signing, slice_sub(got, 0, head), slice_from(got, head)));
     }
@@ -157,7 +158,8 @@ Test(group, jumps_two_thousand_but_no_further)
     expect_text(say("far"), "far");
     expect_text(third, "lost");
     expect_error(third, ERR_OLD_COUNTER);
-    for (int i = 0; i < 2001; i++) say("lost");
+    for (int i = 0; i < 2001; i++)
+        say("lost");
     expect_error(say("too far"), ERR_FUTURE_MESSAGE);
 
     struct slice skdm; /* which the author's next distribution mends */
@@ -223,9 +225,9 @@ Test(group, rotates_and_keeps_five_states)
         cr_assert_eq(wa_group_delete(&anna.ks, &anna.arena, group, &anna.address), OK);
         cr_assert_eq(wa_group_has_key(&anna.ks, &anna.arena, group, &anna.address, &has), OK);
         cr_assert_not(has);
-        cr_assert_eq(wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, SLICE("x"),
-                                      &skdm),
-                     ERR_NO_SENDER_KEY);
+        cr_assert_eq(
+            wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, SLICE("x"), &skdm),
+            ERR_NO_SENDER_KEY);
         cr_assert_eq(wa_group_distribute(&anna.ks, &anna.arena, group, &anna.address, &skdm), OK);
         cr_assert_eq(wa_group_process(&ben.ks, &ben.arena, group, &anna.address, skdm), OK);
     }
@@ -259,8 +261,8 @@ Test(group, moves_an_author_to_another_address)
     cr_assert_eq(wa_group_move(&ben.ks, &ben.arena, group, &anna.address, &lid), OK);
     expect_error(skipped, ERR_NO_SENDER_KEY);
     struct slice next;
-    cr_assert_eq(
-        wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, SLICE("two"), &next), OK);
+    cr_assert_eq(wa_group_encrypt(&anna.ks, &anna.arena, group, &anna.address, SLICE("two"), &next),
+                 OK);
     anna.address = lid;
     expect_text(skipped, "skipped");
     expect_text(next, "two");
@@ -277,9 +279,9 @@ Test(group, refuses_a_cut_or_spoiled_message)
     m = say("hello everybody");
     for (size_t n = 0; n < m.len; n++) {
         size_t before = ben.saves;
-        cr_assert_neq(wa_group_decrypt(&ben.ks, &ben.arena, group, &anna.address,
-                                       slice_sub(m, 0, n), &got),
-                      OK);
+        cr_assert_neq(
+            wa_group_decrypt(&ben.ks, &ben.arena, group, &anna.address, slice_sub(m, 0, n), &got),
+            OK);
         cr_assert_eq(ben.saves, before);
     }
     for (size_t i = 0; i < m.len; i++) {
@@ -305,9 +307,9 @@ Test(group, refuses_a_cut_distribution)
     party_init(&ben, "ben@lid", 0, 34);
     cr_assert_eq(wa_group_distribute(&anna.ks, &anna.arena, group, &anna.address, &skdm), OK);
     for (size_t n = 0; n < skdm.len; n++)
-        cr_assert_eq(wa_group_process(&ben.ks, &ben.arena, group, &anna.address,
-                                      slice_sub(skdm, 0, n)),
-                     ERR_BAD_MESSAGE);
+        cr_assert_eq(
+            wa_group_process(&ben.ks, &ben.arena, group, &anna.address, slice_sub(skdm, 0, n)),
+            ERR_BAD_MESSAGE);
     leave();
 }
 

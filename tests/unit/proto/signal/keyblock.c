@@ -5,8 +5,8 @@
 #include "proto/signal/keyblock.h"
 
 static struct party p;
-static const struct wa_row row = {WA_SIGNAL_PREKEYS, {(const uint8_t *)"", 0},
-                                  {(const uint8_t *)"3", 1}};
+static const struct wa_row row = {
+    WA_SIGNAL_PREKEYS, {(const uint8_t *)"", 0}, {(const uint8_t *)"3", 1}};
 
 static struct crypto_key key_of(uint32_t number)
 {
@@ -63,7 +63,8 @@ Test(keyblock, forgets_the_oldest_when_the_ring_is_full)
 
     party_init(&p, "x", 0, 1);
     struct wa_skipped s = {&p.ks, &p.arena, {WA_SIGNAL_SKIPPED, SLICE("x"), SLICE("c")}, &slots};
-    for (uint32_t i = 0; i < N; i++) seeds[i] = key_of(i);
+    for (uint32_t i = 0; i < N; i++)
+        seeds[i] = key_of(i);
     for (uint32_t i = 0; i < N; i += 7)
         cr_assert_eq(wa_skipped_add(&s, i, &seeds[i], 1), OK);
     cr_assert_eq(wa_skipped_find(&s, 7, &got), ERR_OLD_COUNTER);

@@ -17,7 +17,8 @@ Test(padding, goes_on_and_off)
         seen[padded.len - 5] = true;
     }
     cr_assert_not(seen[0]);
-    for (int n = 1; n <= 16; n++) cr_assert(seen[n], "%d", n);
+    for (int n = 1; n <= 16; n++)
+        cr_assert(seen[n], "%d", n);
     party_done(&p);
 }
 
@@ -28,11 +29,12 @@ Test(padding, agrees_with_the_vectors)
     struct slice plain;
     size_t i;
 
-    json_array_foreach (vector_at(v, "padding"), i, row) {
+    json_array_foreach(vector_at(v, "padding"), i, row)
+    {
         cr_assert_eq(wa_unpad(vector_hex(row, "padded", &arena), &plain), OK);
         cr_assert(slice_eq(plain, vector_hex(row, "plaintext", &arena)));
     }
-    json_array_foreach (vector_at(v, "padding_reject"), i, row)
+    json_array_foreach(vector_at(v, "padding_reject"), i, row)
         cr_assert_eq(wa_unpad(vector_hex_of(row, &arena), &plain), ERR_BAD_PADDING, "%zu", i);
     json_decref(v);
 }

@@ -18,7 +18,8 @@ Test(prekey, makes_a_full_upload_in_few_rows)
     cr_assert_eq(wa_prekeys_make(&p.ks, &p.arena, &next, 812, keys), OK);
     cr_assert_eq(next, 813);
     cr_assert_eq(p.rows.count, 1 + (812 + 1 + WA_BLOCK_KEYS - 1) / WA_BLOCK_KEYS);
-    for (uint32_t i = 0; i < 812; i++) cr_assert_eq(keys[i].id, i + 1);
+    for (uint32_t i = 0; i < 812; i++)
+        cr_assert_eq(keys[i].id, i + 1);
     cr_assert_eq(wa_prekey_load(&p.ks, &p.arena, 500, &secret), OK);
     crypto_pair_from(secret.bytes, &pair);
     cr_assert_arr_eq(pair.public.bytes, keys[499].key.bytes, CRYPTO_KEY);

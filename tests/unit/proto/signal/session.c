@@ -96,7 +96,8 @@ static void replay_messages(json_t *v, json_t *run, struct party *alice, struct 
     json_t *messages = vector_at(run, "messages"), *m;
     size_t i;
 
-    json_array_foreach (messages, i, m) {
+    json_array_foreach(messages, i, m)
+    {
         bool to_bob = strcmp(vector_text(m, "dir"), "alice to bob") == 0;
         struct party *from = to_bob ? alice : bob, *to = to_bob ? bob : alice;
         struct slice padded = vector_hex(m, "plaintext_padded", &alice->arena);
@@ -130,8 +131,8 @@ static void run_vector(const char *name, bool one_time)
     party_force(&alice, pair_at(v, "alice_ratchet_2").secret.bytes);
     party_force(&bob, pair_at(v, "bob_ratchet_1").secret.bytes);
     party_force(&bob, pair_at(v, "bob_ratchet_2").secret.bytes);
-    cr_assert_eq(
-        wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &bundle, &changed), OK);
+    cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &bundle, &changed),
+                 OK);
     cr_assert_not(changed);
     replay_messages(v, run, &alice, &bob);
     party_done(&alice);
@@ -192,8 +193,8 @@ static void part(void)
 static struct wa_encrypted say(struct party *from, struct party *to, const char *text)
 {
     struct wa_encrypted e;
-    cr_assert_eq(
-        wa_session_encrypt(&from->ks, &from->arena, &to->address, slice_text(text), &e), OK);
+    cr_assert_eq(wa_session_encrypt(&from->ks, &from->arena, &to->address, slice_text(text), &e),
+                 OK);
     return e;
 }
 
@@ -307,7 +308,8 @@ Test(session, reads_a_shuffled_pile)
         expect_text(&bob, &alice, pile[order[i]], texts[order[i]]);
         if (i % 7 == 0) expect_error(&bob, &alice, pile[order[i]], ERR_OLD_COUNTER);
     }
-    for (unsigned i = 0; i < N; i++) expect_error(&bob, &alice, pile[i], ERR_OLD_COUNTER);
+    for (unsigned i = 0; i < N; i++)
+        expect_error(&bob, &alice, pile[i], ERR_OLD_COUNTER);
     part();
 }
 
@@ -317,7 +319,8 @@ Test(session, keeps_the_hot_row_small_while_skipping)
 
     meet(true);
     exchange(&alice, &bob, "hi");
-    for (int i = 0; i < 1500; i++) say(&alice, &bob, "lost");
+    for (int i = 0; i < 1500; i++)
+        say(&alice, &bob, "lost");
     size_t before = bob.saves;
     exchange(&alice, &bob, "after the gap");
     cr_assert_leq(bob.saves - before, 1500 / WA_BLOCK_KEYS + 3);
@@ -345,7 +348,8 @@ Test(session, jumps_two_thousand_but_no_further)
     expect_text(&bob, &alice, lost, "lost");
     expect_error(&bob, &alice, lost, ERR_OLD_COUNTER);
 
-    for (int i = 0; i < 2001; i++) say(&alice, &bob, "lost");
+    for (int i = 0; i < 2001; i++)
+        say(&alice, &bob, "lost");
     struct wa_encrypted beyond = say(&alice, &bob, "too far");
     expect_error(&bob, &alice, beyond, ERR_FUTURE_MESSAGE);
     alice.address.own = true;
@@ -360,10 +364,12 @@ Test(session, forgets_the_oldest_of_too_many_skipped_keys)
     meet(true);
     exchange(&alice, &bob, "hi");
     oldest = say(&alice, &bob, "oldest");
-    for (int i = 0; i < 1900; i++) say(&alice, &bob, "lost");
+    for (int i = 0; i < 1900; i++)
+        say(&alice, &bob, "lost");
     exchange(&alice, &bob, "a");
     newer = say(&alice, &bob, "newer");
-    for (int i = 0; i < 1900; i++) say(&alice, &bob, "lost");
+    for (int i = 0; i < 1900; i++)
+        say(&alice, &bob, "lost");
     exchange(&alice, &bob, "b");
     expect_error(&bob, &alice, oldest, ERR_OLD_COUNTER);
     expect_text(&bob, &alice, newer, "newer");
@@ -525,6 +531,76 @@ Test(session, knows_nobody_at_first)
     expect_error(&bob, &alice, e, ERR_NO_SESSION);
     cr_assert_eq(wa_session_encrypt(&bob.ks, &bob.arena, &alice.address, SLICE("y"), &e),
                  ERR_NO_SESSION);
+    part();
+}
+
+/* ---- a random life ---- */
+
+struct letter {
+    struct wa_encrypted sent;
+    char text[24];
+};
+
+/* What is under way in one direction, at most a few letters, delivered in almost any order:
+ * one that waits for more turns of the ratchet than a state remembers could not be read. */
+struct post {
+    struct party *from, *to;
+    struct letter letters[6];
+    unsigned count, number, passed_over; /* how often the oldest was */
+};
+
+static void post_letter(struct post *p)
+{
+    struct letter *l = &p->letters[p->count++];
+
+    snprintf(l->text, sizeof(l->text), "letter %u", p->number++);
+    l->sent = say(p->from, p->to, l->text);
+}
+
+static void deliver_letter(struct post *p)
+{
+    unsigned i = p->passed_over == 2 ? 0 : (unsigned)(party_number(p->from) % p->count);
+    struct letter l = p->letters[i];
+
+    p->passed_over = i ? p->passed_over + 1 : 0;
+    p->count--;
+    memmove(p->letters + i, p->letters + i + 1, (p->count - i) * sizeof(l));
+    if (party_number(p->from) % 10 == 0) return; /* lost */
+    expect_text(p->to, p->from, l.sent, l.text);
+    if (party_number(p->from) % 5 == 0) expect_error(p->to, p->from, l.sent, ERR_OLD_COUNTER);
+}
+
+static void start_anew(struct post *p)
+{
+    struct wa_bundle b = party_bundle(p->to, party_number(p->from) % 2);
+    bool changed;
+
+    cr_assert_eq(
+        wa_session_from_bundle(&p->from->ks, &p->from->arena, &p->to->address, &b, &changed), OK);
+    cr_assert_not(changed);
+}
+
+Test(session, survives_a_random_life)
+{
+    struct post posts[2];
+
+    meet(true);
+    posts[0] = (struct post){.from = &alice, .to = &bob};
+    posts[1] = (struct post){.from = &bob, .to = &alice};
+    exchange(&alice, &bob, "hi");
+    for (int step = 0; step < 6000; step++) {
+        struct post *p = &posts[party_number(&alice) % 2];
+        unsigned dice = (unsigned)(party_number(&alice) % 200);
+
+        if (dice == 0)
+            start_anew(p);
+        else if (p->count == ARRAY_LEN(p->letters) || (p->count && dice % 2))
+            deliver_letter(p);
+        else
+            post_letter(p);
+    }
+    cr_assert_gt(posts[0].number + posts[1].number, 2000);
+    cr_assert_lt(alice.rows.count, 60, "%zu", alice.rows.count);
     part();
 }
 
