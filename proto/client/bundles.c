@@ -1,0 +1,126 @@
+#include "proto/client/bundles.h"
+
+#include "proto/base/reader.h"
+#include "proto/client/devices.h"
+#include "proto/client/keys.h"
+#include "proto/client/mapping.h"
+
+err_t wa_bundles_ask(struct wa_client *c, const struct wa_jid *devices, size_t n,
+                     const char *reason, wa_answer_fn *answer, void *op)
+{
+    struct wa_node *iq = wa_iq_new(c, "get", "encrypt");
+    struct wa_node *key = wa_node_add(iq, c->arena, "key");
+
+    for (size_t i = 0; i < n; i++) {
+        struct wa_node *user = wa_node_add(key, c->arena, "user");
+        wa_node_set_jid(user, c->arena, "jid", devices[i]);
+        wa_node_set_text(user, c->arena, "reason", reason);
+    }
+    return wa_iq_ask(c, iq, answer, op);
+}
+
+/* ---- reading: lengths are exact, as the strictest peer demands ---- */
+
+static err_t read_key(struct slice bytes, struct crypto_key *out)
+{
+    ENSURE(bytes.len == CRYPTO_KEY, BAD_STANZA);
+    memcpy(out->bytes, bytes.data, CRYPTO_KEY);
+    return OK;
+}
+
+static err_t read_number(struct slice bytes, size_t n, uint32_t *out)
+{
+    ENSURE(bytes.len == n, BAD_STANZA);
+    *out = 0;
+    for (size_t i = 0; i < n; i++) *out = *out << 8 | bytes.data[i];
+    return OK;
+}
+
+static err_t read_signed(const struct wa_node *skey, struct wa_bundle *out)
+{
+    struct slice signature = wa_node_child_bytes(skey, "signature");
+
+    TRY(read_number(wa_node_child_bytes(skey, "id"), 3, &out->signed_prekey_id));
+    TRY(read_key(wa_node_child_bytes(skey, "value"), &out->signed_prekey));
+    ENSURE(signature.len == sizeof(out->signature), BAD_STANZA);
+    memcpy(out->signature, signature.data, signature.len);
+    return OK;
+}
+
+err_t wa_bundle_read(const struct wa_node *node, struct slice registration, struct wa_bundle *out)
+{
+    const struct wa_node *key = wa_node_child(node, "key"), *skey = wa_node_child(node, "skey");
+
+    *out = (struct wa_bundle){0};
+    if (slice_is_none(registration)) registration = wa_node_child_bytes(node, "registration");
+    TRY(read_number(registration, 4, &out->registration_id));
+    TRY(read_key(wa_node_child_bytes(node, "identity"), &out->identity));
+    ENSURE(skey, BAD_STANZA);
+    TRY(read_signed(skey, out));
+    if (!key) return OK;
+    out->has_prekey = true;
+    TRY(read_number(wa_node_child_bytes(key, "id"), 3, &out->prekey_id));
+    return read_key(wa_node_child_bytes(key, "value"), &out->prekey);
+}
+
+/* ---- sessions ---- */
+
+err_t wa_identity_changed(struct wa_client *c, const struct wa_jid *who)
+{
+    struct wa_event e = {.kind = WA_EVENT_IDENTITY};
+
+    TRY(wa_party_of(c, who, &e.identity));
+    wa_emit(c, &e);
+    return OK;
+}
+
+err_t wa_bundle_install(struct wa_client *c, const struct wa_jid *device,
+                        const struct wa_bundle *bundle)
+{
+    struct wa_address address;
+    bool changed;
+
+    TRY(wa_address_of(c, device, &address));
+    TRY(wa_session_from_bundle(&c->keystore, c->arena, &address, bundle, &changed));
+    TRY(wa_mapping_note(c, device, SLICE("")));
+    return changed ? wa_identity_changed(c, device) : OK;
+}
+
+err_t wa_has_session(struct wa_client *c, const struct wa_jid *device, bool *out)
+{
+    struct wa_address address;
+    struct wa_session_info info;
+
+    TRY(wa_address_of(c, device, &address));
+    err_t e = wa_session_info(&c->keystore, c->arena, &address, &info);
+    if (wa_is_fatal(e)) return e;
+    *out = e == OK;
+    return OK;
+}
+
+static err_t take_user(struct wa_client *c, const struct wa_node *user, bool replace)
+{
+    struct wa_jid jid = wa_node_jid(user, "jid");
+    struct wa_bundle bundle;
+    bool has;
+
+    ENSURE(wa_jid_is_person(&jid), BAD_STANZA);
+    if (wa_node_child(user, "error"))
+        return wa_iq_error(user) == 406 ? wa_devices_forget(c, &jid) : OK;
+    /* A message may have brought a session while we waited: that one has the newer ratchet. */
+    TRY(wa_has_session(c, &jid, &has));
+    if (has && !replace) return OK;
+    TRY(wa_bundle_read(user, SLICE_NONE, &bundle));
+    return wa_bundle_install(c, &jid, &bundle);
+}
+
+err_t wa_bundles_take(struct wa_client *c, const struct wa_node *iq, bool replace)
+{
+    const struct wa_node *list = wa_node_child(iq, "list"), *user;
+
+    for (size_t i = 0; list && (user = wa_node_next(list, "user", &i));) {
+        err_t e = take_user(c, user, replace);
+        if (wa_is_fatal(e)) return e;
+    }
+    return OK;
+}

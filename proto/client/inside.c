@@ -1,0 +1,79 @@
+/* The verbs of inside.h over the host's five functions. */
+#include "proto/client/inside.h"
+
+err_t wa_load(struct wa_client *c, enum wa_ns ns, struct slice owner, struct slice name,
+              struct slice *out)
+{
+    struct wa_key key = {ns, owner, name};
+
+    *out = SLICE_NONE;
+    return c->host.load(c->host.ctx, key, c->arena, out);
+}
+
+void wa_save(struct wa_client *c, enum wa_ns ns, struct slice owner, struct slice name,
+             struct slice value)
+{
+    struct wa_key key = {ns, owner, name};
+    c->host.save(c->host.ctx, key, value);
+}
+
+void wa_save_account(struct wa_client *c)
+{
+    AUTO(buf) row = {0};
+
+    wa_account_encode(&c->account, &row);
+    wa_save(c, WA_NS_ACCOUNT, SLICE(""), SLICE(""), buf_slice(&row));
+    crypto_wipe(row.data, row.len);
+}
+
+void wa_random(struct wa_client *c, void *out, size_t n) { c->host.random(c->host.ctx, out, n); }
+
+uint32_t wa_random_u32(struct wa_client *c)
+{
+    uint32_t v;
+    wa_random(c, &v, sizeof(v));
+    return v;
+}
+
+bool wa_is_fatal(err_t e)
+{
+    return e != OK && (err_class(e) == ERR_CLASS_BROKEN || e == ERR_STORE_FULL);
+}
+
+void wa_emit(struct wa_client *c, const struct wa_event *event)
+{
+    c->host.emit(c->host.ctx, event);
+}
+
+static void send(struct wa_client *c, enum wa_send_kind kind, struct slice bytes, uint32_t query)
+{
+    struct wa_send s = {.kind = kind, .link = c->link, .query = query, .bytes = bytes};
+    c->host.send(c->host.ctx, &s);
+}
+
+void wa_send_node(struct wa_client *c, const struct wa_node *node, uint32_t query)
+{
+    AUTO(buf) encoded = {0};
+
+    if (c->phase == WA_PHASE_DOWN || c->phase == WA_PHASE_CLOSING) return;
+    wa_node_encode(node, &encoded);
+    send(c, WA_SEND_STANZA, buf_slice(&encoded), query);
+}
+
+void wa_send_encoded(struct wa_client *c, struct slice stanza, uint32_t query)
+{
+    if (c->phase == WA_PHASE_DOWN || c->phase == WA_PHASE_CLOSING) return;
+    send(c, WA_SEND_STANZA, stanza, query);
+}
+
+void wa_send_bytes(struct wa_client *c, struct slice bytes) { send(c, WA_SEND_BYTES, bytes, 0); }
+
+void wa_send_close(struct wa_client *c) { send(c, WA_SEND_CLOSE, SLICE(""), 0); }
+
+struct slice wa_bare_text(struct wa_client *c, const struct wa_jid *jid)
+{
+    struct wa_jid bare = wa_jid_bare(jid);
+    return wa_jid_slice(&bare, c->arena);
+}
+
+struct wa_jid wa_self_pn(const struct wa_client *c) { return wa_account_pn(&c->account); }

@@ -1,0 +1,102 @@
+/* <ib>: the backlog, dirty bits, edge routing, and the day our version dies. */
+#include "proto/client/offline.h"
+
+#include "proto/base/text.h"
+#include "proto/client/iq.h"
+#include "proto/client/stanzas.h"
+
+static void ask_batch(struct wa_client *c)
+{
+    struct wa_node *ib = wa_node_new(c->arena, "ib");
+    struct wa_node *batch = wa_node_add(ib, c->arena, "offline_batch");
+
+    wa_node_set_int(batch, c->arena, "count", WA_OFFLINE_BATCH);
+    c->offline_left = WA_OFFLINE_BATCH;
+    wa_timer_set(c, WA_TIMER_OFFLINE, c->now + WA_OFFLINE_STALL_MS);
+    wa_send_node(c, ib, 0);
+}
+
+void wa_offline_count(struct wa_client *c, const struct wa_node *stanza)
+{
+    if (c->offline_left == 0 || slice_is_none(wa_node_text(stanza, "offline"))) return;
+    wa_timer_set(c, WA_TIMER_OFFLINE, c->now + WA_OFFLINE_STALL_MS);
+    /* Half a batch ahead, so that the server never waits for us. */
+    if (--c->offline_left <= WA_OFFLINE_BATCH / 2) ask_batch(c);
+}
+
+err_t on_offline_stalled(struct wa_client *c)
+{
+    if (c->offline_left > 0 && wa_is_online(c)) ask_batch(c);
+    return OK;
+}
+
+/* ---- children of <ib> ---- */
+
+static err_t on_preview(struct wa_client *c, const struct wa_node *preview)
+{
+    uint64_t count;
+
+    if (text_u64(wa_node_text(preview, "count"), &count) == OK && count > 0) ask_batch(c);
+    return OK;
+}
+
+static err_t on_offline_done(struct wa_client *c, const struct wa_node *offline)
+{
+    struct wa_event e = {.kind = WA_EVENT_OFFLINE_DONE};
+
+    c->offline_left = 0;
+    wa_timer_set(c, WA_TIMER_OFFLINE, WA_NEVER);
+    wa_emit(c, &e);
+    return OK;
+}
+
+/* What these bits would have us fetch again (groups, app state) is not kept yet, so they are only
+ * cleaned; the server repeats them at every login until then. */
+static err_t on_dirty(struct wa_client *c, const struct wa_node *dirty)
+{
+    struct wa_node *iq = wa_iq_new(c, "set", "urn:xmpp:whatsapp:dirty");
+    struct wa_node *clean = wa_node_add(iq, c->arena, "clean");
+
+    wa_node_set(clean, c->arena, "type", wa_node_text(dirty, "type"));
+    wa_node_set(clean, c->arena, "timestamp", wa_node_text(dirty, "timestamp"));
+    return wa_iq_ask(c, iq, wa_iq_ignore, NULL);
+}
+
+static err_t on_edge_routing(struct wa_client *c, const struct wa_node *routing)
+{
+    struct slice info = wa_node_child_bytes(routing, "routing_info");
+
+    if (info.len == 0 || info.len > WA_ROUTING_KEPT_MAX) return OK;
+    if (slice_eq(info, buf_slice(&c->account.routing))) return OK;
+    buf_reset(&c->account.routing);
+    buf_put(&c->account.routing, info);
+    wa_save_account(c);
+    return OK;
+}
+
+static err_t on_expiration(struct wa_client *c, const struct wa_node *expiration)
+{
+    struct wa_event e = {.kind = WA_EVENT_CLIENT_EXPIRES};
+
+    TRY(text_i64(wa_node_text(expiration, "t"), &e.client_expires_s));
+    wa_emit(c, &e);
+    return OK;
+}
+
+static const struct {
+    const char *tag;
+    wa_stanza_fn *handler;
+} children[] = {
+    {"offline_preview", on_preview},     {"offline", on_offline_done},
+    {"dirty", on_dirty},                 {"edge_routing", on_edge_routing},
+    {"client_expiration", on_expiration},
+};
+
+err_t wa_on_ib(struct wa_client *c, const struct wa_node *ib)
+{
+    for (size_t i = 0; i < ib->child_count; i++)
+        for (size_t r = 0; r < ARRAY_LEN(children); r++)
+            if (wa_node_is(&ib->children[i], children[r].tag))
+                TRY(children[r].handler(c, &ib->children[i]));
+    return OK;
+}
