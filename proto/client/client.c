@@ -25,10 +25,13 @@ static void enter(struct wa_client *c, struct arena *arena, int64_t now)
     c->now = now;
 }
 
+/* What a server or peer did wrong has been dealt with; only what ends the client gets out. */
 static err_t leave(struct wa_client *c, err_t e)
 {
     c->arena = NULL;
-    return e;
+    if (wa_is_fatal(e)) return e;
+    err_clear();
+    return OK;
 }
 
 struct wa_client *wa_client_new(const struct wa_config *config, const struct wa_host *host)
@@ -66,21 +69,28 @@ void wa_client_free(struct wa_client *c)
     free(c);
 }
 
+static err_t open_account(struct wa_client *c)
+{
+    struct slice row;
+
+    TRY(wa_load(c, WA_NS_ACCOUNT, SLICE(""), SLICE(""), &row));
+    if (slice_is_none(row)) return fail(NOT_FOUND, "no account row");
+    TRY(wa_account_decode(row, &c->account));
+    wa_keys_ready(c);
+    if (!c->account.paired) return OK;
+    c->state = WA_CLIENT_OFFLINE;
+    wa_link_want(c, c->now);
+    return OK;
+}
+
 err_t wa_client_open(struct wa_client *c, int64_t now)
 {
     AUTO(arena) arena = {0};
-    struct slice row;
 
     enter(c, &arena, now);
-    TRY(wa_load(c, WA_NS_ACCOUNT, SLICE(""), SLICE(""), &row));
-    if (slice_is_none(row)) return leave(c, fail(NOT_FOUND, "no account row"));
-    TRY(wa_account_decode(row, &c->account));
-    wa_keys_ready(c);
-    if (c->account.paired) {
-        c->state = WA_CLIENT_OFFLINE;
-        wa_link_want(c, now);
-    }
-    return leave(c, OK);
+    err_t e = open_account(c);
+    c->arena = NULL;
+    return e;
 }
 
 err_t wa_client_pair(struct wa_client *c, int64_t now)
@@ -166,7 +176,8 @@ static err_t tick(struct wa_client *c)
     for (int t = 0; t < WA_TIMER_COUNT; t++) {
         if (c->timers[t] > c->now) continue;
         c->timers[t] = WA_NEVER;
-        TRY(timers[t](c));
+        err_t e = timers[t](c);
+        if (wa_is_fatal(e)) return e;
     }
     return wa_iq_expire(c);
 }
@@ -197,7 +208,9 @@ err_t wa_client_send_text(struct wa_client *c, const struct wa_text *text, int64
     AUTO(arena) arena = {0};
 
     enter(c, &arena, now);
-    return leave(c, wa_send_start(c, text));
+    err_t e = wa_send_start(c, text);
+    c->arena = NULL;
+    return e;
 }
 
 err_t wa_client_resend(struct wa_client *c, struct slice id, struct slice stanza, int64_t now)

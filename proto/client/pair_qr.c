@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/base/reader.h"
 #include "proto/base/text.h"
 #include "proto/client/keys.h"
 #include "proto/client/login.h"
