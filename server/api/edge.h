@@ -14,8 +14,10 @@ struct edge {
 };
 /* Any err_t but OK. */
 const struct edge *edge_of(err_t e);
-/* {"code":…,"message":…[,"retry_after":N]}. `words` are fail()'s; they are shown when the class is
- * one the caller can act on, else the row's sentence alone. */
-void edge_problem(struct buf *out, err_t e, const char *words);
+/* {"code":…,"message":…[,"retry_after":N][,"field":…,"expected":…]}. `words` are fail()'s; they are
+ * shown when the class is one the caller can act on, else the row's sentence alone. `field` and
+ * `expected` name a wrong argument; NULL or "" when it is none. */
+void edge_problem(struct buf *out, err_t e, const char *words, const char *field,
+                  const char *expected);
 /* One line, by the class's level. `subject` is "call=17 account=acc_…". */
 void edge_log(err_t e, const char *subject, const char *what, const char *trail);

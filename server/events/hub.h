@@ -29,7 +29,8 @@ enum {
 
 /* ---- for main and the writer ---- */
 
-struct hubs *hubs_new(struct server *s);
+/* Before the workers start; s->workers and s->store are there. STORE_FAILED without reader slots. */
+err_t hubs_new(struct server *s, struct hubs **out) MUST_CHECK;
 /* Workers have stopped. */
 void hubs_free(struct hubs *h);
 /* The writer's thread, once per commit, in log order: writer_options.on_events with the hubs as
@@ -38,8 +39,9 @@ void hubs_publish(void *hubs, struct log_events *events);
 /* Any thread: an event that is not stored; it has no seq and reaches live streams only. Copies. */
 void hubs_publish_live(struct hubs *h, uint32_t tenant, const struct event_head *head,
                        struct slice bytes);
-/* The hub of the calling worker. */
+/* The hub of the calling worker, or of worker `index`. */
 struct hub *hub_here(struct hubs *h);
+struct hub *hub_at(struct hubs *h, int index);
 
 /* ---- an event as a stream sees it ---- */
 
@@ -76,18 +78,23 @@ struct hub_stream {
     bool follows_key;    /* also what the key subscribed to with subscribe_events */
     /* False: the reader is full; this event comes again from the log after hub_stream_resume(). */
     bool (*on_event)(struct hub_stream *s, struct hub_event *e, struct hub_match match);
-    /* Rows first..last fell out of the log unread. NULL: not told. */
+    /* Rows first..last fell out of the log unread. first > last: the cursor was never given out by
+     * this log (a restored database); the stream goes on behind `last`. NULL: not told. */
     void (*on_gap)(struct hub_stream *s, uint64_t first, uint64_t last);
-    /* The cursor has reached everything the hub has delivered. May be NULL. */
+    /* The cursor has reached everything the hub has delivered: once after the opening, and after
+     * each fall-back to replay. May be NULL. */
     void (*on_caught_up)(struct hub_stream *s);
+    /* The key was revoked (UNAUTHORIZED) or the log cannot be read: close the stream and what it
+     * hangs on. NULL: it just goes quiet. */
+    void (*on_end)(struct hub_stream *s, err_t why);
     void *owner;
 
     uint64_t cursor; /* last number seen; read only */
     /* private */
     struct hub *hub;
+    struct hub_feed *feed;
     struct list link;
-    struct list replay_link;
-    bool is_live, is_held;
+    enum { HUB_CLOSED, HUB_LIVE, HUB_REPLAYING, HUB_HELD } state;
 };
 
 /* From behind `after`; HUB_FROM_NOW: what comes from now on. Callbacks come later, never inside
@@ -108,8 +115,5 @@ uint64_t hub_last(struct hub *h, uint32_t tenant);
  * from the moment it arrives. Copied. */
 void hubs_set_key_filters(struct hubs *h, struct slice key, const struct event_filter *filters,
                           size_t n);
-/* Any thread: a key was revoked: on every worker `on_revoked` of its streams' owners is called
- * through the registered function (doors close what the key held open). */
+/* Any thread: a key was revoked: every worker's hub ends its streams. */
 void hubs_revoke_key(struct hubs *h, struct slice key);
-/* Once at start: called on each worker for every stream of a revoked key. */
-void hubs_on_revoked(struct hubs *h, void (*close_stream)(struct hub_stream *s));

@@ -1,0 +1,196 @@
+/* Rows of events.def as JSON objects. All builders share begin() and finish(), so that an event
+ * cannot look different from its neighbours. */
+#include "server/events/event.h"
+
+#include "proto/base/text.h"
+#include "proto/crypto/crypto.h"
+#include "server/api/json.h"
+#include "storage/batch.h"
+#include "storage/id.h"
+
+static const struct {
+    const char *name, *meaning;
+    uint16_t number;
+} rows[] = {
+#define EVENT(name, number, public_name, meaning) {public_name, meaning, number},
+#include "server/events/events.def"
+#undef EVENT
+};
+_Static_assert(EVENT_COUNT <= 64, "a filter has one bit per event");
+
+const char *event_name(enum event_kind k) { return k < EVENT_COUNT ? rows[k].name : "unknown"; }
+const char *event_meaning(enum event_kind k) { return k < EVENT_COUNT ? rows[k].meaning : ""; }
+uint16_t event_number(enum event_kind k) { return rows[k].number; }
+
+enum event_kind event_find(struct slice name)
+{
+    unsigned k = 0;
+
+    while (k < EVENT_COUNT && !slice_is(name, rows[k].name)) k++;
+    return k;
+}
+
+enum event_kind event_of_number(uint16_t number)
+{
+    unsigned k = 0;
+
+    while (k < EVENT_COUNT && rows[k].number != number) k++;
+    return k;
+}
+
+/* ---- building ---- */
+
+static struct pen begin(struct buf *out, enum event_kind kind, const struct event_about *about)
+{
+    struct pen p = pen_on(out);
+    char id[ID_TEXT_MAX];
+    uint8_t random[10];
+
+    crypto_random(random, sizeof(random));
+    pen_object(&p, NULL);
+    pen_word(&p, "event", event_name(kind));
+    pen_word(&p, "event_id", id_event_text(about->received_at, random, id));
+    pen_time(&p, "occurred_at", about->occurred_at);
+    pen_time(&p, "received_at", about->received_at);
+    pen_text(&p, "account_id", about->account);
+    return p;
+}
+
+static void add_message(struct buf *out, enum event_kind kind, const struct event_about *about,
+                        const struct face_message *m)
+{
+    struct pen p = begin(out, kind, about);
+
+    pen_raw(&p, "data", SLICE(""));
+    face_message_json(out, m);
+    pen_end(&p);
+}
+
+void event_message_received(struct buf *out, const struct event_about *about,
+                            const struct face_message *m)
+{
+    add_message(out, EVENT_MESSAGE_RECEIVED, about, m);
+}
+
+void event_message_sent(struct buf *out, const struct event_about *about,
+                        const struct face_message *m)
+{
+    add_message(out, EVENT_MESSAGE_SENT, about, m);
+}
+
+void event_message_read(struct buf *out, const struct event_about *about,
+                        const struct event_read *r)
+{
+    struct pen p = begin(out, EVENT_MESSAGE_READ, about);
+
+    pen_object(&p, "data");
+    pen_text(&p, "chat_id", r->chat);
+    pen_array(&p, "message_ids");
+    for (size_t i = 0; i < r->message_count; i++) pen_text(&p, NULL, r->messages[i]);
+    pen_end(&p);
+    pen_word(&p, "kind", r->kind);
+    pen_bool(&p, "by_us", r->by_us);
+    pen_raw(&p, "reader", SLICE(""));
+    face_person_json(out, &r->reader);
+    pen_end(&p);
+    pen_end(&p);
+}
+
+void event_account_paired(struct buf *out, const struct event_about *about, struct slice phone,
+                          struct slice lid, struct slice name)
+{
+    struct pen p = begin(out, EVENT_ACCOUNT_PAIRED, about);
+
+    pen_object(&p, "data");
+    pen_text(&p, "phone", phone);
+    pen_text(&p, "lid", lid);
+    pen_text(&p, "name", name);
+    pen_end(&p);
+    pen_end(&p);
+}
+
+void event_account_connected(struct buf *out, const struct event_about *about, struct slice phone)
+{
+    struct pen p = begin(out, EVENT_ACCOUNT_CONNECTED, about);
+
+    pen_object(&p, "data");
+    pen_text(&p, "phone", phone);
+    pen_end(&p);
+    pen_end(&p);
+}
+
+static void add_down(struct buf *out, enum event_kind kind, const struct event_about *about,
+                     const struct event_down *d)
+{
+    struct pen p = begin(out, kind, about);
+
+    pen_object(&p, "data");
+    pen_word(&p, "reason", d->reason);
+    if (d->code) pen_int(&p, "code", d->code);
+    if (d->until_s) pen_time(&p, "until", d->until_s * 1000);
+    if (d->retry_at) pen_time(&p, "retry_at", d->retry_at);
+    pen_end(&p);
+    pen_end(&p);
+}
+
+void event_account_disconnected(struct buf *out, const struct event_about *about,
+                                const struct event_down *d)
+{
+    add_down(out, EVENT_ACCOUNT_DISCONNECTED, about, d);
+}
+
+void event_account_unpaired(struct buf *out, const struct event_about *about,
+                            const struct event_down *d)
+{
+    add_down(out, EVENT_ACCOUNT_UNPAIRED, about, d);
+}
+
+void event_json(struct buf *out, uint64_t seq, struct slice bytes)
+{
+    buf_reserve(out, bytes.len + 32);
+    buf_printf(out, "{\"seq\":%llu,", (unsigned long long)seq);
+    buf_put(out, slice_from(bytes, 1));
+}
+
+/* ---- filters ---- */
+
+bool event_filter_matches(const struct event_filter *f, const struct event_head *head)
+{
+    enum event_kind kind = event_of_number(head->type);
+
+    if (kind == EVENT_COUNT || (f->kinds && !(f->kinds >> kind & 1))) return false;
+    if (f->account && f->account != head->account) return false;
+    return !f->peer || f->peer == head->peer;
+}
+
+/* "message.*" means every name that begins with "message."; "*" every name. */
+static uint64_t bits_of(struct slice name)
+{
+    struct slice prefix = slice_sub(name, 0, name.len - 1);
+    uint64_t bits = 0;
+
+    for (unsigned k = 0; k < EVENT_COUNT; k++) {
+        struct slice other = slice_text(rows[k].name);
+        bool is_wild = name.data[name.len - 1] == '*' &&
+                       (prefix.len == 0 || prefix.data[prefix.len - 1] == '.') &&
+                       slice_starts_with(other, prefix);
+        if (is_wild || slice_eq(name, other)) bits |= 1ull << k;
+    }
+    return bits;
+}
+
+err_t event_filter_add_names(struct event_filter *f, struct slice names)
+{
+    struct slice left = names, name;
+
+    while (slice_split(&left, ',', &name)) {
+        uint64_t bits = name.len ? bits_of(name) : 0;
+        if (!bits)
+            return fail(BAD_ARGUMENT,
+                        "there is no event \"" SLICE_FMT
+                        "\"; names are like message.received, message.* or *",
+                        SLICE_ARG(text_cut(name, 60)));
+        f->kinds |= bits;
+    }
+    return OK;
+}

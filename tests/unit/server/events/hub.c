@@ -1,0 +1,409 @@
+/* One worker's hub over a real log: the loop is stepped by hand, the writer runs in the test. */
+#include <criterion/criterion.h>
+#include <uv.h>
+
+#include "server/events/hub.h"
+#include "server/server.h"
+#include "storage/events.h"
+#include "tests/unit/storage/fixture.h"
+
+struct house {
+    struct fixture f;
+    struct server server;
+    struct worker *worker;
+    bool deaf; /* commits are not handed on yet */
+    struct log_events *kept[8];
+    size_t kept_count;
+};
+
+static void on_events(void *context, struct log_events *events)
+{
+    struct house *h = context;
+
+    if (h->deaf) h->kept[h->kept_count++] = log_events_ref(events);
+    else hubs_publish(h->server.hubs, events);
+}
+
+static void step(struct house *h)
+{
+    for (int i = 0; i < 20; i++) uv_run(worker_loop(h->worker), UV_RUN_NOWAIT);
+}
+
+static void hear_again(struct house *h)
+{
+    h->deaf = false;
+    for (size_t i = 0; i < h->kept_count; i++) {
+        hubs_publish(h->server.hubs, h->kept[i]);
+        log_events_unref(h->kept[i]);
+    }
+    h->kept_count = 0;
+    step(h);
+}
+
+static void house_init(struct house *h)
+{
+    *h = (struct house){.f.on_events = on_events};
+    h->f.context = h;
+    fixture_init(&h->f);
+    h->worker = worker_new(0);
+    h->server.store = h->f.store;
+    h->server.workers = &h->worker;
+    h->server.worker_count = 1;
+    CHECK_OK(hubs_new(&h->server, &h->server.hubs));
+}
+
+static void house_done(struct house *h)
+{
+    step(h);
+    hubs_free(h->server.hubs);
+    worker_stop(h->worker);
+    worker_run(h->worker);
+    worker_free(h->worker);
+    fixture_done(&h->f);
+}
+
+/* `n` events of one commit; account and chat are 7 and `peer`. */
+static void emit(struct house *h, unsigned n, uint16_t type, uint32_t peer, uint8_t world)
+{
+    struct batch b;
+
+    batch_init(&b);
+    for (unsigned i = 0; i < n; i++) {
+        struct event_head head = {.account = 7, .peer = peer, .type = type, .world = world,
+                                  .at_ms = 1000};
+        batch_event(&b, 1, &head, SLICE("{\"event\":\"x\"}"));
+    }
+    writer_post(h->f.writer, &b);
+    while (writer_step(h->f.writer)) {}
+    cr_assert_eq(b.result, OK);
+    batch_done(&b);
+}
+
+static void trim(struct house *h, uint64_t through)
+{
+    struct batch b;
+
+    batch_init(&b);
+    batch_trim(&b, 1, through);
+    CHECK_OK(writer_commit(h->f.writer, &b));
+    batch_done(&b);
+}
+
+struct listener {
+    struct hub_stream s;
+    struct event_filter filter;
+    uint64_t seen[2000], gap_first, gap_last, key_matches;
+    size_t count, gaps, caught_up, room; /* room: events taken before it is full, 0 no bound */
+    bool closes, ended;
+    char last_json[100];
+};
+
+static bool on_event(struct hub_stream *s, struct hub_event *e, struct hub_match match)
+{
+    struct listener *l = s->owner;
+    struct shared_bytes *json = hub_event_json(e);
+
+    if (l->room && l->count >= l->room) return false;
+    snprintf(l->last_json, sizeof(l->last_json), "%.*s", (int)json->len, (const char *)json->data);
+    l->seen[l->count++] = e->seq;
+    if (match.key) l->key_matches++;
+    if (l->closes) hub_stream_close(s);
+    return true;
+}
+
+static void on_gap(struct hub_stream *s, uint64_t first, uint64_t last)
+{
+    struct listener *l = s->owner;
+
+    l->gaps++;
+    l->gap_first = first;
+    l->gap_last = last;
+}
+
+static void on_caught_up(struct hub_stream *s) { ((struct listener *)s->owner)->caught_up++; }
+static void on_end(struct hub_stream *s, err_t why)
+{
+    ((struct listener *)s->owner)->ended = true;
+    hub_stream_close(s);
+}
+
+static void open_at(struct house *h, struct listener *l, uint64_t after)
+{
+    l->s.who = (struct principal){.tenant = 1, .key = "key_1", .world = WORLD_LIVE,
+                                  .rights = RIGHTS_TOOLS};
+    l->s.filters = &l->filter;
+    l->s.filter_count = 1;
+    l->s.on_event = on_event;
+    l->s.on_gap = on_gap;
+    l->s.on_caught_up = on_caught_up;
+    l->s.on_end = on_end;
+    l->s.owner = l;
+    hub_stream_open(hub_at(h->server.hubs, 0), &l->s, after);
+}
+
+static void expect_run(const struct listener *l, uint64_t first, uint64_t last)
+{
+    cr_assert_eq(l->count, last - first + 1, "%zu events", l->count);
+    for (size_t i = 0; i < l->count; i++) cr_assert_eq(l->seen[i], first + i);
+}
+
+static struct house h;
+static void setup(void) { house_init(&h); }
+static void teardown(void) { house_done(&h); }
+TestSuite(hub, .init = setup, .fini = teardown);
+
+Test(hub, from_now_on_gives_only_what_comes)
+{
+    struct listener l = {0};
+
+    emit(&h, 3, 1, 1, 0);
+    open_at(&h, &l, HUB_FROM_NOW);
+    step(&h);
+    cr_assert_eq(l.count, 0);
+    cr_assert_eq(l.caught_up, 1);
+    emit(&h, 2, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 4, 5);
+    cr_assert_str_eq(l.last_json, "{\"seq\":5,\"event\":\"x\"}");
+    hub_stream_close(&l.s);
+}
+
+Test(hub, replays_then_goes_live_without_gap_or_double)
+{
+    struct listener l = {0};
+
+    emit(&h, 700, 1, 1, 0);
+    open_at(&h, &l, 100);
+    emit(&h, 1, 1, 1, 0); /* while it replays */
+    step(&h);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 101, 702);
+    cr_assert_eq(l.gaps, 0);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, what_is_durable_but_not_delivered_yet_comes_once)
+{
+    struct listener l = {0};
+
+    h.deaf = true;
+    emit(&h, 5, 1, 1, 0);
+    open_at(&h, &l, 0);
+    step(&h);
+    emit(&h, 2, 1, 1, 0);
+    hear_again(&h);
+    expect_run(&l, 1, 7);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, filtered_events_move_the_cursor)
+{
+    struct listener l = {.filter = {.account = 7, .peer = 2}};
+
+    emit(&h, 3, 1, 1, 0);
+    open_at(&h, &l, 0);
+    step(&h);
+    emit(&h, 1, 1, 2, 0);
+    emit(&h, 2, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 4, 4);
+    cr_assert_eq(l.s.cursor, 6);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_key_sees_its_own_world_only)
+{
+    struct listener live = {0}, test = {0}, both = {0};
+
+    open_at(&h, &live, 0);
+    open_at(&h, &test, 0);
+    open_at(&h, &both, 0);
+    test.s.who.world = WORLD_TEST;
+    both.s.who.all_worlds = true;
+    emit(&h, 1, 1, 1, 0);
+    emit(&h, 1, 1, 1, 1);
+    step(&h);
+    expect_run(&live, 1, 1);
+    expect_run(&test, 2, 2);
+    expect_run(&both, 1, 2);
+}
+
+Test(hub, a_strangers_tenant_sees_nothing)
+{
+    struct listener l = {0};
+
+    open_at(&h, &l, 0);
+    hub_stream_close(&l.s);
+    l.s.who.tenant = 2;
+    hub_stream_open(hub_at(h.server.hubs, 0), &l.s, 0);
+    emit(&h, 2, 1, 1, 0);
+    step(&h);
+    cr_assert_eq(l.count, 0);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, what_fell_out_of_the_log_is_announced)
+{
+    struct listener l = {0};
+
+    emit(&h, 10, 1, 1, 0);
+    trim(&h, 6);
+    open_at(&h, &l, 2);
+    step(&h);
+    cr_assert_eq(l.gaps, 1);
+    cr_assert_eq(l.gap_first, 3);
+    cr_assert_eq(l.gap_last, 6);
+    expect_run(&l, 7, 10);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, an_emptied_log_is_one_gap)
+{
+    struct listener l = {0};
+
+    emit(&h, 4, 1, 1, 0);
+    trim(&h, 4);
+    open_at(&h, &l, 1);
+    step(&h);
+    cr_assert_eq(l.gaps, 1);
+    cr_assert_eq(l.gap_last, 4);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 5, 5);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_cursor_of_another_log_starts_over_at_the_end)
+{
+    struct listener l = {0};
+
+    emit(&h, 3, 1, 1, 0);
+    open_at(&h, &l, 500);
+    step(&h);
+    cr_assert_eq(l.gaps, 1);
+    cr_assert_gt(l.gap_first, l.gap_last);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 4, 4);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_full_reader_reads_on_from_the_log)
+{
+    struct listener l = {.room = 2};
+
+    open_at(&h, &l, 0);
+    step(&h);
+    emit(&h, 5, 1, 1, 0);
+    step(&h);
+    emit(&h, 5, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 1, 2);
+    l.room = 0;
+    hub_stream_resume(&l.s);
+    step(&h);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 1, 11);
+    cr_assert_eq(l.caught_up, 2);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_held_stream_hears_nothing_until_resumed)
+{
+    struct listener l = {0};
+
+    open_at(&h, &l, 0);
+    step(&h);
+    hub_stream_hold(&l.s);
+    emit(&h, 3, 1, 1, 0);
+    step(&h);
+    cr_assert_eq(l.count, 0);
+    hub_stream_resume(&l.s);
+    step(&h);
+    expect_run(&l, 1, 3);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, streams_may_close_in_their_callback)
+{
+    struct listener a = {.closes = true}, b = {0}, c = {.closes = true};
+
+    open_at(&h, &a, 0);
+    open_at(&h, &b, 0);
+    open_at(&h, &c, HUB_FROM_NOW);
+    emit(&h, 2, 1, 1, 0);
+    step(&h);
+    emit(&h, 2, 1, 1, 0);
+    step(&h);
+    expect_run(&a, 1, 1);
+    expect_run(&b, 1, 4);
+    cr_assert_eq(c.count, 1);
+    hub_stream_close(&b.s);
+}
+
+Test(hub, subscriptions_of_the_key_match_beside_own_filters)
+{
+    struct listener l = {0};
+    struct event_filter sent = {.kinds = 1ull << EVENT_MESSAGE_SENT};
+
+    open_at(&h, &l, 0);
+    l.s.filter_count = 0;
+    l.s.follows_key = true;
+    step(&h);
+    emit(&h, 1, 2, 1, 0);
+    step(&h);
+    cr_assert_eq(l.count, 0);
+    hubs_set_key_filters(h.server.hubs, SLICE("key_1"), &sent, 1);
+    step(&h);
+    emit(&h, 1, 2, 1, 0);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    cr_assert_eq(l.count, 1);
+    cr_assert_eq(l.key_matches, 1);
+    hubs_set_key_filters(h.server.hubs, SLICE("key_1"), NULL, 0);
+    emit(&h, 1, 2, 1, 0);
+    step(&h);
+    cr_assert_eq(l.count, 1);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_revoked_key_loses_its_streams)
+{
+    struct listener live = {0}, held = {0}, other = {0};
+
+    open_at(&h, &live, 0);
+    open_at(&h, &held, 0);
+    open_at(&h, &other, 0);
+    strcpy(other.s.who.key, "key_2");
+    step(&h);
+    hub_stream_hold(&held.s);
+    hubs_revoke_key(h.server.hubs, SLICE("key_1"));
+    step(&h);
+    cr_assert(live.ended && held.ended && !other.ended);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    cr_assert_eq(live.count + held.count, 0);
+    expect_run(&other, 1, 1);
+    hub_stream_close(&other.s);
+}
+
+Test(hub, live_events_have_no_number_and_are_not_replayed)
+{
+    struct listener l = {0}, late = {0};
+    struct event_head head = {.account = 7, .peer = 1, .type = 16};
+
+    open_at(&h, &l, 0);
+    step(&h);
+    hubs_publish_live(h.server.hubs, 1, &head, SLICE("{\"event\":\"typing.started\"}"));
+    step(&h);
+    cr_assert_eq(l.count, 1);
+    cr_assert_str_eq(l.last_json, "{\"event\":\"typing.started\"}");
+    cr_assert_eq(l.s.cursor, 0);
+    open_at(&h, &late, 0);
+    step(&h);
+    cr_assert_eq(late.count, 0);
+    hub_stream_close(&l.s);
+    hub_stream_close(&late.s);
+}
