@@ -8,16 +8,22 @@
 #include "proto/base/err.h"
 #include "server/tenant/principal.h"
 
+struct claims;
 struct request;
 struct server;
 struct tenants;
 
 enum { AUTH_KEY_MAX = 64 };
 
-/* Loads tenants and keys; at first start makes the tenant and its two keys, waits until they are
- * durable and writes `first_keys_path`. On main, before the workers start. */
+/* Loads tenants and keys; at first start makes the tenant and its two keys, writes
+ * `first_keys_path` (one key per line, live first) and commits them. On main, while the writer's
+ * thread is not started yet. */
 err_t tenants_open(struct server *s, const char *first_keys_path, struct tenants **out) MUST_CHECK;
+/* Tells the hubs what every key is subscribed to. Once s->tenants and s->hubs are there. */
+err_t tenants_start(struct server *s) MUST_CHECK;
 void tenants_close(struct tenants *t);
+/* Idempotency claims of calls that run. */
+struct claims *tenants_claims(struct tenants *t);
 
 /* The principal of a request: the operator's for the unix socket, else by `Authorization: Bearer`.
  * UNAUTHORIZED says which header was read, never the key. */
@@ -28,13 +34,30 @@ err_t auth_key(struct server *s, struct slice key, struct principal *out) MUST_C
  * no resource_metadata), 403, all with the native body. */
 void auth_refuse(struct request *r, err_t e);
 
-/* Makes a key; its text goes to `out` (once: nobody can read it again). `done` on the calling
- * worker when it is durable. */
-struct key_made {
-    void (*done)(struct key_made *m, err_t e);
-    char key[AUTH_KEY_MAX];
-    char id[PRINCIPAL_KEY_MAX];
-    void *private_;
+/* A key being made or revoked. */
+struct key_change {
+    void (*done)(struct key_change *k, err_t e); /* on `home`, when it is durable */
+    void *owner;
+    char key[AUTH_KEY_MAX];       /* of a new one: its text, which nobody can read again */
+    char id[PRINCIPAL_KEY_MAX];   /* "key_…" */
+    /* private */
+    struct server *server;
+    struct worker *home;
+    struct key_entry *entry;
+    struct key_batch *work;
 };
-void auth_key_new(struct server *s, uint64_t tenant, enum world world, unsigned rights,
-                  struct slice name, struct key_made *m);
+void auth_key_new(struct server *s, uint32_t tenant, enum world world, unsigned rights,
+                  struct slice name, struct key_change *k);
+/* From this moment the key is refused; streams it holds open are ended. NOT_FOUND comes at once. */
+err_t auth_key_revoke(struct server *s, uint32_t tenant, struct slice id,
+                      struct key_change *k) MUST_CHECK;
+
+/* What GET /v1/keys shows; never the key. */
+struct key_info {
+    char id[PRINCIPAL_KEY_MAX], name[64], hint[8];
+    enum world world;
+    unsigned rights;
+    int64_t created_ms;
+};
+/* At most `max`, by number; how many were written. */
+size_t auth_keys(struct tenants *t, uint32_t tenant, struct key_info *out, size_t max);

@@ -1,0 +1,479 @@
+/* All keys stand in one map by their hash, under one lock; the database is read once, at start.
+ * A key is in the map only when its row is durable, and leaves it before its row does. */
+#include "server/tenant/auth.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/base/map.h"
+#include "proto/base/text.h"
+#include "proto/crypto/crypto.h"
+#include "server/api/claims.h"
+#include "server/api/edge.h"
+#include "server/events/hub.h"
+#include "server/http/http.h"
+#include "server/server.h"
+#include "server/tenant/subscriptions.h"
+#include "storage/apikeys.h"
+#include "storage/id.h"
+#include "storage/tenants.h"
+#include "storage/writer.h"
+
+enum { KEY_RANDOM = 32, TENANT_FIRST = 1, NAME_MAX_BYTES = 63 };
+
+struct key_entry {
+    struct principal principal;
+    uint32_t number;
+    uint64_t secret;
+    uint8_t hash[APIKEY_HASH];
+    char name[NAME_MAX_BYTES + 1], hint[8];
+    int64_t created_ms, expires_ms;
+};
+
+struct tenants {
+    pthread_mutex_t lock;
+    struct map keys; /* hash -> key_entry */
+    uint64_t last_key;
+    struct claims *claims;
+};
+
+struct claims *tenants_claims(struct tenants *t) { return t->claims; }
+
+/* ---- keys as text and as rows ---- */
+
+static const char *const prefixes[] = {[WORLD_LIVE] = "parley_live_", [WORLD_TEST] = "parley_test_"};
+
+static const struct {
+    const char *name;
+    enum right right;
+} right_names[] = {
+    {"read", RIGHT_READ}, {"write", RIGHT_WRITE}, {"delete", RIGHT_DELETE}, {"admin", RIGHT_ADMIN}};
+
+static unsigned rights_of(struct slice text)
+{
+    struct slice word;
+    unsigned rights = 0;
+
+    while (slice_split(&text, ',', &word))
+        for (size_t i = 0; i < ARRAY_LEN(right_names); i++)
+            if (slice_is(word, right_names[i].name)) rights |= right_names[i].right;
+    return rights;
+}
+
+static void put_rights(struct buf *out, unsigned rights)
+{
+    for (size_t i = 0; i < ARRAY_LEN(right_names); i++)
+        if (rights & right_names[i].right)
+            buf_printf(out, "%s%s", out->len ? "," : "", right_names[i].name);
+}
+
+static uint64_t new_secret(void)
+{
+    uint64_t secret;
+
+    crypto_random(&secret, sizeof(secret));
+    return secret ? secret : 1;
+}
+
+static int64_t wall_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Random text into `key`, everything else of the entry from the arguments. */
+static struct key_entry *entry_new(uint32_t tenant, uint32_t number, enum world world,
+                                   unsigned rights, struct slice name, char key[AUTH_KEY_MAX])
+{
+    struct key_entry *e = xcalloc(sizeof(*e));
+    uint8_t random[KEY_RANDOM];
+    AUTO(buf) text = {0};
+    char id[ID_TEXT_MAX];
+
+    crypto_random(random, sizeof(random));
+    text_base64url(slice_of(random, sizeof(random)), &text);
+    snprintf(key, AUTH_KEY_MAX, "%s%s", prefixes[world], buf_text(&text));
+    crypto_wipe(random, sizeof(random));
+    crypto_sha256(slice_text(key), e->hash);
+    snprintf(e->hint, sizeof(e->hint), "%s", key + strlen(key) - 4);
+    snprintf(e->name, sizeof(e->name), SLICE_FMT, SLICE_ARG(text_cut(name, NAME_MAX_BYTES)));
+    e->number = number;
+    e->secret = new_secret();
+    e->created_ms = wall_ms();
+    e->principal = (struct principal){.tenant = tenant, .world = world, .rights = rights};
+    snprintf(e->principal.key, sizeof(e->principal.key), "%s",
+             id_number_text(ID_KEY, number, e->secret, id));
+    return e;
+}
+
+static void put_entry(struct batch *b, const struct key_entry *e, bool revoked)
+{
+    AUTO(buf) rights = {0};
+
+    put_rights(&rights, e->principal.rights);
+    db_apikey_put(b, &(struct db_apikey){
+                         .tenant = e->principal.tenant,
+                         .number = e->number,
+                         .secret = e->secret,
+                         .world = e->principal.world,
+                         .revoked = revoked,
+                         .created_ms = e->created_ms,
+                         .expires_ms = e->expires_ms,
+                         .hash = slice_of(e->hash, APIKEY_HASH),
+                         .name = slice_text(e->name),
+                         .rights = buf_slice(&rights),
+                         .hint = slice_text(e->hint),
+                     });
+}
+
+static struct key_entry *entry_of(const struct db_apikey *row)
+{
+    struct key_entry *e = xcalloc(sizeof(*e));
+    char id[ID_TEXT_MAX];
+
+    memcpy(e->hash, row->hash.data, row->hash.len < APIKEY_HASH ? row->hash.len : APIKEY_HASH);
+    snprintf(e->name, sizeof(e->name), SLICE_FMT, SLICE_ARG(text_cut(row->name, NAME_MAX_BYTES)));
+    snprintf(e->hint, sizeof(e->hint), SLICE_FMT, SLICE_ARG(text_cut(row->hint, 7)));
+    e->number = row->number;
+    e->secret = row->secret;
+    e->created_ms = row->created_ms;
+    e->expires_ms = row->expires_ms;
+    e->principal = (struct principal){.tenant = row->tenant,
+                                      .world = row->world ? WORLD_TEST : WORLD_LIVE,
+                                      .rights = rights_of(row->rights)};
+    snprintf(e->principal.key, sizeof(e->principal.key), "%s",
+             id_number_text(ID_KEY, row->number, row->secret, id));
+    return e;
+}
+
+static void add_entry(struct tenants *t, struct key_entry *e)
+{
+    map_put(&t->keys, slice_of(e->hash, APIKEY_HASH), e);
+}
+
+/* ---- start ---- */
+
+/* The file comes before the commit: after a crash in between the next start makes new keys and
+ * writes the file again, while the other order would lose them. */
+static err_t write_first_keys(const char *path, const char *live, const char *test)
+{
+    char temporary[4096 + 8];
+    AUTO(buf) text = {0};
+    bool written;
+    int fd;
+
+    buf_printf(&text, "%s\n%s\n", live, test);
+    snprintf(temporary, sizeof(temporary), "%s.new", path);
+    unlink(temporary);
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(SYSTEM, "%s: %s", temporary, strerror(errno));
+    written = write(fd, text.data, text.len) == (ssize_t)text.len && fsync(fd) == 0;
+    written = close(fd) == 0 && written;
+    crypto_wipe(text.data, text.len);
+    if (!written || rename(temporary, path) != 0)
+        return fail(SYSTEM, "%s: %s", path, strerror(errno));
+    return OK;
+}
+
+static err_t commit_first(struct server *s, struct key_entry *live, struct key_entry *test)
+{
+    struct db_tenant tenant = {.tenant = TENANT_FIRST, .secret = new_secret(),
+                               .created_ms = live->created_ms, .name = SLICE("default")};
+    struct batch b;
+    err_t e;
+
+    batch_init(&b);
+    db_tenant_put(&b, &tenant);
+    put_entry(&b, live, false);
+    put_entry(&b, test, false);
+    db_counter_put(&b, "tenant", TENANT_FIRST);
+    db_counter_put(&b, "key", test->number);
+    e = writer_commit(s->writer, &b);
+    batch_done(&b);
+    return e;
+}
+
+static err_t make_first(struct server *s, struct tenants *t, const char *path)
+{
+    char live_key[AUTH_KEY_MAX], test_key[AUTH_KEY_MAX];
+    struct key_entry *live = entry_new(TENANT_FIRST, 1, WORLD_LIVE, RIGHTS_TOOLS,
+                                       SLICE("first live key"), live_key);
+    struct key_entry *test = entry_new(TENANT_FIRST, 2, WORLD_TEST, RIGHTS_TOOLS,
+                                       SLICE("first test key"), test_key);
+
+    add_entry(t, live);
+    add_entry(t, test);
+    t->last_key = test->number;
+    TRY(write_first_keys(path, live_key, test_key));
+    crypto_wipe(live_key, sizeof(live_key));
+    crypto_wipe(test_key, sizeof(test_key));
+    return commit_first(s, live, test);
+}
+
+static err_t load(struct tenants *t, struct view *v, bool *out_any)
+{
+    AUTO(range) tenants = {0};
+    struct db_tenant row;
+    struct db_apikey key;
+
+    *out_any = false;
+    TRY(db_counter_find(v, "key", &t->last_key));
+    db_tenants(&tenants, v);
+    while (db_tenant_next(&tenants, &row)) {
+        AUTO(range) keys = {0};
+        *out_any = true;
+        if (row.deleted) continue;
+        db_apikeys(&keys, v, row.tenant);
+        while (db_apikey_next(&keys, &key))
+            if (!key.revoked) add_entry(t, entry_of(&key));
+        TRY(range_error(&keys));
+    }
+    return range_error(&tenants);
+}
+
+static err_t load_or_make(struct server *s, struct tenants *t, const char *path)
+{
+    struct view *v;
+    bool any = false;
+    err_t e;
+
+    TRY(view_new(s->store, &v));
+    e = view_begin(v);
+    if (e == OK) e = load(t, v, &any);
+    view_end(v);
+    view_free(v);
+    return e == OK && !any ? make_first(s, t, path) : e;
+}
+
+err_t tenants_open(struct server *s, const char *first_keys_path, struct tenants **out)
+{
+    struct tenants *t = xcalloc(sizeof(*t));
+    err_t e;
+
+    pthread_mutex_init(&t->lock, NULL);
+    t->claims = claims_new();
+    e = load_or_make(s, t, first_keys_path);
+    if (e != OK) {
+        tenants_close(t);
+        return err_pass(e, __FILE__, __LINE__);
+    }
+    *out = t;
+    return OK;
+}
+
+err_t tenants_start(struct server *s)
+{
+    struct key_entry *e;
+    size_t at = 0;
+
+    while ((e = map_next(&s->tenants->keys, &at, NULL)))
+        TRY(subscriptions_refresh(s, e->principal.tenant, slice_text(e->principal.key)));
+    return OK;
+}
+
+void tenants_close(struct tenants *t)
+{
+    struct key_entry *e;
+    size_t at = 0;
+
+    if (!t) return;
+    while ((e = map_next(&t->keys, &at, NULL))) free(e);
+    map_done(&t->keys);
+    claims_free(t->claims);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+/* ---- who asks ---- */
+
+err_t auth_key(struct server *s, struct slice key, struct principal *out)
+{
+    uint8_t hash[CRYPTO_SHA256];
+    struct tenants *t = s->tenants;
+    struct key_entry *e;
+    bool found = false;
+
+    crypto_sha256(key, hash);
+    pthread_mutex_lock(&t->lock);
+    e = map_find(&t->keys, slice_of(hash, APIKEY_HASH));
+    if (e && crypto_equal(slice_of(e->hash, APIKEY_HASH), slice_of(hash, APIKEY_HASH)) &&
+        (e->expires_ms == 0 || e->expires_ms > wall_ms())) {
+        *out = e->principal;
+        found = true;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return found ? OK : fail(UNAUTHORIZED, "the key in the Authorization header is not valid");
+}
+
+static struct principal operator_principal(void)
+{
+    return (struct principal){.tenant = TENANT_FIRST, .key = "operator", .world = WORLD_LIVE,
+                              .all_worlds = true, .rights = RIGHTS_ALL};
+}
+
+err_t auth_request(struct server *s, const struct request *r, struct principal *out)
+{
+    struct slice header = request_header(r, "authorization"), scheme = slice_sub(header, 0, 7);
+    struct slice key = slice_from(header, 7);
+
+    /* The socket is the owner's; a key on it narrows the caller down like anywhere else. */
+    if (slice_is_none(header)) {
+        if (!r->is_operator) return fail(UNAUTHORIZED, "there is no Authorization header; send "
+                                                       "Authorization: Bearer and an API key");
+        *out = operator_principal();
+        return OK;
+    }
+    if (scheme.len < 7 || strncasecmp((const char *)scheme.data, "bearer ", 7) != 0)
+        return fail(UNAUTHORIZED, "the Authorization header is not \"Bearer\" and an API key");
+    while (key.len && key.data[0] == ' ') key = slice_from(key, 1);
+    while (key.len && key.data[key.len - 1] == ' ') key.len--;
+    return auth_key(s, key, out);
+}
+
+void auth_refuse(struct request *r, err_t e)
+{
+    const struct edge *edge = edge_of(e);
+    AUTO(buf) body = {0};
+
+    edge_problem(&body, e, err_words(), NULL, NULL);
+    edge_log(e, NULL, "a request was refused", err_trail());
+    if (edge->status == 401)
+        reply_header(r, "WWW-Authenticate", SLICE("Bearer realm=\"parley\""));
+    reply_json(r, edge->status, buf_slice(&body));
+}
+
+/* ---- making and revoking ---- */
+
+struct key_batch {
+    struct batch batch;
+    struct post post;
+    struct key_change *change;
+    bool revokes;
+};
+
+static void on_key_home(struct post *p, struct worker *w)
+{
+    struct key_batch *kb = CONTAINER_OF(p, struct key_batch, post);
+    struct key_change *k = kb->change;
+    struct tenants *t = k->server->tenants;
+    err_t e = kb->batch.result;
+
+    if (kb->revokes || e != OK) {
+        free(k->entry);
+    } else {
+        pthread_mutex_lock(&t->lock);
+        add_entry(t, k->entry);
+        pthread_mutex_unlock(&t->lock);
+    }
+    batch_done(&kb->batch);
+    free(kb);
+    k->done(k, e);
+}
+
+static void on_key_stored(struct batch *b)
+{
+    struct key_batch *kb = b->context;
+
+    kb->post.run = on_key_home;
+    worker_post(kb->change->home, &kb->post);
+}
+
+static struct key_batch *open_batch(struct server *s, struct key_change *k, bool revokes)
+{
+    struct key_batch *kb = xcalloc(sizeof(*kb));
+
+    batch_init(&kb->batch);
+    kb->batch.done = on_key_stored;
+    kb->batch.context = kb;
+    kb->change = k;
+    kb->revokes = revokes;
+    k->server = s;
+    k->home = worker_self();
+    return kb;
+}
+
+void auth_key_new(struct server *s, uint32_t tenant, enum world world, unsigned rights,
+                  struct slice name, struct key_change *k)
+{
+    struct key_batch *kb = open_batch(s, k, false);
+
+    /* Posted under the lock, so that the counter's rows are written in the order of numbers. */
+    pthread_mutex_lock(&s->tenants->lock);
+    k->entry = entry_new(tenant, (uint32_t)++s->tenants->last_key, world, rights, name, k->key);
+    memcpy(k->id, k->entry->principal.key, sizeof(k->id));
+    put_entry(&kb->batch, k->entry, false);
+    db_counter_put(&kb->batch, "key", k->entry->number);
+    writer_post(s->writer, &kb->batch);
+    pthread_mutex_unlock(&s->tenants->lock);
+}
+
+static struct key_entry *take_by_id(struct tenants *t, uint32_t tenant, struct slice id)
+{
+    struct key_entry *e;
+    size_t at = 0;
+
+    while ((e = map_next(&t->keys, &at, NULL))) {
+        if (e->principal.tenant != tenant || !slice_is(id, e->principal.key)) continue;
+        map_remove(&t->keys, slice_of(e->hash, APIKEY_HASH));
+        return e;
+    }
+    return NULL;
+}
+
+err_t auth_key_revoke(struct server *s, uint32_t tenant, struct slice id, struct key_change *k)
+{
+    struct key_batch *kb;
+
+    pthread_mutex_lock(&s->tenants->lock);
+    k->entry = take_by_id(s->tenants, tenant, id);
+    pthread_mutex_unlock(&s->tenants->lock);
+    if (!k->entry) return fail(NOT_FOUND, "there is no key " SLICE_FMT, SLICE_ARG(id));
+    memcpy(k->id, k->entry->principal.key, sizeof(k->id));
+    kb = open_batch(s, k, true);
+    put_entry(&kb->batch, k->entry, true);
+    hubs_revoke_key(s->hubs, id);
+    writer_post(s->writer, &kb->batch);
+    return OK;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct key_entry *const *x = a, *const *y = b;
+
+    return (*x)->number < (*y)->number ? -1 : (*x)->number > (*y)->number;
+}
+
+static void show_entry(const struct key_entry *e, struct key_info *out)
+{
+    memcpy(out->id, e->principal.key, sizeof(out->id));
+    memcpy(out->name, e->name, sizeof(out->name));
+    memcpy(out->hint, e->hint, sizeof(out->hint));
+    out->world = e->principal.world;
+    out->rights = e->principal.rights;
+    out->created_ms = e->created_ms;
+}
+
+size_t auth_keys(struct tenants *t, uint32_t tenant, struct key_info *out, size_t max)
+{
+    struct key_entry **all, *e;
+    size_t n = 0, at = 0;
+
+    pthread_mutex_lock(&t->lock);
+    all = xcalloc((t->keys.count + 1) * sizeof(struct key_entry *));
+    while ((e = map_next(&t->keys, &at, NULL)))
+        if (e->principal.tenant == tenant) all[n++] = e;
+    qsort(all, n, sizeof(struct key_entry *), by_number);
+    if (n > max) n = max;
+    for (size_t i = 0; i < n; i++) show_entry(all[i], &out[i]);
+    pthread_mutex_unlock(&t->lock);
+    free(all);
+    return n;
+}

@@ -1,0 +1,38 @@
+/* Subscriptions: what a key asked for with subscribe_events. Rows in the database (they outlive
+ * connections and restarts), filters in every hub.
+ *
+ * A subscription's id is made from its selection, so subscribing twice to the same is one. */
+#pragma once
+#include "proto/base/arena.h"
+#include "server/events/event.h"
+#include "server/tenant/principal.h"
+#include "storage/sessions.h"
+
+struct server;
+
+enum { SUBSCRIPTION_ID_MAX = 40, SUBSCRIPTION_FILTERS_MAX = 9 };
+
+struct subscription {
+    char id[SUBSCRIPTION_ID_MAX]; /* "sub_…" */
+    struct slice events;          /* names as they were asked for, comma separated */
+    struct slice account, chat;   /* ids, SLICE_NONE */
+    uint64_t cursor;
+    int64_t created_ms;
+};
+
+/* Fills in the id from key, events, account and chat; BAD_ARGUMENT for an unknown event. */
+err_t subscription_name(struct subscription *s, const struct principal *who) MUST_CHECK;
+/* As a row. The slices of `out` borrow from `arena`. */
+void subscription_put(struct batch *b, const struct principal *who, struct arena *arena,
+                      const struct subscription *s);
+/* A walk: db_subscriptions(&r, v, tenant, key), then this. */
+bool subscription_next(struct range *r, struct arena *arena, struct subscription *out);
+
+/* Any thread, after a key's rows have changed durably: reads them and tells every hub. One lock
+ * around both, so that hubs end with the newest. */
+err_t subscriptions_refresh(struct server *s, uint32_t tenant, struct slice key) MUST_CHECK;
+
+/* Filters of a selection: the chat and the chats merged into it, the account, or all. Gives how many
+ * were written (at most SUBSCRIPTION_FILTERS_MAX). */
+size_t subscription_filters(struct view *v, uint32_t tenant, uint64_t kinds, struct slice account,
+                            struct slice chat, struct event_filter *out);
