@@ -15,6 +15,7 @@
 #include "server/tenant/principal.h"
 #include "server/worker.h"
 
+struct act;
 struct call;
 struct claim;
 struct json;
@@ -23,8 +24,8 @@ struct view;
 
 enum {
     CALL_IDEMPOTENCY_KEY_MAX = 255,
-    CALL_MS = 30 * 1000, /* the longest any call may take; then QUERY_TIMEOUT */
-    CALL_ID_MAX = 40,
+    CALL_MS = 45 * 1000, /* the longest any call may take; then QUERY_TIMEOUT */
+    CALL_ARGS_MAX = 1 << 20, /* bytes of arguments */
 };
 
 /* A picture beside the JSON result: MCP shows it as image content. */
@@ -53,16 +54,21 @@ struct call {
 
     /* ---- private to server/api ---- */
     struct steps steps;
+    struct json *parsed;      /* owns args */
     struct account_call ask;  /* while it is on the account's worker */
-    struct timer timer;
+    const struct act *act;    /* what it does there */
+    struct timer deadline;
     struct list link;         /* of the home worker's running calls */
     struct claim *claim;      /* its idempotency claim, NULL */
-    struct list claim_link;   /* when it joined another call's claim */
+    struct list claim_link;   /* in another call's claim, which it joined */
     struct post post;
-    void *state;              /* of the tool */
-    void (*on_cancel)(struct call *c); /* of a tool that waits at home */
-    bool running, cancelled, travelling;
-    int64_t started_at;
+    struct slice effect;      /* of an earlier call with this claim that got no reply */
+    void *state;              /* of the tool, in the arena */
+    void (*on_cancel)(struct call *c); /* of a tool that waits at home: ends it */
+    char words[ACCOUNT_WORDS_MAX];
+    char trail[ACCOUNT_WORDS_MAX];
+    char field[64], expected[160]; /* of a refused argument */
+    bool travelling, joining, told;
 };
 
 /* A call of `tool`, to be started or freed. `home` is the calling worker. */

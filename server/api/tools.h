@@ -20,6 +20,7 @@ enum arg_type {
     ARG_MESSAGE, /* msg_… */
     ARG_SUBSCRIPTION, /* sub_… */
     ARG_CURSOR,  /* opaque, from next_cursor */
+    ARG_SEQ,     /* a number of the event log, as text or number */
     ARG_ENUM,    /* one of `choices`, comma separated */
     ARG_PHONES,  /* array of at most max E.164 numbers */
     ARG_EVENTS,  /* array of at most max event names or wildcards */
@@ -40,6 +41,7 @@ enum tool_flag {
     TOOL_DESTRUCTIVE = 2,
     TOOL_IDEMPOTENT = 4,  /* the same call again changes nothing more */
     TOOL_TAKES_KEY = 8,   /* has an idempotency_key argument and honours it */
+    TOOL_KEEPS_STATE = 16,/* a read tool that remembers something for its key: no readOnlyHint */
 };
 
 struct tool {
@@ -48,27 +50,29 @@ struct tool {
     unsigned flags;        /* of enum tool_flag */
     const char *method;    /* REST: "GET" */
     const char *path;      /* "/v1/chats/{chat_id}/messages"; {…} are argument names */
-    const struct arg *args; /* ends with a row without a name */
-    const struct shape *result;
+    const struct arg *args; /* ends with a row without a name; read with tool_arg() */
+    const char *result; /* name of its shape */
     /* Called with checked arguments, on the home worker. STEP_WAIT: it will call call_finish() or
      * call_fail() later; STEP_NEXT/STEP_DONE: the result is written; STEP_FAILED: call_fail() was
      * called. */
     enum step_result (*run)(struct call *c);
 };
 
-extern const struct tool tools[];
-extern const size_t tool_count;
-
-/* NULL when there is none. */
+/* The i-th row in the order of tools/list, NULL behind the end; by name, NULL when there is none. */
+const struct tool *tool_at(size_t i);
 const struct tool *tool_find(struct slice name);
+/* The i-th argument, idempotency_key included; NULL behind the end. */
+const struct arg *tool_arg(const struct tool *t, size_t i);
+bool tool_is_read_only(const struct tool *t);
 /* Builds the texts below; once, in main. */
 void tools_start(void);
 void tools_stop(void);
 /* `[{"name":…,"title":…,"description":…,"inputSchema":…,"outputSchema":…,"annotations":…},…]`, for
  * tools/list: one buffer for every session. */
 struct slice tools_json(void);
-/* The same for one key that may only read (annotations readOnlyHint true). */
-struct slice tools_json_readonly(void);
+/* The same for a principal: the tools its rights allow. Borrows one of a few static buffers. */
+struct slice tools_json_for(const struct principal *who);
+const struct shape *tool_result(const struct tool *t);
 /* One tool's schemas, JSON objects. */
 struct slice tool_input_schema(const struct tool *t);
 struct slice tool_output_schema(const struct tool *t);
