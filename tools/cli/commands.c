@@ -116,10 +116,7 @@ struct pairing {
     char account[64], code[1200], url[600], status[32], phone[32];
 };
 
-static void copy(char *out, size_t n, struct slice s)
-{
-    snprintf(out, n, SLICE_FMT, SLICE_ARG(s));
-}
+static void copy(char *out, size_t n, struct slice s) { snprintf(out, n, SLICE_FMT, SLICE_ARG(s)); }
 
 static bool read_pairing(const struct answer *a, struct pairing *out)
 {
@@ -318,8 +315,8 @@ static int run_check(struct cli *c, int argc, char **argv)
 
 const struct cli_command cli_commands[] = {
     {"accounts", "", "accounts with their states", run_accounts},
-    {"pair", "[--sandbox]", "pairs an account: draws the code; with --sandbox a virtual phone scans",
-     run_pair},
+    {"pair", "[--sandbox]",
+     "pairs an account: draws the code; with --sandbox a virtual phone scans", run_pair},
     {"send", "[--account ID] TO TEXT", "sends a text to a number or a chat", run_send},
     {"events", "[--follow] [--after SEQ] [--count N] [--events NAMES]",
      "prints the event log, or what arrives", run_events},

@@ -72,7 +72,9 @@ int main(int argc, char **argv)
     };
     struct {
         const char *name, **to;
-    } options[] = {{"--key", &c.key}, {"--url", &c.url}, {"--data", &c.data},
+    } options[] = {{"--key", &c.key},
+                   {"--url", &c.url},
+                   {"--data", &c.data},
                    {"--sandbox-control", &c.sandbox}};
     int at = 1;
 
@@ -83,7 +85,8 @@ int main(int argc, char **argv)
             c.json = true;
             continue;
         }
-        while (i < ARRAY_LEN(options) && strcmp(argv[at], options[i].name) != 0) i++;
+        while (i < ARRAY_LEN(options) && strcmp(argv[at], options[i].name) != 0)
+            i++;
         if (i == ARRAY_LEN(options)) return cli_usage("unknown option %s; see --help", argv[at]);
         if (++at == argc) return cli_usage("%s wants a value", options[i].name);
         *options[i].to = argv[at];

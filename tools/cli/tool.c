@@ -8,8 +8,20 @@
 #include "tools/cli/cli.h"
 
 enum cli_type {
-    TYPE_TEXT, TYPE_INT, TYPE_BOOL, TYPE_TIME, TYPE_PHONE, TYPE_ACCOUNT, TYPE_CHAT, TYPE_MESSAGE,
-    TYPE_SUBSCRIPTION, TYPE_CURSOR, TYPE_SEQ, TYPE_ENUM, TYPE_PHONES, TYPE_EVENTS,
+    TYPE_TEXT,
+    TYPE_INT,
+    TYPE_BOOL,
+    TYPE_TIME,
+    TYPE_PHONE,
+    TYPE_ACCOUNT,
+    TYPE_CHAT,
+    TYPE_MESSAGE,
+    TYPE_SUBSCRIPTION,
+    TYPE_CURSOR,
+    TYPE_SEQ,
+    TYPE_ENUM,
+    TYPE_PHONES,
+    TYPE_EVENTS,
     TYPE_MESSAGE_OR_TIME,
 };
 
@@ -82,7 +94,8 @@ static void put_list(struct pen *p, const char *name, const char *value)
     struct slice rest = slice_text(value), item;
 
     pen_array(p, name);
-    while (slice_split(&rest, ',', &item)) pen_text(p, NULL, item);
+    while (slice_split(&rest, ',', &item))
+        pen_text(p, NULL, item);
     pen_end(p);
 }
 
@@ -117,10 +130,10 @@ static int read_args(const struct cli_tool *t, int argc, char **argv, struct buf
 
     pen_object(&p, NULL);
     for (int i = 0; i < argc; i += 2) {
-        const struct cli_arg *a =
-            strncmp(argv[i], "--", 2) == 0 ? find_arg(t, argv[i] + 2) : NULL;
-        if (!a) return cli_usage("%s has no argument %s; see parleyctl %s --help", t->name, argv[i],
-                                 t->name);
+        const struct cli_arg *a = strncmp(argv[i], "--", 2) == 0 ? find_arg(t, argv[i] + 2) : NULL;
+        if (!a)
+            return cli_usage("%s has no argument %s; see parleyctl %s --help", t->name, argv[i],
+                             t->name);
         if (i + 1 == argc) return cli_usage("%s wants a value", argv[i]);
         put_value(&p, a, argv[i + 1]);
     }
