@@ -41,7 +41,8 @@ Test(store, is_free_again_when_its_process_was_killed)
     pid_t child = fork();
     if (child == 0) {
         if (store_open(&o, &s) != OK || write(ready[1], "r", 1) != 1) _exit(1);
-        for (;;) pause();
+        for (;;)
+            pause();
     }
     close(ready[1]);
     cr_assert_eq(read(ready[0], &byte, 1), 1);

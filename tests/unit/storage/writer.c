@@ -104,8 +104,7 @@ static struct batch *post(uint64_t owner, uint32_t epoch, uint64_t turn)
     b->epoch = epoch;
     b->turn = turn;
     b->done = on_done;
-    snprintf(name, sizeof(name), "%llu.%llu", (unsigned long long)owner,
-             (unsigned long long)turn);
+    snprintf(name, sizeof(name), "%llu.%llu", (unsigned long long)owner, (unsigned long long)turn);
     batch_put(b, DB_data, slice_text(name), slice_text(name));
     batch_event(b, 1, &(struct event_head){.account = (uint32_t)owner}, slice_text(name));
     writer_post(f.writer, b);
@@ -114,7 +113,8 @@ static struct batch *post(uint64_t owner, uint32_t epoch, uint64_t turn)
 
 static void forget_batches(void)
 {
-    while (batch_count > 0) batch_done(&batches[--batch_count]);
+    while (batch_count > 0)
+        batch_done(&batches[--batch_count]);
     log_text[0] = '\0';
 }
 
@@ -264,8 +264,8 @@ Test(writer, a_full_map_fails_the_batch_and_not_the_store)
 
     snprintf(small.path, sizeof(small.path), "%s/parley-small-XXXXXX", P_tmpdir);
     cr_assert(mkdtemp(small.path));
-    CHECK_OK(store_open(&(struct store_options){.path = small.path, .map_size = 1 << 20},
-                        &small.store));
+    CHECK_OK(
+        store_open(&(struct store_options){.path = small.path, .map_size = 1 << 20}, &small.store));
     small.writer = writer_new(&(struct writer_options){.store = small.store});
     batch_init(&b);
     err_t e = OK;
@@ -329,8 +329,7 @@ static void on_fatal(void *context, err_t error) { fatal_error = error; }
 
 Test(writer, a_provoked_flush_failure_is_told_once)
 {
-    struct writer *w =
-        writer_new(&(struct writer_options){.store = f.store, .on_fatal = on_fatal});
+    struct writer *w = writer_new(&(struct writer_options){.store = f.store, .on_fatal = on_fatal});
     struct batch b;
 
     batch_init(&b);
@@ -409,14 +408,16 @@ Test(writer, threads_post_while_it_commits_and_stopping_loses_nothing)
         pthread_create(&threads[i], NULL, post_turns, &accounts[i]);
     }
     void *turns[ACCOUNTS];
-    for (int i = 0; i < ACCOUNTS; i++) pthread_join(threads[i], &turns[i]);
+    for (int i = 0; i < ACCOUNTS; i++)
+        pthread_join(threads[i], &turns[i]);
     writer_stop(f.writer);
     cr_assert_eq(atomic_load(&finished), ACCOUNTS * TURNS);
     cr_assert_eq(last_seq, ACCOUNTS * TURNS);
     CHECK_OK(store_stat(f.store, DB_data, &stat));
     cr_assert_eq(stat.entries, ACCOUNTS * TURNS);
     for (int i = 0; i < ACCOUNTS; i++) {
-        for (int j = 0; j < TURNS; j++) batch_done(&((struct batch *)turns[i])[j]);
+        for (int j = 0; j < TURNS; j++)
+            batch_done(&((struct batch *)turns[i])[j]);
         free(turns[i]);
     }
 }
@@ -446,7 +447,8 @@ static void write_until_killed(int report)
 static uint64_t last_reported(int fd)
 {
     uint64_t seq, last = 0;
-    while (read(fd, &seq, sizeof(seq)) == sizeof(seq)) last = seq;
+    while (read(fd, &seq, sizeof(seq)) == sizeof(seq))
+        last = seq;
     return last;
 }
 
@@ -465,7 +467,8 @@ static uint64_t check_numbers(void)
     CHECK_OK(db_log_find(v, 9, &log));
     AUTO(range) r = {0};
     db_events(&r, v, 9, 0, 0, RANGE_FORWARDS);
-    while (db_event_next(&r, &e)) cr_assert_eq(e.seq, ++seq);
+    while (db_event_next(&r, &e))
+        cr_assert_eq(e.seq, ++seq);
     CHECK_OK(range_error(&r));
     cr_assert_eq(seq + 1, log.next_seq);
     cr_assert_eq(seq % 2, 0, "half a turn");
