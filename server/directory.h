@@ -12,9 +12,10 @@ struct directory;
 struct directory *directory_new(void);
 void directory_free(struct directory *d);
 
-/* Adds an account and pins it to a worker: the one with the fewest. */
+/* Adds an account and pins it to a worker: the one with the fewest. Not `visible`: only
+ * directory_worker() finds it, until its first directory_update(). */
 struct worker *directory_add(struct directory *d, const struct account_status *status,
-                             struct worker *const *workers, size_t n);
+                             struct worker *const *workers, size_t n, bool visible);
 void directory_remove(struct directory *d, struct slice account);
 /* Replaces the status; its version grows. An account that is gone stays gone. */
 void directory_update(struct directory *d, const struct account_status *status);
@@ -28,7 +29,7 @@ bool directory_pairing(struct directory *d, struct slice pairing, struct account
 bool directory_newest_pairing(struct directory *d, struct account_status *out);
 /* Accounts of a tenant's world in order of their ids (so of their age), behind `after` ("" from the
  * start). How many were written to `out`. */
-size_t directory_list(struct directory *d, uint64_t tenant, bool sandbox, struct slice after,
+size_t directory_list(struct directory *d, uint32_t tenant, bool sandbox, struct slice after,
                       struct account_status *out, size_t max);
 
 struct directory_counts {

@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct account_status;
 struct accounts;
 struct config;
 struct directory;
+struct http_server;
 struct hubs;
 struct metrics;
 struct store;
@@ -27,6 +29,10 @@ struct server {
     struct accounts *accounts;   /* what all accounts share: keys, worlds, resolver */
     struct tenants *tenants;     /* keys and principals */
     struct hubs *hubs;           /* one per worker: who gets which event */
-    int64_t started_at;          /* ms */
+    struct http_server *http;
+    /* At the release of a turn that changed an account's status (a new code, a state), on its
+     * worker; set before the workers start. May be NULL. */
+    void (*on_status)(struct server *s, const struct account_status *status);
+    int64_t started_at; /* ms */
     atomic_bool stopping;
 };
