@@ -16,7 +16,7 @@ struct server;
 struct turn;
 
 enum {
-    ACCOUNT_ID_MAX = 40,      /* "acc_" and its body, with the NUL */
+    ACCOUNT_ID_MAX = 48,      /* "acc_" and its body, with the NUL */
     ACCOUNT_CODE_MAX = 512,   /* a QR string, with the NUL */
     ACCOUNT_PAIRING_MAX = 40, /* the unguessable name in /qr/{pairing}, with the NUL */
     ACCOUNT_ADDRESS_MAX = 64, /* a bare JID as text, with the NUL */
@@ -39,15 +39,14 @@ const char *account_state_text(enum account_state s);
 /* What other threads see of an account: copied out of the directory, so always whole. */
 struct account_status {
     char id[ACCOUNT_ID_MAX];
-    uint64_t tenant;
-    bool sandbox; /* world of the account: test keys see it, live keys do not */
+    uint32_t tenant, number; /* key of its rows: struct scope of storage */
+    bool sandbox;            /* world of the account: test keys see it, live keys do not */
     enum account_state state;
     enum wa_reason reason;             /* of disconnected, expired, logged_out */
     int reason_code;                   /* stream:error or failure number, 0 */
     int64_t until_s;                   /* end of a ban, 0 */
     int64_t retry_at;                  /* ms of the next try, 0: not by itself */
     int64_t changed_at;                /* ms of the last change of state */
-    char code[ACCOUNT_CODE_MAX];       /* the code to scan now; "" when there is none */
     int64_t code_expires_at;           /* ms */
     unsigned codes_left;               /* codes that follow this one */
     char pairing[ACCOUNT_PAIRING_MAX]; /* "" when not pairing */
@@ -57,6 +56,7 @@ struct account_status {
     int64_t paired_at;                 /* ms, 0 */
     bool blocked;                      /* the disk is full or the record damaged: links stay down */
     uint64_t version;                  /* grows with every change */
+    char code[ACCOUNT_CODE_MAX];       /* the code to scan now, "" when there is none; last */
 };
 
 /* ---- calls: work of other threads on an account ---- */
@@ -99,10 +99,14 @@ struct account_call {
     struct post post;
     struct list link;
     struct timer timer;
-    struct account *owner;
+    struct server *server;
+    struct account *owner; /* NULL before it arrived, and once it has ended */
     uint64_t operation;
     unsigned kind;
-    unsigned turns; /* of the release monitor */
+    struct {
+        uint32_t tenant;
+        bool sandbox;
+    } create;
 };
 
 /* Any thread. NOT_FOUND comes back through `done` as every other error. TOO_BUSY when the account
@@ -112,7 +116,7 @@ void account_ask(struct server *s, struct account_call *c);
 /* Any thread. A new account of a tenant: mints the id into c->account, chooses the worker with
  * the fewest accounts, then works as account_ask() (run() usually calls account_pair()). The
  * account's row is part of that first turn; if the call fails before it, no account is left. */
-void account_create(struct server *s, uint64_t tenant, bool sandbox, struct account_call *c);
+void account_create(struct server *s, uint32_t tenant, bool sandbox, struct account_call *c);
 
 /* ---- verbs for run(): on the account's worker, in the turn given ---- */
 
@@ -144,5 +148,5 @@ err_t account_delete(struct account *a, struct turn *t) MUST_CHECK;
 /* The directory's snapshot as this turn will leave it. */
 const struct account_status *account_status_of(const struct account *a);
 struct slice account_id(const struct account *a);
-uint64_t account_tenant(const struct account *a);
+uint32_t account_tenant(const struct account *a);
 bool account_is_sandbox(const struct account *a);

@@ -11,6 +11,7 @@
 #include "proto/base/arena.h"
 #include "proto/base/list.h"
 #include "proto/client/host.h"
+#include "server/events/event.h"
 
 struct account;
 struct account_call;
@@ -34,8 +35,9 @@ struct view *turn_view(struct turn *t);
 int64_t turn_now(const struct turn *t);
 struct account *turn_account(struct turn *t);
 
-/* A row for the tenant's event log; the writer numbers it at commit. `event` is the whole JSON
- * object without its seq, as server/events/event.h builds it. Copied. */
-void turn_event(struct turn *t, struct slice event);
-/* An event that is not stored (new code, typing): published at release, without seq. Copied. */
-void turn_live_event(struct turn *t, struct slice event);
+/* A row for the tenant's event log; the writer numbers it at commit. `bytes` is the whole JSON
+ * object without its seq, as server/events/event.h builds it; `peer` the chat it is about, 0 none.
+ * Copied. */
+void turn_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes);
+/* An event that is not stored (typing, presence): published at release, without seq. Copied. */
+void turn_live_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes);

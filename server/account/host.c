@@ -1,0 +1,212 @@
+/* load, save, emit, send, random: five functions over the open turn. */
+#include "server/account/host.h"
+
+#include <string.h>
+
+#include "server/account/inside.h"
+#include "server/log.h"
+#include "storage/chats.h"
+#include "storage/contacts.h"
+#include "storage/keys.h"
+#include "server/api/faces.h"
+
+static struct turn *turn_of(const struct account *a)
+{
+    assert(a->home->turn && a->home->turn->account == a);
+    return a->home->turn;
+}
+
+/* ---- where a row lies ---- */
+
+static enum contact_kind kind_of(struct slice address)
+{
+    struct wa_jid jid;
+
+    if (wa_jid_parse(address, &jid) != OK) return CONTACT_OTHER;
+    if (wa_jid_is_person(&jid)) return CONTACT_PERSON;
+    if (wa_jid_is_status(&jid)) return CONTACT_STATUS;
+    switch (jid.server) {
+    case WA_SERVER_GROUP: return CONTACT_GROUP;
+    case WA_SERVER_BROADCAST: return CONTACT_BROADCAST;
+    case WA_SERVER_NEWSLETTER: return CONTACT_NEWSLETTER;
+    default: return CONTACT_OTHER;
+    }
+}
+
+static err_t home_of(struct account *a, struct turn *t, struct slice owner, bool make,
+                     uint32_t *out)
+{
+    struct contact_ref ref;
+    uint64_t secret;
+
+    *out = 0;
+    if (!owner.len) return OK;
+    if (!make) {
+        TRY(db_contact_of(turn_view(t), a->scope, owner, &ref));
+    } else {
+        crypto_random(&secret, sizeof secret);
+        TRY(db_contact_open(&t->batch, turn_view(t), a->scope, kind_of(owner), owner, secret,
+                            t->now, &ref));
+    }
+    *out = ref.home;
+    return OK;
+}
+
+/* Two addresses of one person may share a home, so the owner is part of the name. */
+static struct slice name_of(struct turn *t, const struct wa_key *key)
+{
+    size_t n = key->owner.len + 1 + key->name.len;
+    uint8_t *name = arena_alloc(&t->arena, n);
+
+    if (key->owner.len) memcpy(name, key->owner.data, key->owner.len);
+    name[key->owner.len] = 0;
+    if (key->name.len) memcpy(name + key->owner.len + 1, key->name.data, key->name.len);
+    return slice_of(name, n);
+}
+
+/* tenant, account, ns, name: what a sealed value is bound to. The home is not part of it, because
+ * it follows from the name. */
+static struct slice aad_of(const struct account *a, struct turn *t, enum wa_ns ns,
+                           struct slice name)
+{
+    AUTO(buf) aad = {0};
+
+    buf_put_be32(&aad, a->scope.tenant);
+    buf_put_be32(&aad, a->scope.account);
+    buf_put_u8(&aad, (uint8_t)ns);
+    buf_put(&aad, name);
+    return arena_dup(&t->arena, buf_slice(&aad));
+}
+
+/* ---- messages that we hold ---- */
+
+bool host_is_self(const struct account *a, struct slice address)
+{
+    return address.len && (slice_is(address, a->text.pn) || slice_is(address, a->text.lid));
+}
+
+static err_t seen_as(struct account *a, struct turn *t, const struct db_contact *chat,
+                     struct slice author, struct slice id, struct place *out)
+{
+    *out = (struct place){0};
+    return db_seen_find(turn_view(t), a->scope, chat, author, id, out);
+}
+
+err_t host_find_message(struct account *a, struct turn *t, const struct db_contact *chat,
+                        struct slice author, struct slice id, struct place *out)
+{
+    struct contact_ref ref;
+    struct db_contact person;
+
+    if (host_is_self(a, author)) author = SLICE_NONE;
+    TRY(seen_as(a, t, chat, author, id, out));
+    if (!place_is_none(*out) || !author.len) return OK;
+    TRY(db_contact_of(turn_view(t), a->scope, author, &ref));
+    if (!ref.peer) return OK;
+    TRY(db_contact_get(turn_view(t), a->scope, ref.peer, &person));
+    struct slice others[] = {person.lid, person.pn};
+    for (size_t i = 0; i < ARRAY_LEN(others) && place_is_none(*out); i++)
+        if (others[i].len && !slice_eq(others[i], author))
+            TRY(seen_as(a, t, chat, others[i], id, out));
+    return OK;
+}
+
+static err_t load_message(struct account *a, struct turn *t, const struct wa_key *key,
+                          struct arena *arena, struct slice *out)
+{
+    size_t at = slice_find(key->name, 0);
+    struct slice author = slice_sub(key->name, 0, at), id = slice_from(key->name, at + 1);
+    struct contact_ref ref;
+    struct db_contact chat;
+    struct db_message m;
+    struct place place;
+    AUTO(buf) value = {0};
+
+    *out = SLICE_NONE;
+    TRY(db_contact_of(turn_view(t), a->scope, key->owner, &ref));
+    if (!ref.peer) return OK;
+    TRY(db_contact_get(turn_view(t), a->scope, ref.peer, &chat));
+    TRY(host_find_message(a, t, &chat, author, id, &place));
+    if (place_is_none(place)) return OK;
+    TRY(db_message_get(turn_view(t), a->scope, place, &m));
+    struct wa_held_message held = {
+        .state = m.status == MESSAGE_WAITING ? WA_HELD_WAITING : WA_HELD_WHOLE,
+        .from_me = m.from_me,
+        .time_s = m.occurred_ms / 1000,
+        .raw = m.raw,
+    };
+    wa_held_encode(&held, &value);
+    *out = arena_dup(arena, buf_slice(&value));
+    return OK;
+}
+
+/* ---- the five ---- */
+
+static err_t load(void *ctx, struct wa_key key, struct arena *arena, struct slice *out)
+{
+    struct account *a = ctx;
+    struct turn *t = turn_of(a);
+    struct slice sealed = SLICE_NONE;
+    uint32_t home;
+    AUTO(buf) plain = {0};
+
+    *out = SLICE_NONE;
+    if (key.ns == WA_NS_MESSAGE) return load_message(a, t, &key, arena, out);
+    TRY(home_of(a, t, key.owner, false, &home));
+    if (key.owner.len && !home) return OK; /* nobody we ever met */
+    struct slice name = name_of(t, &key);
+    TRY(db_key_find(turn_view(t), a->scope, home, (uint8_t)key.ns, name, &sealed));
+    if (slice_is_none(sealed)) return OK;
+    if (crypto_box_open(a->home->accounts->data_key, aad_of(a, t, key.ns, name), sealed, &plain) !=
+        OK)
+        return fail(STORE_DAMAGED, "a sealed row does not open (ns %d)", key.ns);
+    *out = plain.len ? arena_dup(arena, buf_slice(&plain)) : slice_of(arena_alloc(arena, 1), 0);
+    crypto_wipe(plain.data, plain.len);
+    return OK;
+}
+
+/* The client cannot use an error here, so the turn keeps it and fails at its end. */
+static void save(void *ctx, struct wa_key key, struct slice value)
+{
+    struct account *a = ctx;
+    struct turn *t = turn_of(a);
+    struct slice name = name_of(t, &key);
+    uint32_t home;
+    AUTO(buf) sealed = {0};
+
+    err_t e = name.len > KEY_NAME_MAX ? fail(TOO_LARGE, "a row's name of %zu bytes", name.len)
+                                      : home_of(a, t, key.owner, !slice_is_none(value), &home);
+    if (e != OK) {
+        if (t->error == OK) t->error = e;
+        return;
+    }
+    if (slice_is_none(value)) {
+        if (home || !key.owner.len) db_key_delete(&t->batch, a->scope, home, (uint8_t)key.ns, name);
+        return;
+    }
+    crypto_box_seal(a->home->accounts->data_key, aad_of(a, t, key.ns, name), value, &sealed);
+    db_key_put(&t->batch, a->scope, home, (uint8_t)key.ns, name, buf_slice(&sealed));
+}
+
+static void emit(void *ctx, const struct wa_event *event)
+{
+    struct account *a = ctx;
+    struct turn *t = turn_of(a);
+    err_t e = ingest_event(a, t, event);
+
+    if (e != OK && t->error == OK) t->error = e;
+}
+
+static void send_later(void *ctx, const struct wa_send *send) { turn_send(turn_of(ctx), send); }
+
+static void random_bytes(void *ctx, void *out, size_t n) { crypto_random(out, n); }
+
+struct wa_host host_of(struct account *a)
+{
+    return (struct wa_host){.load = load,
+                            .save = save,
+                            .emit = emit,
+                            .send = send_later,
+                            .random = random_bytes,
+                            .ctx = a};
+}
