@@ -23,7 +23,7 @@ int64_t call_now(const struct call *c)
 err_t call_account(struct call *c, struct slice id, struct account_status *out)
 {
     if (directory_status(c->server->directory, id, out) &&
-        principal_sees(&c->who, (uint32_t)out->tenant, out->sandbox))
+        principal_sees(&c->who, out->tenant, out->sandbox))
         return OK;
     return fail(NOT_FOUND, "there is no account " SLICE_FMT, SLICE_ARG(id));
 }
@@ -61,17 +61,13 @@ err_t call_account_arg(struct call *c, struct account_status *out)
 
 static struct slice from_text(const char *text) { return *text ? slice_text(text) : SLICE_NONE; }
 
-err_t call_scope(struct call *c, const struct account_status *account, struct call_chat *out)
+void call_scope(const struct account_status *account, struct call_chat *out)
 {
-    uint64_t secret;
-
-    *out = (struct call_chat){.account = *account, .scope.tenant = (uint32_t)account->tenant};
-    if (!id_number_parse(ID_ACCOUNT, slice_text(account->id), &out->scope.account, &secret))
-        return fail(INTERNAL, "an account id without a number");
+    *out = (struct call_chat){.account = *account,
+                              .scope = {.tenant = account->tenant, .account = account->number}};
     out->self = (struct face_person){.phone = from_text(out->account.phone),
                                      .lid = from_text(out->account.lid),
                                      .name = from_text(out->account.name)};
-    return OK;
 }
 
 static err_t no_chat(struct slice id)
@@ -91,7 +87,8 @@ static err_t scope_of_number(struct call *c, struct view *v, uint32_t number,
     TRY(db_account_get(v, scope, &row));
     id_number_text(ID_ACCOUNT, number, row.secret, id);
     TRY(call_account(c, slice_text(id), &status));
-    return call_scope(c, &status, out);
+    call_scope(&status, out);
+    return OK;
 }
 
 static err_t or_not_found(err_t e, err_t instead) { return e == ERR_NOT_FOUND ? instead : e; }

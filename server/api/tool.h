@@ -57,8 +57,7 @@ struct call_chat {
     struct db_chat chat; /* next_seq 0: no conversation yet */
 };
 /* The account's half alone. */
-err_t call_scope(struct call *c, const struct account_status *account,
-                 struct call_chat *out) MUST_CHECK;
+void call_scope(const struct account_status *account, struct call_chat *out);
 err_t call_chat(struct call *c, struct view *v, struct slice chat_id,
                 struct call_chat *out) MUST_CHECK;
 /* A message with its chat. */

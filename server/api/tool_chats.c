@@ -56,7 +56,7 @@ static err_t read_chats(struct call *c, struct view *v)
     struct call_chat in;
 
     TRY(call_account_arg(c, &account));
-    TRY(call_scope(c, &account, &in));
+    call_scope(&account, &in);
     TRY(read_cursor(c, in.scope.account, &after));
     TRY(db_chat_page(v, in.scope, find_filter(arg_text(c, "filter")), after, limit, page, &n,
                      &next));
@@ -123,7 +123,7 @@ static err_t run_open(struct call *c, struct account *a, struct turn *t)
     if (s->state != ACCOUNT_CONNECTED && s->state != ACCOUNT_DISCONNECTED)
         return fail(NOT_PAIRED, "the account is %s; pair it with pair_account",
                     account_state_text(s->state));
-    TRY(call_scope(c, s, &in));
+    call_scope(s, &in);
     TRY(db_contact_open(turn_batch(t), turn_view(t), in.scope, CONTACT_PERSON, jid, new_secret(),
                         turn_now(t), &who));
     TRY(db_contact_get(turn_view(t), in.scope, who.peer, &in.contact));

@@ -31,7 +31,7 @@ static err_t find_person(struct call *c, struct view *v, const struct account_st
     if (slice_is_none(to)) {
         TRY(call_chat(c, v, arg_text(c, "chat_id"), in));
     } else {
-        TRY(call_scope(c, s, in));
+        call_scope(s, in);
         jid = jid_of_phone(&c->arena, to);
         TRY(db_contact_of(v, in->scope, jid, &who));
         if (who.peer) TRY(db_contact_resolve(v, in->scope, who.peer, 0, &in->contact));

@@ -37,7 +37,8 @@ static void put_html(struct buf *out, struct slice text)
 static void open_page(struct buf *out, const char *title, bool refreshes)
 {
     buf_put_text(out, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
-                      "<meta name=\"viewport\" content=\"width=device-width\">");
+                      "<meta name=\"viewport\" content=\"width=device-width\">"
+                      "<link rel=\"icon\" href=\"data:,\">");
     if (refreshes) buf_printf(out, "<meta http-equiv=\"refresh\" content=\"%d\">", REFRESH_S);
     buf_printf(out, "<title>%s</title><style>%s</style></head><body>", title, style);
 }
@@ -46,7 +47,8 @@ static void reply_page(struct request *r, int status, struct buf *page)
 {
     buf_put_text(page, "</body></html>");
     reply_header(r, "Content-Security-Policy",
-                 SLICE("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"));
+                 SLICE("default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+                       "frame-ancestors 'none'"));
     reply_header(r, "Referrer-Policy", SLICE("no-referrer"));
     reply_bytes(r, status, "text/html; charset=utf-8", buf_slice(page));
 }
@@ -167,7 +169,7 @@ static void reply_ended(struct request *r)
     buf_put_text(&page, "<h1>This pairing has ended</h1><p>If the code was scanned, the account is "
                         "connected now. Otherwise its codes ran out: start another with "
                         "<code>pair_account</code>.</p>");
-    reply_page(r, 404, &page);
+    reply_page(r, 200, &page); /* an expected end, which a browser need not report as an error */
 }
 
 static void on_pairing(struct request *r)
@@ -190,7 +192,7 @@ static void reply_no_pairing(struct request *r)
     open_page(&page, "No pairing", true);
     buf_put_text(&page, "<h1>No account is being paired</h1><p>Start with "
                         "<code>pair_account</code>; this page shows the code then.</p>");
-    reply_page(r, 404, &page);
+    reply_page(r, 200, &page);
 }
 
 static void on_newest(struct request *r)

@@ -104,7 +104,7 @@ static err_t check_visible(struct server *s, const struct principal *who, struct
     struct account_status status;
 
     if (slice_is_none(account) || (directory_status(s->directory, account, &status) &&
-                                   principal_sees(who, (uint32_t)status.tenant, status.sandbox)))
+                                   principal_sees(who, status.tenant, status.sandbox)))
         return OK;
     return fail(NOT_FOUND, "there is no account " SLICE_FMT, SLICE_ARG(text_cut(account, 60)));
 }
