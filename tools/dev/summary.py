@@ -9,8 +9,12 @@ import xml.etree.ElementTree as tree
 
 
 def reason_of(case):
-    """The last line that a skipped or failed test printed."""
+    """The line of a run's own table about this case, else the last line that it printed."""
     output = (case.findtext("system-out") or "").strip().splitlines()
+    own = (case.get("name") or "").split("/")[-1] + " "
+    for line in output:
+        if line.startswith(own) and ("failed" in line or "skipped" in line):
+            return line[len(own):].strip()[:160]
     for line in reversed(output):
         if line.strip():
             return line.strip()[:160]
@@ -31,7 +35,7 @@ def main():
     cases = list(read(reports))
     parts = {}
     for name, result, seconds, _ in cases:
-        part = parts.setdefault(name.split("/")[0] + "/" + name.split("/")[1] if "/" in name else name,
+        part = parts.setdefault("/".join(name.split("/")[:2]).split("-")[0],
                                 {"passed": 0, "failed": 0, "skipped": 0, "seconds": 0.0})
         part[result] += 1
         part["seconds"] += seconds

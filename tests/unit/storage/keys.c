@@ -1,0 +1,72 @@
+#include "chats_fixture.h"
+#include "storage/keys.h"
+
+static struct world w;
+static void begin(void) { world_init(&w); }
+static void end(void) { world_done(&w); }
+TestSuite(keys, .init = begin, .fini = end);
+
+Test(keys, live_in_namespaces_of_a_peer)
+{
+    struct slice out;
+    AUTO(range) r = {0};
+    char longest[KEY_NAME_MAX + 1];
+
+    memset(longest, 'n', sizeof(longest));
+    db_key_put(&w.batch, w.scope, 0, 1, SLICE("identity"), SLICE("mine"));
+    db_key_put(&w.batch, w.scope, 3, 2, SLICE("5@lid:1"), SLICE("one"));
+    db_key_put(&w.batch, w.scope, 3, 2, SLICE("5@lid:2"), SLICE(""));
+    db_key_put(&w.batch, w.scope, 3, 3, SLICE("5@lid:1"), SLICE("other"));
+    for (int round = 0; round < 2; round++) {
+        CHECK_OK(db_key_find(w.f.view, w.scope, 3, 2, SLICE("5@lid:1"), &out));
+        cr_assert(slice_is(out, "one"));
+        CHECK_OK(db_key_find(w.f.view, w.scope, 3, 2, SLICE("5@lid:2"), &out));
+        cr_assert(!slice_is_none(out) && out.len == 0);
+        CHECK_OK(db_key_find(w.f.view, w.scope, 4, 2, SLICE("5@lid:1"), &out));
+        cr_assert(slice_is_none(out));
+        CHECK_OK(db_key_find(w.f.view, w.scope, 3, 2, SLICE_ARRAY(longest), &out));
+        cr_assert(slice_is_none(out));
+        db_keys(&r, w.f.view, w.scope, 3, 2, SLICE("5@lid"));
+        cr_assert(range_next(&r) && slice_is(db_key_name(&r), "5@lid:1"));
+        cr_assert(range_next(&r) && slice_is(db_key_name(&r), "5@lid:2"));
+        cr_assert(!range_next(&r));
+        range_done(&r);
+        world_commit(&w);
+    }
+    db_key_delete(&w.batch, w.scope, 3, 2, SLICE("5@lid:1"));
+    CHECK_OK(db_key_find(w.f.view, w.scope, 3, 2, SLICE("5@lid:1"), &out));
+    cr_assert(slice_is_none(out));
+}
+
+Test(keys, numbered_ones_share_rows)
+{
+    struct slice out;
+    struct store_stat stat;
+    uint8_t value[64];
+    uint32_t last;
+    size_t count;
+
+    for (uint32_t i = 1; i <= 812; i++) {
+        memset(value, (int)i, sizeof(value));
+        CHECK_OK(db_pack_put(&w.batch, w.f.view, w.scope, 9, i, SLICE_ARRAY(value)));
+    }
+    world_commit(&w);
+    CHECK_OK(store_stat(w.f.store, DB_data, &stat));
+    cr_assert_eq(stat.entries, 26);
+    CHECK_OK(db_pack_count(w.f.view, w.scope, 9, &count, &last));
+    cr_assert(count == 812 && last == 812);
+    CHECK_OK(db_pack_find(w.f.view, w.scope, 9, 300, &out));
+    cr_assert(out.len == 64 && out.data[0] == (uint8_t)300);
+    CHECK_OK(db_pack_put(&w.batch, w.f.view, w.scope, 9, 300, SLICE_NONE));
+    CHECK_OK(db_pack_find(w.f.view, w.scope, 9, 300, &out));
+    cr_assert(slice_is_none(out));
+    CHECK_OK(db_pack_find(w.f.view, w.scope, 9, 301, &out));
+    cr_assert_eq(out.len, 64);
+    for (uint32_t i = 1; i <= 812; i++)
+        CHECK_OK(db_pack_put(&w.batch, w.f.view, w.scope, 9, i, SLICE_NONE));
+    world_commit(&w);
+    CHECK_OK(db_pack_count(w.f.view, w.scope, 9, &count, &last));
+    cr_assert(count == 0 && last == 0);
+    CHECK_OK(store_stat(w.f.store, DB_data, &stat));
+    cr_assert_eq(stat.entries, 0);
+}

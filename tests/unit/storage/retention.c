@@ -1,0 +1,54 @@
+#include "chats_fixture.h"
+#include "storage/retention.h"
+
+static struct world w;
+static void begin(void) { world_init(&w); }
+static void end(void) { world_done(&w); }
+TestSuite(retention, .init = begin, .fini = end);
+
+Test(retention, purges_an_account_in_slices_and_nothing_beside_it)
+{
+    struct scope mine = w.scope;
+    struct store_stat stat;
+    struct key prefix = key_of_scope(mine);
+    bool more = true;
+    size_t slices = 0;
+
+    for (uint32_t account = 6; account <= 8; account++) {
+        w.scope.account = account;
+        uint32_t peer = world_peer(&w, "1@lid");
+        for (uint32_t i = 1; i <= 400; i++)
+            world_message(&w, peer, i, "hello");
+        world_commit(&w);
+    }
+    CHECK_OK(store_stat(w.f.store, DB_data, &stat));
+    size_t all = stat.entries;
+    cr_assert_eq(all % 3, 0);
+    for (; more; slices++) {
+        CHECK_OK(purge_step(&w.batch, w.f.view, DB_data, key_slice(&prefix), &more));
+        cr_assert_leq(w.batch.op_count, 1000);
+        world_commit(&w);
+    }
+    cr_assert_eq(slices, 2);
+    CHECK_OK(store_stat(w.f.store, DB_data, &stat));
+    cr_assert_eq(stat.entries, all / 3 * 2);
+}
+
+Test(retention, trims_a_long_log_in_slices)
+{
+    struct retention limits = {.event_age_ms = 1};
+    struct store_stat stat;
+    bool more = true;
+    size_t slices = 0;
+
+    for (int i = 0; i < 2500; i++)
+        batch_event(&w.batch, 1, &(struct event_head){.at_ms = 5}, SLICE("{}"));
+    world_commit(&w);
+    for (; more; slices++) {
+        CHECK_OK(retention_step(&w.batch, w.f.view, 1, &limits, 1000, &more));
+        world_commit(&w);
+    }
+    cr_assert_eq(slices, 3);
+    CHECK_OK(store_stat(w.f.store, DB_events, &stat));
+    cr_assert_eq(stat.entries, 1); /* the number row */
+}

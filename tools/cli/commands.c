@@ -1,0 +1,335 @@
+/* The commands that are more than one tool. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/base/text.h"
+#include "server/api/json.h"
+#include "server/api/qr.h"
+#include "storage/check.h"
+#include "storage/store.h"
+#include "tools/cli/cli.h"
+
+enum { ANSWER_BYTES = 64 << 20, PAIR_PATIENCE_S = 180 };
+
+static bool flag(int *argc, char **argv, const char *name)
+{
+    for (int i = 0; i < *argc; i++) {
+        if (strcmp(argv[i], name) != 0) continue;
+        memmove(argv + i, argv + i + 1, (size_t)(*argc - i - 1) * sizeof(char *));
+        --*argc;
+        return true;
+    }
+    return false;
+}
+
+/* The value of "--name value", taken out of the arguments; NULL when absent. */
+static const char *option(int *argc, char **argv, const char *name)
+{
+    for (int i = 0; i + 1 < *argc; i++) {
+        if (strcmp(argv[i], name) != 0) continue;
+        const char *value = argv[i + 1];
+        memmove(argv + i, argv + i + 2, (size_t)(*argc - i - 2) * sizeof(char *));
+        *argc -= 2;
+        return value;
+    }
+    return NULL;
+}
+
+static struct json *parse(const struct answer *a)
+{
+    struct json *j = NULL;
+    if (json_parse(buf_slice(&a->body), ANSWER_BYTES, &j) != OK) return NULL;
+    return j;
+}
+
+/* ---- accounts ---- */
+
+static int run_accounts(struct cli *c, int argc, char **argv)
+{
+    struct answer a;
+
+    if (argc) return cli_usage("accounts takes no arguments");
+    if (!tool_ask(c, "list_accounts", "{}", &a)) return CLI_FAILED;
+    struct json *j = parse(&a);
+    const struct json *items = json_get(j, "items");
+    printf("%-28s %-14s %-16s %s\n", "ACCOUNT", "STATUS", "PHONE", "NAME");
+    for (size_t i = 0; i < json_count(items); i++) {
+        const struct json *row = json_at(items, i);
+        struct slice id = json_get_text(row, "account_id");
+        if (slice_is_none(id)) id = json_get_text(row, "id");
+        printf("%-28.*s %-14.*s %-16.*s " SLICE_FMT "\n", SLICE_ARG(id),
+               SLICE_ARG(json_get_text(row, "status")),
+               SLICE_ARG(json_get_text(row, "phone_number")),
+               SLICE_ARG(json_get_text(row, "display_name")));
+    }
+    json_free(j);
+    answer_done(&a);
+    return CLI_DONE;
+}
+
+/* ---- pair ---- */
+
+static void draw_code(struct slice code, const char *url)
+{
+    AUTO(buf) blocks = {0};
+
+    if (qr_terminal(code, &blocks) == OK) printf("\n%s\n", buf_text(&blocks));
+    printf("Scan it in WhatsApp: Settings > Linked devices > Link a device.\n");
+    if (url[0]) printf("The same code as a page: %s\n", url);
+    fflush(stdout);
+}
+
+/* Lets a new virtual phone scan the code. */
+static bool scan_in_sandbox(struct cli *c, struct slice code, char *number, size_t n)
+{
+    AUTO(buf) body = {0};
+    AUTO(buf) path = {0};
+    struct answer a;
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(number, n, "1555%07lu",
+             (unsigned long)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) %
+                 10000000);
+    buf_printf(&body, "{\"number\":\"%s\",\"name\":\"Sandbox phone\"}", number);
+    if (!door_ask_sandbox(c, "POST", "/phones", buf_text(&body), &a)) return false;
+    bool ok = a.status < 300 || door_problem(&a) == CLI_DONE;
+    answer_done(&a);
+    if (!ok) return false;
+
+    struct pen p = pen_on(&body);
+    buf_reset(&body);
+    pen_object(&p, NULL);
+    pen_text(&p, "qr", code);
+    pen_end(&p);
+    buf_printf(&path, "/phones/%s/scan", number);
+    if (!door_ask_sandbox(c, "POST", buf_text(&path), buf_text(&body), &a)) return false;
+    ok = a.status < 300 || door_problem(&a) == CLI_DONE;
+    answer_done(&a);
+    return ok;
+}
+
+struct pairing {
+    char account[64], code[1200], url[600], status[32], phone[32];
+};
+
+static void copy(char *out, size_t n, struct slice s) { snprintf(out, n, SLICE_FMT, SLICE_ARG(s)); }
+
+static bool read_pairing(const struct answer *a, struct pairing *out)
+{
+    struct json *j = parse(a);
+    const struct json *inner = json_get(j, "pairing");
+
+    copy(out->account, sizeof(out->account), json_get_text(j, "account_id"));
+    copy(out->status, sizeof(out->status), json_get_text(j, "status"));
+    copy(out->code, sizeof(out->code), json_get_text(inner ? inner : j, "code"));
+    copy(out->url, sizeof(out->url), json_get_text(inner ? inner : j, "url"));
+    copy(out->phone, sizeof(out->phone), json_get_text(j, "phone_number"));
+    json_free(j);
+    return out->status[0] != '\0';
+}
+
+static bool ask_status(struct cli *c, struct pairing *p)
+{
+    AUTO(buf) args = {0};
+    struct answer a;
+    char account[64];
+
+    copy(account, sizeof(account), slice_text(p->account));
+    buf_printf(&args, "{\"account_id\":\"%s\"}", account);
+    if (!tool_ask(c, "get_account_status", buf_text(&args), &a)) return false;
+    bool ok = read_pairing(&a, p);
+    if (!p->account[0]) copy(p->account, sizeof(p->account), slice_text(account));
+    answer_done(&a);
+    return ok;
+}
+
+static int run_pair(struct cli *c, int argc, char **argv)
+{
+    bool sandbox = flag(&argc, argv, "--sandbox");
+    struct pairing p = {0};
+    struct answer a;
+    char number[32], shown[sizeof(p.code)];
+
+    if (argc) return cli_usage("pair takes only --sandbox");
+    c->wants_test = c->wants_test || sandbox;
+    if (sandbox && c->key && strncmp(c->key, "parley_test_", 12) != 0)
+        return cli_usage("pair --sandbox wants a test key (parley_test_…)");
+    if (!tool_ask(c, "pair_account", "{}", &a)) return CLI_FAILED;
+    bool ok = read_pairing(&a, &p);
+    answer_done(&a);
+    if (!ok || !p.code[0]) return cli_failed("the server gave no code");
+
+    copy(shown, sizeof(shown), slice_text(p.code));
+    if (sandbox) {
+        if (!scan_in_sandbox(c, slice_text(p.code), number, sizeof(number))) return CLI_FAILED;
+    } else {
+        draw_code(slice_text(p.code), p.url);
+    }
+    for (int waited = 0; waited < PAIR_PATIENCE_S * 5; waited++) {
+        usleep(200 * 1000);
+        if (!ask_status(c, &p)) return CLI_FAILED;
+        if (strcmp(p.status, "connected") == 0) {
+            printf("%s is connected%s%s\n", p.account, sandbox ? " as +" : "",
+                   sandbox ? number : "");
+            return CLI_DONE;
+        }
+        if (strcmp(p.status, "expired") == 0)
+            return cli_failed("no phone scanned the code in time; run parleyctl pair again");
+        if (!sandbox && p.code[0] && strcmp(shown, p.code) != 0) {
+            copy(shown, sizeof(shown), slice_text(p.code));
+            draw_code(slice_text(p.code), p.url);
+        }
+    }
+    return cli_failed("%s is still %s", p.account, p.status);
+}
+
+/* ---- send ---- */
+
+static int run_send(struct cli *c, int argc, char **argv)
+{
+    const char *account = option(&argc, argv, "--account");
+    AUTO(buf) args = {0};
+    struct pen p = pen_on(&args);
+    struct answer a;
+
+    if (argc != 2) return cli_usage("send wants a number (+1…) or a chat_… and a text");
+    pen_object(&p, NULL);
+    pen_text(&p, strncmp(argv[0], "chat_", 5) == 0 ? "chat_id" : "to", slice_text(argv[0]));
+    if (account) pen_text(&p, "account_id", slice_text(account));
+    pen_text(&p, "text", slice_text(argv[1]));
+    pen_end(&p);
+    bool ok = tool_ask(c, "send_message", buf_text(&args), &a);
+    if (ok) printf(SLICE_FMT "\n", SLICE_ARG(buf_slice(&a.body)));
+    answer_done(&a);
+    return ok ? CLI_DONE : CLI_FAILED;
+}
+
+/* ---- events ---- */
+
+struct watch {
+    long left; /* events still wanted; negative: no end */
+};
+
+static bool print_event(void *context, const char *id, const char *event, struct slice data)
+{
+    struct watch *w = context;
+
+    printf(SLICE_FMT "\n", SLICE_ARG(data));
+    fflush(stdout);
+    return w->left < 0 || --w->left > 0;
+}
+
+static int run_events(struct cli *c, int argc, char **argv)
+{
+    bool follow = flag(&argc, argv, "--follow");
+    const char *after = option(&argc, argv, "--after");
+    const char *count = option(&argc, argv, "--count");
+    const char *names = option(&argc, argv, "--events");
+    struct watch w = {.left = count ? atol(count) : -1};
+    AUTO(buf) path = {0};
+
+    if (argc) return cli_usage("events takes --follow, --after SEQ, --count N, --events NAMES");
+    if (follow) {
+        buf_put_text(&path, "/v1/events");
+        if (names) {
+            buf_put_text(&path, "?events=");
+            door_escape(&path, names);
+        }
+        return door_follow(c, buf_text(&path), after, print_event, &w);
+    }
+    AUTO(buf) args = {0};
+    struct pen p = pen_on(&args);
+    struct answer a;
+    pen_object(&p, NULL);
+    if (after) pen_word(&p, "cursor", after);
+    pen_end(&p);
+    if (!tool_ask(c, "list_events", buf_text(&args), &a)) return CLI_FAILED;
+    struct json *j = parse(&a);
+    for (size_t i = 0; i < json_count(json_get(j, "items")); i++) {
+        AUTO(buf) line = {0};
+        json_write(&line, json_at(json_get(j, "items"), i));
+        printf("%s\n", buf_text(&line));
+    }
+    json_free(j);
+    answer_done(&a);
+    return CLI_DONE;
+}
+
+/* ---- keys ---- */
+
+static int run_key(struct cli *c, int argc, char **argv)
+{
+    bool live = flag(&argc, argv, "--live"), test = flag(&argc, argv, "--test");
+    const char *name = option(&argc, argv, "--name");
+    AUTO(buf) body = {0};
+    struct pen p = pen_on(&body);
+    struct answer a;
+
+    if (argc == 1 && strcmp(argv[0], "first") == 0 && live != test) {
+        char key[256];
+        c->wants_test = test;
+        if (!door_first_key(c, key, sizeof(key)))
+            return cli_failed("there is no first-keys in %s", c->data);
+        printf("%s\n", key);
+        return CLI_DONE;
+    }
+    if (argc == 1 && strcmp(argv[0], "list") == 0) {
+        if (!door_ask(c, "GET", "/v1/keys", NULL, &a)) return CLI_FAILED;
+    } else if (argc == 1 && strcmp(argv[0], "new") == 0 && live != test) {
+        pen_object(&p, NULL);
+        pen_word(&p, "world", live ? "live" : "test");
+        if (name) pen_text(&p, "name", slice_text(name));
+        pen_end(&p);
+        if (!door_ask(c, "POST", "/v1/keys", buf_text(&body), &a)) return CLI_FAILED;
+    } else {
+        return cli_usage("key new --live|--test [--name NAME], key first --live|--test, or key list");
+    }
+    int result = a.status < 300 ? CLI_DONE : door_problem(&a);
+    struct json *j = result == CLI_DONE ? parse(&a) : NULL;
+    struct slice key = json_get_text(j, "key");
+    if (!slice_is_none(key) && !c->json) {
+        printf(SLICE_FMT "\n", SLICE_ARG(key));
+    } else if (result == CLI_DONE) {
+        printf(SLICE_FMT "\n", SLICE_ARG(buf_slice(&a.body)));
+    }
+    json_free(j);
+    answer_done(&a);
+    return result;
+}
+
+/* ---- check ---- */
+
+static void tell_line(void *context, const char *line) { printf("%s\n", line); }
+
+static int run_check(struct cli *c, int argc, char **argv)
+{
+    struct store_options options = {.path = argc ? argv[0] : c->data, .read_only = true};
+    struct check_result result = {0};
+    struct store *store;
+
+    if (argc > 1) return cli_usage("check wants a data folder");
+    if (store_open(&options, &store) != OK) return cli_failed("%s", err_words());
+    err_t e = check_store(store, tell_line, NULL, &result);
+    store_close(store);
+    if (e != OK) return cli_failed("%s", err_words());
+    printf("%zu rows, %zu damaged, %zu hidden, %zu out of order\n", result.rows, result.bad_records,
+           result.hidden_rows, result.disordered);
+    return check_is_clean(&result) ? CLI_DONE : CLI_FAILED;
+}
+
+const struct cli_command cli_commands[] = {
+    {"accounts", "", "accounts with their states", run_accounts},
+    {"pair", "[--sandbox]",
+     "pairs an account: draws the code; with --sandbox a virtual phone scans", run_pair},
+    {"send", "[--account ID] TO TEXT", "sends a text to a number or a chat", run_send},
+    {"events", "[--follow] [--after SEQ] [--count N] [--events NAMES]",
+     "prints the event log, or what arrives", run_events},
+    {"key", "new --live|--test [--name NAME] | first --live|--test | list",
+     "makes a key, prints one of those made at first start, or lists them", run_key},
+    {"check", "[DIR]", "verifies a database: checksums and row counts", run_check},
+    {NULL, NULL, NULL, NULL},
+};
