@@ -211,15 +211,17 @@ static void set_address(struct db_contact *c, struct slice address)
         c->pn = address;
 }
 
+/* A new peer for an address that is nobody's; `home` is not 0 when it was somebody's before. */
 static err_t make(struct batch *b, struct view *v, struct scope scope, enum contact_kind kind,
-                  struct slice address, uint64_t secret, int64_t now_ms, struct db_contact *out)
+                  struct slice address, uint32_t home, uint64_t secret, int64_t now_ms,
+                  struct db_contact *out)
 {
     struct db_contact c = {
         .kind = (uint8_t)kind, .secret = secret, .created_ms = now_ms, .updated_ms = now_ms};
 
     TRY(next_peer(b, v, scope, &c.peer));
     set_address(&c, address);
-    put_address(b, scope, address, (struct contact_ref){c.peer, c.peer});
+    put_address(b, scope, address, (struct contact_ref){home ? home : c.peer, c.peer});
     *out = c;
     return OK;
 }
@@ -233,9 +235,9 @@ err_t db_contact_open(struct batch *b, struct view *v, struct scope scope, enum 
     TRY(check_address(address));
     TRY(find_address(b, v, scope, address, out));
     if (out->peer) return OK;
-    TRY(make(b, v, scope, kind, address, secret, now_ms, &c));
+    TRY(make(b, v, scope, kind, address, out->home, secret, now_ms, &c));
     db_contact_put(b, scope, &c);
-    *out = (struct contact_ref){c.peer, c.peer};
+    *out = (struct contact_ref){out->home ? out->home : c.peer, c.peer};
     return OK;
 }
 
@@ -253,12 +255,15 @@ static err_t point_address(struct batch *b, struct view *v, struct scope scope,
     return OK;
 }
 
-/* The number left this person: it is nobody's, or somebody else's from now on. */
-static void drop_number(struct batch *b, struct scope scope, struct db_contact *c)
+/* The number left this person: it is nobody's, or somebody else's from now on. Its row stays for
+ * the home. */
+static err_t drop_number(struct batch *b, struct view *v, struct scope scope, struct db_contact *c)
 {
-    struct key k = key_of_address(scope, c->pn);
-    batch_delete(b, DB_data, key_slice(&k));
+    struct contact_ref ref;
+    TRY(find_address(b, v, scope, c->pn, &ref));
+    if (ref.peer == c->peer) put_address(b, scope, c->pn, (struct contact_ref){ref.home, 0});
     c->pn = SLICE_NONE;
+    return OK;
 }
 
 static size_t part_count(const struct db_contact *c)
@@ -313,18 +318,19 @@ static err_t person_of_lid(struct batch *b, struct view *v, struct scope scope, 
                            uint32_t peer, uint64_t secret, int64_t now_ms, struct db_contact *out)
 {
     if (peer) return current(b, v, scope, peer, out);
-    return make(b, v, scope, CONTACT_PERSON, lid, secret, now_ms, out);
+    return make(b, v, scope, CONTACT_PERSON, lid, 0, secret, now_ms, out);
 }
 
 /* Gives the number to a person who is known by LID. Numbers move between people, LIDs do not. */
 static err_t give_number(struct batch *b, struct view *v, struct scope scope,
                          struct db_contact *person, struct slice pn, uint32_t holder)
 {
-    if (!slice_is_none(person->pn) && !slice_eq(person->pn, pn)) drop_number(b, scope, person);
+    if (!slice_is_none(person->pn) && !slice_eq(person->pn, pn))
+        TRY(drop_number(b, v, scope, person));
     if (holder && holder != person->peer) {
         struct db_contact old;
         TRY(current(b, v, scope, holder, &old));
-        drop_number(b, scope, &old);
+        TRY(drop_number(b, v, scope, &old));
         old.updated_ms = person->updated_ms;
         db_contact_put(b, scope, &old);
     }
@@ -348,13 +354,13 @@ static err_t map_known(struct batch *b, struct view *v, struct scope scope, stru
     }
     TRY(person_of_lid(b, v, scope, lid, l.peer, secret, now_ms, &by_lid));
     if (is_free && part_count(&by_lid) + part_count(&by_pn) < CONTACT_PARTS_MAX) {
-        if (!slice_is_none(by_lid.pn)) drop_number(b, scope, &by_lid);
+        if (!slice_is_none(by_lid.pn)) TRY(drop_number(b, v, scope, &by_lid));
         bool lid_is_older = by_lid.peer < by_pn.peer;
         *out = lid_is_older ? by_lid : by_pn;
         return merge(b, v, scope, out, lid_is_older ? &by_pn : &by_lid);
     }
     TRY(give_number(b, v, scope, &by_lid, pn, p.peer));
-    put_address(b, scope, pn, (struct contact_ref){by_lid.peer, by_lid.peer});
+    put_address(b, scope, pn, (struct contact_ref){p.home ? p.home : by_lid.peer, by_lid.peer});
     *out = by_lid;
     return OK;
 }

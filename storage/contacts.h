@@ -7,7 +7,7 @@
  * walks a chat walks its parts too. So both chat_ ids, and every msg_ id, work for ever.
  *
  * An address always leads to the peer it was first stored under, its *home*: there live the keys of
- * that address. `peer` is the person, home or not. */
+ * that address, also after it moved to somebody else. `peer` is the person, home or not. */
 #pragma once
 #include "storage/batch.h"
 #include "storage/view.h"
@@ -40,7 +40,7 @@ struct db_contact {
 
 struct contact_ref {
     uint32_t home; /* where the keys of this address live */
-    uint32_t peer; /* whose contact and chat it is */
+    uint32_t peer; /* whose contact and chat it is; 0: nobody's any more */
 };
 
 /* Who has this address (canonical text without device): {0, 0} when nobody. */

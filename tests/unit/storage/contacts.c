@@ -144,6 +144,7 @@ Test(contacts, a_number_moves_to_another_person)
 
     cr_assert_eq(map(LID, PN), first); /* and back */
     cr_assert_eq(who(PN).peer, first);
+    cr_assert_eq(who(PN).home, first);
     cr_assert(slice_is_none(get(second).pn));
     world_commit(&w);
     cr_assert_eq(who(PN).peer, first);
@@ -157,6 +158,10 @@ Test(contacts, a_person_changes_the_number)
     cr_assert_eq(map(LID, SLICE("2@s.whatsapp.net")), person);
     world_commit(&w);
     cr_assert_eq(who(PN).peer, 0);
+    cr_assert_eq(who(PN).home, person); /* keys of that address stay where they are */
+    uint32_t other = world_peer(&w, "49151@s.whatsapp.net");
+    cr_assert_neq(other, person);
+    cr_assert(who(PN).home == person && who(PN).peer == other);
     cr_assert_eq(who(SLICE("2@s.whatsapp.net")).peer, person);
     cr_assert(slice_is(get(person).pn, "2@s.whatsapp.net"));
 
