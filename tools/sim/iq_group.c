@@ -39,7 +39,7 @@ static void set_owner(struct wa_node *group, struct arena *arena, const struct s
     }
 }
 
-static void add_group(struct wa_node *parent, struct arena *arena, const struct sim_group *g)
+void sim_group_node(struct wa_node *parent, struct arena *arena, const struct sim_group *g)
 {
     struct wa_node *group = wa_node_add(parent, arena, "group");
 
@@ -70,7 +70,7 @@ void sim_iq_group(struct sim_conn *c, const struct wa_node *iq)
         return;
     }
     result = sim_iq_result(c, iq);
-    add_group(result, &c->relay->arena, g);
+    sim_group_node(result, &c->relay->arena, g);
     sim_conn_send(c, result);
 }
 
@@ -83,7 +83,7 @@ void sim_iq_groups(struct sim_conn *c, const struct wa_node *iq)
     {
         const struct sim_group *g = LIST_ENTRY(l, struct sim_group, link);
 
-        if (sim_member_find(g, c->device->account)) add_group(groups, &c->relay->arena, g);
+        if (sim_member_find(g, c->device->account)) sim_group_node(groups, &c->relay->arena, g);
     }
     sim_conn_send(c, result);
 }

@@ -144,15 +144,14 @@ static void log_in(struct sim_conn *c, const Wa__ClientPayload *payload)
 {
     struct sim_relay *r = c->relay;
     struct sim_fault f;
-    char number[SIM_NUMBER_MAX], text[24];
+    char number[SIM_NUMBER_MAX];
     struct sim_device *dev;
 
     if (!sim_rules_hold_payload(c, SIM_SCOPE_LOGIN, payload)) return;
     snprintf(number, sizeof number, "%llu", (unsigned long long)payload->username);
     dev = sim_device_find(sim_account_find(&r->people, slice_text(number)), payload->device);
     if (sim_fault_take(r, SIM_FAULT_FAILURE, dev, &f)) {
-        snprintf(text, sizeof text, "%s", f.text);
-        sim_conn_failure(c, f.value, text[0] ? "101" : NULL, text[0] ? text : NULL);
+        sim_conn_failure(c, f.value, f.text[0] ? "101" : NULL, f.text[0] ? f.text : NULL);
         return;
     }
     take_over(c, dev);

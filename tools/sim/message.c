@@ -7,6 +7,12 @@
 
 #include <stdlib.h>
 
+/* Phones never suffer from faults of their own sending. */
+static bool sender_fault(struct sim_conn *c, enum sim_fault_kind kind, struct sim_fault *out)
+{
+    return !c->local && sim_fault_take(c->relay, kind, c->device, out);
+}
+
 struct outgoing {
     struct sim_conn *c;
     struct arena *arena;
@@ -183,32 +189,6 @@ static void route(const struct outgoing *m)
 
 /* ---- the ack ---- */
 
-static int compare_texts(const void *a, const void *b)
-{
-    return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
-}
-
-struct slice sim_phash(struct arena *arena, const struct wa_jid *devices, size_t n)
-{
-    struct slice *texts = arena_array(arena, struct slice, n ? n : 1);
-    uint8_t hash[32];
-    AUTO(buf) out = {0};
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < n; i++)
-        texts[i] = arena_printf(arena, SLICE_FMT ".0:%u@%s", SLICE_ARG(devices[i].user),
-                                devices[i].device, wa_server_text(devices[i].server));
-    qsort(texts, n, sizeof *texts, compare_texts);
-    crypto_sha256_v(texts, n, hash);
-    buf_put_text(&out, "2:");
-    for (size_t bit = 0; bit < 48; bit += 6) {
-        unsigned two = hash[bit / 8] << 8 | (bit / 8 < 5 ? hash[bit / 8 + 1] : 0);
-
-        buf_put_u8(&out, alphabet[two >> (10 - bit % 8) & 63]);
-    }
-    return arena_dup(arena, buf_slice(&out));
-}
-
 static size_t add_devices(struct wa_jid *out, const struct sim_account *a, bool lid)
 {
     size_t n = 0;
@@ -260,7 +240,7 @@ static struct slice direct_phash(const struct outgoing *m)
 
 static struct slice phash_of(const struct outgoing *m)
 {
-    if (sim_fault_take(m->c->relay, SIM_FAULT_PHASH, m->c->device, NULL))
+    if (sender_fault(m->c, SIM_FAULT_PHASH, NULL))
         return SLICE("2:AAAAAAAA");
     if (m->group && m->shared) return group_phash(m);
     return m->peer ? direct_phash(m) : SLICE_NONE;
@@ -271,7 +251,7 @@ static void send_ack(const struct outgoing *m, int64_t error)
     struct sim_conn *c = m->c;
     struct wa_node *ack = wa_node_new(m->arena, "ack");
 
-    if (sim_fault_take(c->relay, SIM_FAULT_DROP_ACK, c->device, NULL)) return;
+    if (sender_fault(c, SIM_FAULT_DROP_ACK, NULL)) return;
     wa_node_set(ack, m->arena, "class", SLICE("message"));
     wa_node_set(ack, m->arena, "id", wa_node_text(m->n, "id"));
     wa_node_set_jid(ack, m->arena, "from", m->to);
@@ -303,7 +283,7 @@ void sim_on_message(struct sim_conn *c, const struct wa_node *n)
 
     if (!sim_rules_hold(c, SIM_SCOPE_MESSAGE, n)) return;
     read_message(&m);
-    if (sim_fault_take(c->relay, SIM_FAULT_ACK_ERROR, c->device, &f)) {
+    if (sender_fault(c, SIM_FAULT_ACK_ERROR, &f)) {
         send_ack(&m, f.value);
         return;
     }

@@ -2,6 +2,15 @@
  * somebody who was reinstalled. */
 #include "tools/sim/relay.h"
 
+#include "proto/signal/padding.h"
+
+struct slice sim_phash(struct arena *arena, const struct wa_jid *devices, size_t n)
+{
+    char text[WA_PHASH_MAX];
+
+    return arena_dup(arena, slice_text(wa_phash(devices, n, arena, text)));
+}
+
 static struct wa_node *notification(struct sim_relay *r, const char *type, struct wa_jid from)
 {
     struct wa_node *n = wa_node_new(&r->arena, "notification");
@@ -107,4 +116,43 @@ void sim_notify_identity(struct sim_relay *r, struct sim_account *a)
 
     wa_node_add(n, &r->arena, "identity");
     LIST_EACH(l, &a->watchers) to_account(r, LIST_ENTRY(l, struct sim_person, link)->account, n);
+}
+
+static const struct sim_member *creator_of(const struct sim_group *g)
+{
+    return list_empty(&g->members) ? NULL : LIST_ENTRY(g->members.next, struct sim_member, link);
+}
+
+static void add_change(struct wa_node *n, struct sim_relay *r, struct sim_group *g,
+                       const char *what, struct sim_account *who)
+{
+    struct wa_node *change = wa_node_add(n, &r->arena, what), *p;
+
+    wa_node_set_int(change, &r->arena, "prev_v_id", g->version > 1 ? g->version - 1 : 1);
+    wa_node_set_int(change, &r->arena, "v_id", g->version);
+    p = wa_node_add(change, &r->arena, "participant");
+    wa_node_set_jid(p, &r->arena, "jid", sim_account_jid(who, g->lid_mode));
+    wa_node_set_jid(p, &r->arena, g->lid_mode ? "phone_number" : "lid",
+                    sim_account_jid(who, !g->lid_mode));
+}
+
+void sim_notify_group(struct sim_relay *r, struct sim_group *g, const char *what,
+                      struct sim_account *who)
+{
+    struct wa_node *n = notification(r, "w:gp2",
+                                     wa_jid_of(WA_SERVER_GROUP, slice_text(g->id), 0));
+    const struct sim_member *creator = creator_of(g);
+
+    if (!creator) return;
+    wa_node_set_jid(n, &r->arena, "participant", sim_account_jid(creator->account, g->lid_mode));
+    if (g->lid_mode)
+        wa_node_set_jid(n, &r->arena, "participant_pn", sim_account_jid(creator->account, false));
+    wa_node_set_text(n, &r->arena, "addressing_mode", g->lid_mode ? "lid" : "pn");
+    wa_node_set_text(n, &r->arena, "notify", creator->account->name);
+    if (who)
+        add_change(n, r, g, what, who);
+    else
+        sim_group_node(wa_node_add(n, &r->arena, what), &r->arena, g);
+    LIST_EACH(l, &g->members)
+    to_account(r, LIST_ENTRY(l, struct sim_member, link)->account, n);
 }

@@ -31,6 +31,13 @@ void sim_relay_init(struct sim_relay *r, const struct sim_host *host,
     make_chain(r);
 }
 
+void sim_relay_keys(struct sim_relay *r, const struct sim_keys *keys)
+{
+    r->keys = *keys;
+    buf_reset(&r->chain);
+    make_chain(r);
+}
+
 static void timer_free(struct sim_timer *t)
 {
     list_remove(&t->link);
@@ -133,13 +140,15 @@ struct sim_conn *sim_conn_open(struct sim_relay *r, void *socket, int64_t now_ms
     return c;
 }
 
-struct sim_conn *sim_conn_local(struct sim_relay *r, struct sim_device *device, int64_t now_ms)
+struct sim_conn *sim_conn_local(struct sim_relay *r, struct sim_device *device, void *socket,
+                                int64_t now_ms)
 {
     struct sim_conn *c = new_conn(r, now_ms);
 
     if (!c) return NULL;
     arena_reset(&r->arena);
     c->local = true;
+    c->socket = socket;
     c->phase = SIM_OPEN;
     c->device = device;
     c->device->conn = c;

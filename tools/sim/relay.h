@@ -129,6 +129,8 @@ struct sim_relay {
 /* A relay without people. The certificates are valid around now_ms for years. */
 void sim_relay_init(struct sim_relay *r, const struct sim_host *host,
                     const struct sim_options *options, const struct sim_keys *keys, int64_t now_ms);
+/* Other keys, before the first connection. */
+void sim_relay_keys(struct sim_relay *r, const struct sim_keys *keys);
 void sim_relay_done(struct sim_relay *r);
 
 /* ---- inputs; each sets the time and empties the stanza arena ---- */
@@ -137,8 +139,9 @@ struct sim_conn *sim_conn_open(struct sim_relay *r, void *socket, int64_t now_ms
 void sim_conn_bytes(struct sim_conn *c, struct slice bytes, int64_t now_ms);
 /* The socket is gone; frees the connection. */
 void sim_conn_gone(struct sim_conn *c, int64_t now_ms);
-/* A phone's connection, logged in as this device at once. */
-struct sim_conn *sim_conn_local(struct sim_relay *r, struct sim_device *device, int64_t now_ms);
+/* A phone's connection, logged in as this device at once; `socket` is the phone's name for it. */
+struct sim_conn *sim_conn_local(struct sim_relay *r, struct sim_device *device, void *socket,
+                                int64_t now_ms);
 /* An encoded stanza of a local connection. */
 void sim_conn_stanza(struct sim_conn *c, struct slice stanza, int64_t now_ms);
 /* Runs what is due. */
@@ -205,5 +208,10 @@ void sim_notify_devices(struct sim_relay *r, struct sim_account *a, const char *
                         const struct sim_device *changed);
 void sim_notify_low_prekeys(struct sim_relay *r, struct sim_device *dev);
 void sim_notify_identity(struct sim_relay *r, struct sim_account *a);
-/* `[id, …]`-free list hash of devices: "2:" and ten characters. */
+/* "create", or "add" / "remove" of one member, to every member. */
+void sim_notify_group(struct sim_relay *r, struct sim_group *g, const char *what,
+                      struct sim_account *who);
+/* iq_group.c: the whole description of a group. */
+void sim_group_node(struct wa_node *parent, struct arena *arena, const struct sim_group *g);
+/* What clients call phash: a hash of the set of devices, as text. */
 struct slice sim_phash(struct arena *arena, const struct wa_jid *devices, size_t n);
