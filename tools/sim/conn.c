@@ -174,7 +174,7 @@ static void stanza_in(struct sim_conn *c, struct slice stanza)
     char who[SIM_TRACE_WHO_MAX];
 
     if (wa_node_decode(stanza, &c->relay->arena, &n) != OK) {
-        sim_trace_note(&c->relay->trace, c->relay->now_ms, sim_conn_name(c, who), err_trail());
+        sim_note(c, err_trail());
         if (can_send(c)) sim_conn_stream_error(c, NULL, "xml-not-well-formed");
         return;
     }
@@ -276,11 +276,9 @@ static err_t feed(struct sim_conn *c, struct slice bytes)
 
 void sim_conn_bytes(struct sim_conn *c, struct slice bytes, int64_t now_ms)
 {
-    char who[SIM_TRACE_WHO_MAX];
-
     c->relay->now_ms = now_ms;
     if (c->phase == SIM_CLOSING || feed(c, bytes) == OK) return;
-    sim_trace_note(&c->relay->trace, now_ms, sim_conn_name(c, who), err_trail());
+    sim_note(c, err_trail());
     sim_conn_end(c, 0);
 }
 

@@ -186,3 +186,12 @@ const char *sim_conn_name(const struct sim_conn *c, char out[SIM_TRACE_WHO_MAX])
         snprintf(out, SIM_TRACE_WHO_MAX, "conn %llu", (unsigned long long)c->id);
     return out;
 }
+
+void sim_note(struct sim_conn *c, const char *text)
+{
+    struct sim_relay *r = c->relay;
+    char who[SIM_TRACE_WHO_MAX];
+
+    sim_trace_note(&r->trace, r->now_ms, sim_conn_name(c, who), text);
+    if (r->host.note) r->host.note(r->host.ctx, who, text);
+}

@@ -35,6 +35,8 @@ struct sim_host {
     void (*deliver)(void *ctx, struct sim_conn *local, struct slice stanza);
     /* Something that must survive a restart changed. */
     void (*changed)(void *ctx);
+    /* A sentence for the operator: a rule was broken, a stream was damaged. May be NULL. */
+    void (*note)(void *ctx, const char *who, const char *text);
 };
 
 struct sim_options {
@@ -168,6 +170,8 @@ uint64_t sim_random(struct sim_relay *r);
 /* A fresh stanza id in the relay's arena. */
 struct slice sim_new_id(struct sim_relay *r);
 int64_t sim_seconds(const struct sim_relay *r);
+/* Into the trace and to the operator. */
+void sim_note(struct sim_conn *c, const char *text);
 static inline void sim_changed(struct sim_relay *r) { r->host.changed(r->host.ctx); }
 
 /* stanza.c: a decrypted stanza of a client, by tag. */

@@ -93,7 +93,7 @@ static bool has_device_props(const struct check *k)
 {
     struct slice in = of_bytes(PAIRING_DATA(k)->device_props);
     Wa__DeviceProps *props = wa__device_props__unpack(NULL, in.len, in.data);
-    bool ok = props && props->has_platform_type;
+    bool ok = props != NULL;
 
     if (props) wa__device_props__free_unpacked(props, NULL);
     return ok;
@@ -451,11 +451,11 @@ static void refuse_message(struct sim_conn *c, const struct wa_node *n, int code
 
 static void refuse(struct sim_conn *c, const struct rule *rule, const struct wa_node *n)
 {
-    char who[SIM_TRACE_WHO_MAX], note[160];
+    char note[160];
 
     c->relay->broken[rule - rules]++;
     snprintf(note, sizeof note, "rule %s broken: %s", rule->name, rule->text);
-    sim_trace_note(&c->relay->trace, c->relay->now_ms, sim_conn_name(c, who), note);
+    sim_note(c, note);
     switch (rule->answer) {
     case ANSWER_FAILURE: sim_conn_failure(c, rule->code, NULL, NULL); break;
     case ANSWER_IQ: sim_iq_error(c, n, rule->code, rule->text); break;

@@ -52,6 +52,11 @@ static void host_changed(void *ctx)
         uv_timer_start(&s->save, on_save_due, SAVE_AFTER_MS, 0);
 }
 
+static void host_note(void *ctx, const char *who, const char *text)
+{
+    fprintf(stderr, "parley-sim: %s: %s\n", who, text);
+}
+
 static void on_wake(uv_timer_t *t) { sim_server_settle(t->data); }
 
 void sim_server_settle(struct sim_server *s)
@@ -141,7 +146,7 @@ static err_t lock_state(struct sim_server *s)
 err_t sim_server_init(struct sim_server *s, uv_loop_t *loop, const struct sim_settings *settings)
 {
     struct sim_host host = {.ctx = s, .write = host_write, .close = host_close,
-                            .deliver = host_deliver, .changed = host_changed};
+                            .deliver = host_deliver, .changed = host_changed, .note = host_note};
     struct sim_keys keys;
 
     *s = (struct sim_server){.loop = loop, .settings = *settings, .state_lock = -1};
