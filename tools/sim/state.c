@@ -66,7 +66,9 @@ static void ar_text(struct archive *a, char *text, size_t size)
     if (a->saving) {
         buf_put_block(&a->out, slice_text(text));
     } else {
-        snprintf(text, size, SLICE_FMT, SLICE_ARG(reader_block(&a->in)));
+        struct slice in = reader_block(&a->in);
+
+        snprintf(text, size, SLICE_FMT, SLICE_ARG(in));
     }
 }
 
