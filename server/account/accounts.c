@@ -202,6 +202,8 @@ err_t accounts_open(struct server *s, struct accounts **out)
     *out = as;
     TRY(link_target_parse(c->wa_url, c->wa_ca, &as->targets[0]));
     TRY(link_target_parse(c->sandbox_url, c->sandbox_ca, &as->targets[1]));
+    for (size_t world = 0; world < WORLD_COUNT; world++)
+        TRY(link_target_open(&as->targets[world]));
     TRY(keyring_open(c, s->store, s->writer, as->data_key));
     for (size_t i = 0; i < as->count; i++)
         TRY(open_worker(s, as, &as->workers[i], s->workers[i]));
@@ -407,6 +409,8 @@ void accounts_stop(struct accounts *as, void (*done)(void *arg), void *arg)
     }
 }
 
+bool accounts_are_quiet(const struct accounts *as) { return resolver_is_quiet(as->resolver); }
+
 void accounts_free(struct accounts *as)
 {
     if (!as) return;
@@ -423,6 +427,8 @@ void accounts_free(struct accounts *as)
         free(aw->stored);
     }
     resolver_free(as->resolver);
+    for (size_t world = 0; world < WORLD_COUNT; world++)
+        link_target_close(&as->targets[world]);
     crypto_wipe(as->data_key, sizeof as->data_key);
     free(as->workers);
     free(as);

@@ -62,7 +62,6 @@ struct links {
     struct lws_vhost **vhosts;
     struct list open;
     size_t count;
-    unsigned destroy_step;
     struct timer poll;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -388,39 +387,22 @@ static void log_lws(int level, const char *line)
 
 static err_t make_vhost(struct links *l, size_t i)
 {
-    const struct link_target *to = &l->targets[i];
-    bool own_ca = to->ca_file && to->ca_file[0];
     char name[32];
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
         .protocols = protocols,
         .vhost_name = name,
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_JUST_USE_RAW_ORIGIN,
+        .provided_client_ssl_ctx = l->targets[i].tls_context,
         .retry_and_idle_policy = &no_policy,
         .timeout_secs = 2 * LINK_CONNECT_MS / 1000, /* ours come first */
         .connect_timeout_secs = 2 * LINK_CONNECT_MS / 1000,
     };
 
     snprintf(name, sizeof name, "target%zu", i);
-    if (own_ca) {
-        info.client_ssl_ca_filepath = to->ca_file;
-        info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
-    }
     l->vhosts[i] = lws_create_vhost(l->context, &info);
-    if (!l->vhosts[i])
-        return fail(BAD_ARGUMENT, "TLS cannot be set up for %s%s%s", to->host,
-                    own_ca ? " with the CA file " : "", own_ca ? to->ca_file : "");
+    if (!l->vhosts[i]) return fail(SYSTEM, "libwebsockets makes no vhost");
     return OK;
-}
-
-/* Found out before libwebsockets is on the loop: what it refuses there cannot be undone. */
-static err_t check_ca_file(const char *path)
-{
-    if (!path || !path[0]) return OK;
-    SSL_CTX *trial = SSL_CTX_new(TLS_client_method());
-    bool good = trial && SSL_CTX_load_verify_locations(trial, path, NULL) == 1;
-    SSL_CTX_free(trial);
-    return good ? OK : fail(BAD_ARGUMENT, "%s is not a readable PEM file of authorities", path);
 }
 
 err_t links_new(struct worker *w, struct resolver *resolver, const struct link_target *targets,
@@ -439,8 +421,6 @@ err_t links_new(struct worker *w, struct resolver *resolver, const struct link_t
         .uid = (uid_t)-1,
     };
 
-    for (size_t i = 0; i < count; i++)
-        TRY(check_ca_file(targets[i].ca_file));
     struct links *l = xcalloc(sizeof *l);
     l->worker = w;
     l->resolver = resolver;
@@ -449,6 +429,7 @@ err_t links_new(struct worker *w, struct resolver *resolver, const struct link_t
     l->vhosts = xcalloc(count * sizeof(struct lws_vhost *));
     list_init(&l->open);
     lws_set_log_level(LLL_ERR | LLL_WARN, log_lws);
+    info.pcontext = &l->context;
     l->context = lws_create_context(&info);
     if (!l->context) {
         links_free(l);
@@ -473,11 +454,9 @@ static void on_poll(struct timer *t, int64_t now)
     unsigned closing = 0;
 
     uv_walk(worker_loop(l->worker), count_closing, &closing);
-    if (l->count == 0 && closing == 0 && l->destroy_step < 2) {
-        l->destroy_step++;
-        lws_context_destroy(l->context);
+    if (l->count == 0 && closing == 0 && l->context) {
+        lws_context_destroy(l->context); /* the last step makes it NULL */
     } else if (l->count == 0 && closing == 0) {
-        l->context = NULL;
         l->closed(l->closed_arg);
         return;
     }
@@ -503,6 +482,30 @@ void links_free(struct links *l)
 size_t links_count(const struct links *l) { return l->count; }
 
 /* ---- targets ---- */
+
+err_t link_target_open(struct link_target *t)
+{
+    bool own_ca = t->ca_file && t->ca_file[0];
+    SSL_CTX *c = SSL_CTX_new(TLS_client_method());
+
+    if (!c) return fail(SYSTEM, "OpenSSL makes no context");
+    t->tls_context = c;
+    SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
+    SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                            SSL_MODE_RELEASE_BUFFERS);
+    if (own_ca && SSL_CTX_load_verify_locations(c, t->ca_file, NULL) != 1)
+        return fail(BAD_ARGUMENT, "%s is not a readable PEM file of authorities", t->ca_file);
+    if (!own_ca) SSL_CTX_set_default_verify_paths(c);
+    return OK;
+}
+
+void link_target_close(struct link_target *t)
+{
+    SSL_CTX_free(t->tls_context);
+    t->tls_context = NULL;
+}
 
 err_t link_target_parse(const char *url, const char *ca_file, struct link_target *out)
 {

@@ -31,9 +31,16 @@ struct link_target {
     uint16_t port;
     bool tls;
     const char *ca_file; /* NULL or "": the system's authorities */
+    void *tls_context;   /* OpenSSL's, shared by all workers; see link_target_open */
 };
 /* "wss://web.whatsapp.com/ws/chat"; BAD_ARGUMENT otherwise. */
 err_t link_target_parse(const char *url, const char *ca_file, struct link_target *out) MUST_CHECK;
+
+/* Makes the TLS context, once for all workers: a set of authorities is 0.7 MB. BAD_ARGUMENT when
+ * the CA file cannot be read or is none. Main thread. */
+err_t link_target_open(struct link_target *t) MUST_CHECK;
+/* After the last links_free(). */
+void link_target_close(struct link_target *t);
 
 struct link_owner {
     void (*on_up)(void *owner);
@@ -42,7 +49,7 @@ struct link_owner {
     void *context;
 };
 
-/* Before the worker starts. BAD_ARGUMENT when a CA file cannot be read or is none. `targets` are
+/* Before the worker starts. `targets` are
  * borrowed for the life of the links; link_open() names one by its index. */
 err_t links_new(struct worker *w, struct resolver *resolver, const struct link_target *targets,
                 size_t count, struct links **out) MUST_CHECK;
