@@ -15,6 +15,8 @@ err_t accounts_open(struct server *s, struct accounts **out) MUST_CHECK;
 void accounts_start(struct accounts *as);
 /* No new calls, links closed, and every turn durable; then `done` on the main worker. */
 void accounts_stop(struct accounts *as, void (*done)(void *arg), void *arg);
+/* False while a name lookup hangs, which nothing can stop. */
+bool accounts_are_quiet(const struct accounts *as);
 /* After the workers were joined. */
 void accounts_free(struct accounts *as);
 

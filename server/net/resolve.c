@@ -71,6 +71,13 @@ void resolver_free(struct resolver *r)
     free(r);
 }
 
+bool resolver_is_quiet(const struct resolver *r)
+{
+    for (const struct list *node = r->names.next; node != &r->names; node = node->next)
+        if (CONTAINER_OF(node, const struct name, link)->asking) return false;
+    return true;
+}
+
 static void on_answer_home(struct post *p, struct worker *w)
 {
     struct lookup *l = CONTAINER_OF(p, struct lookup, post);

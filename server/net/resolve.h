@@ -35,6 +35,9 @@ struct resolver *resolver_new(struct worker *owner);
 /* The owner's loop has ended, or no lookup is in flight. */
 void resolver_free(struct resolver *r);
 
+/* No lookup is in flight. On the owner. */
+bool resolver_is_quiet(const struct resolver *r);
+
 /* Asks on the calling worker; `done` comes later on it, never inside this call, and may be told
  * OK by count. A numeric address needs no lookup. */
 struct lookup *lookup_start(struct resolver *r, struct worker *home, const char *name,
