@@ -98,8 +98,18 @@ export class Sim {
     return this.#ask('GET', `/trace${device ? `?device=${encodeURIComponent(device)}` : ''}`);
   }
 
-  faults(faults) {
-    return this.#ask('POST', '/faults', faults);
+  /** Arms a fault, `count` times (once without it), or does at once what happens at once. */
+  faults(fault) {
+    return this.#ask('POST', '/faults', fault);
+  }
+
+  /** What the sim refuses, and how often it had to. */
+  rules() {
+    return this.#ask('GET', '/rules');
+  }
+
+  addGroup(group) {
+    return this.#ask('POST', '/groups', group);
   }
 
   clock(change) {
