@@ -136,9 +136,10 @@ static err_t is_stranger(struct wa_sending *op, const struct wa_party *chat, boo
     return OK;
 }
 
+/* Notes an address once it is known; `jid` may point to what is noted already. */
 static void keep_user(char to[WA_USER_MAX + 1], const struct wa_jid *jid)
 {
-    if (jid->user.len <= WA_USER_MAX)
+    if (!to[0] && jid->user.len <= WA_USER_MAX)
         snprintf(to, WA_USER_MAX + 1, SLICE_FMT, SLICE_ARG(jid->user));
 }
 
