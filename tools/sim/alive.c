@@ -23,7 +23,15 @@ static const char *const answers[] = {
     "All right, thanks for the quick answer.",
 };
 
-enum { FIRST_MS = 2000, BETWEEN_MS = 4000, ANSWER_MS = 1500, SPREAD_MS = 1500, GREETERS = 3 };
+enum {
+    FIRST_MS = 2000,
+    BETWEEN_MS = 4000,
+    ANSWER_MS = 1500,
+    SPREAD_MS = 1500,
+    GREETERS = 3,
+    RETURN_MS = 6000,     /* after a login */
+    AGAIN_MS = 10 * 60000 /* and then as long as it stays */
+};
 
 /* A line that will be said later; the timer carries "from\nto\ntext". */
 static void say(struct sim_relay *r, struct sim_timer *t)
@@ -68,6 +76,26 @@ static void on_paired(void *ctx, struct sim_phone *p, struct wa_jid companion)
                   contacts[(first + i) % ARRAY_LEN(contacts)].number, p->account->number,
                   openings[(first + i) % ARRAY_LEN(openings)]);
     }
+}
+
+/* Writes to the device's account, and comes again while it is connected. */
+static void on_again(struct sim_relay *r, struct sim_timer *t)
+{
+    struct sim_alive *a = (struct sim_alive *)(uintptr_t)t->value;
+    struct sim_conn *c = sim_conn_find(r, t->conn);
+    uint64_t pick = sim_random(r);
+
+    if (!c || !c->device || c->device->conn != c) return;
+    say_later(a, 0, contacts[pick % ARRAY_LEN(contacts)].number, c->device->account->number,
+              openings[a->told++ % ARRAY_LEN(openings)]);
+    sim_after(r, AGAIN_MS, on_again, t->conn)->value = t->value;
+}
+
+void sim_alive_on_login(struct sim_alive *a, struct sim_device *device)
+{
+    if (is_alive(device->account->number)) return;
+    sim_after(a->phones->relay, RETURN_MS, on_again, device->conn->id)->value =
+        (int64_t)(uintptr_t)a;
 }
 
 /* Living contacts read what they get and answer people, never each other. */

@@ -8,5 +8,7 @@ struct sim_alive {
     uint32_t told;             /* lines used so far, so that nobody repeats himself */
 };
 
+/* A companion came (back): somebody writes to it now and then while it stays. */
+void sim_alive_on_login(struct sim_alive *a, struct sim_device *device);
 /* Creates the contacts that do not exist yet and starts to listen to what phones hear. */
 void sim_alive_start(struct sim_alive *a, struct sim_phones *phones);

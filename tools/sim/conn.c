@@ -110,11 +110,11 @@ void sim_conn_send(struct sim_conn *c, const struct wa_node *n)
             &r->arena, slice_of(n->children, n->child_count * sizeof *n->children)).data;
         flip_encs(&copy, &r->arena);
     }
-    sim_trace_add(&r->trace, r->now_ms, sim_conn_name(c, who), false, &copy);
     if (!c->local && sim_fault_take_tag(r, SIM_FAULT_COMPRESS, dev, n->tag, NULL))
         wa_node_encode_compressed(&copy, &stanza);
     else
         wa_node_encode(&copy, &stanza);
+    sim_trace_add(&r->trace, r->now_ms, sim_conn_name(c, who), false, buf_slice(&stanza));
     if (!c->local && sim_fault_take_tag(r, SIM_FAULT_DELAY, dev, n->tag, &f)) {
         buf_put(&sim_after(r, f.value, on_delayed, c->id)->bytes, buf_slice(&stanza));
         return;
@@ -178,7 +178,7 @@ static void stanza_in(struct sim_conn *c, struct slice stanza)
         if (can_send(c)) sim_conn_stream_error(c, NULL, "xml-not-well-formed");
         return;
     }
-    sim_trace_add(&c->relay->trace, c->relay->now_ms, sim_conn_name(c, who), true, n);
+    sim_trace_add(&c->relay->trace, c->relay->now_ms, sim_conn_name(c, who), true, stanza);
     sim_on_stanza(c, n);
 }
 

@@ -145,13 +145,14 @@ static err_t post_settings(struct answer *a)
 {
     struct sim_options *o = &a->q->server->relay.options;
     const json_t *tokens = json_object_get(a->q->body, "require_tokens");
+    const json_t *ping = json_object_get(a->q->body, "ping");
 
     if (tokens) o->require_tokens = json_is_true(tokens);
     o->offline_grace_ms = int_member(a->q, "offline_grace_ms", o->offline_grace_ms);
-    o->ping_every_ms = int_member(a->q, "ping_every_ms", o->ping_every_ms);
+    if (ping) o->ping = json_is_true(ping);
     set(a->out, "require_tokens", json_boolean(o->require_tokens));
     set(a->out, "offline_grace_ms", json_integer(o->offline_grace_ms));
-    set(a->out, "ping_every_ms", json_integer(o->ping_every_ms));
+    set(a->out, "ping", json_boolean(o->ping));
     return OK;
 }
 
@@ -499,6 +500,14 @@ static bool is_line_of(const struct sim_traced *line, struct slice device)
            slice_eq(slice_sub(who, 0, slice_find(who, ':')), device);
 }
 
+static json_t *json_trace(const struct sim_traced *line)
+{
+    AUTO(buf) text = {0};
+
+    sim_trace_text(line, &text);
+    return json_slice(buf_slice(&text));
+}
+
 static err_t get_trace(struct answer *a)
 {
     const struct sim_trace *t = &a->q->server->relay.trace;
@@ -518,7 +527,7 @@ static err_t get_trace(struct answer *a)
         set_time(o, "at", line->at_ms);
         set(o, "device", json_text(line->who));
         set(o, "direction", json_text(line->from_client ? "from_client" : "to_client"));
-        set(o, "stanza", json_slice(buf_slice(&line->text)));
+        set(o, "stanza", json_trace(line));
         json_array_append_new(lines, o);
         if (json_array_size(lines) > limit) json_array_remove(lines, 0);
     }

@@ -49,6 +49,7 @@ struct sim_queued {
     struct buf stanza;                /* encoded, without `offline` */
     bool backlog;                     /* was already waiting when the device logged in */
     bool sent;                        /* given to the connection that stands now */
+    int64_t sent_ms;                  /* when */
 };
 
 struct sim_device {

@@ -15,6 +15,7 @@ static void send_queued(struct sim_conn *c, struct sim_queued *q)
     if (wa_node_decode(buf_slice(&q->stanza), arena, &n) != OK) return;
     if (q->backlog) wa_node_set_int(n, arena, "offline", c->backlog_left);
     q->sent = true;
+    q->sent_ms = c->relay->now_ms;
     sim_conn_send(c, n);
 }
 
@@ -131,13 +132,13 @@ static void send_success(struct sim_conn *c)
     sim_conn_send(c, success);
 }
 
-static void on_ping_due(struct sim_relay *r, struct sim_timer *t)
+static void on_beat(struct sim_relay *r, struct sim_timer *t)
 {
     struct sim_conn *c = sim_conn_find(r, t->conn);
 
-    if (!c || c->phase != SIM_OPEN) return;
-    sim_conn_ping(c);
-    sim_after(r, r->options.ping_every_ms, on_ping_due, c->id);
+    if (!c || c->phase != SIM_OPEN || sim_queue_claim(c)) return;
+    if (r->options.ping) sim_conn_ping(c);
+    sim_after(r, SIM_BEAT_MS, on_beat, c->id);
 }
 
 static void log_in(struct sim_conn *c, const Wa__ClientPayload *payload)
@@ -157,8 +158,8 @@ static void log_in(struct sim_conn *c, const Wa__ClientPayload *payload)
     take_over(c, dev);
     send_success(c);
     sim_backlog_start(c);
-    if (r->options.ping_every_ms > 0)
-        sim_after(r, r->options.ping_every_ms, on_ping_due, c->id);
+    sim_after(r, SIM_BEAT_MS, on_beat, c->id);
+    if (r->host.logged_in) r->host.logged_in(r->host.ctx, dev);
 }
 
 static void register_new(struct sim_conn *c, const Wa__ClientPayload *payload)

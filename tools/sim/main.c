@@ -186,7 +186,7 @@ int main(int argc, char **argv)
     struct sim_settings settings = {
         .listen = {"127.0.0.1", 7800},
         .control = {"127.0.0.1", 7801},
-        .relay = {.seed = 1, .offline_grace_ms = 3000},
+        .relay = {.seed = 1, .offline_grace_ms = 3000, .ping = true},
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -133,9 +133,11 @@ static void deliver_to_account(const struct outgoing *m, struct sim_account *a, 
     }
 }
 
+/* Who is blocked is told nothing of it: the ack looks as always. */
 static void fan_out(const struct outgoing *m)
 {
-    deliver_to_account(m, m->peer, false);
+    if (!sim_person_in(&m->peer->blocked, m->c->device->account))
+        deliver_to_account(m, m->peer, false);
     if (m->peer != m->c->device->account) deliver_to_account(m, m->c->device->account, false);
 }
 

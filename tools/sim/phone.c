@@ -104,6 +104,7 @@ static void phone_free(struct sim_phone *p)
     map_free_all(&p->lids, free);
     map_free_all(&p->numbers, free);
     map_free_all(&p->retries, free);
+    map_free_all(&p->tokens, free);
     crypto_wipe(&p->identity, sizeof p->identity);
     free(p);
 }

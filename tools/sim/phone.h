@@ -64,6 +64,7 @@ struct sim_phone {
     bool no_receipts;   /* reads in silence */
     char scan_iq[16];   /* the scan that waits for its companion */
     enum { SIM_SCAN_NONE, SIM_SCAN_WAITS, SIM_SCAN_DONE, SIM_SCAN_REFUSED } scan;
+    struct map tokens;  /* number -> bucket in which we gave the person a token: int64_t * */
     struct map retries; /* how often we asked for a message: uint32_t * by author and id */
 };
 
@@ -157,6 +158,8 @@ void sim_operations_go(struct sim_phone *p);
 bool sim_operations_answer(struct sim_phone *p, const struct wa_node *n);
 void sim_operations_drop(struct sim_phone *p);
 
+/* Gives a person the token that lets it write to us, once a week. */
+void sim_phone_give_token(struct sim_phone *p, struct wa_jid to);
 void sim_phone_on_message(struct sim_phone *p, const struct wa_node *n);
 void sim_phone_on_receipt(struct sim_phone *p, const struct wa_node *n);
 void sim_phone_on_linked(struct sim_phone *p, const struct wa_node *iq);

@@ -368,6 +368,29 @@ static enum step_result encrypt_for_one(void *arg)
     return STEP_NEXT;
 }
 
+void sim_phone_give_token(struct sim_phone *p, struct wa_jid to)
+{
+    enum { BUCKET_S = 604800 };
+    AUTO(arena) arena = {0};
+    char id[16];
+    int64_t now = sim_seconds(p->phones->relay), *given = map_find(&p->tokens, to.user);
+    struct wa_node *iq, *token;
+
+    if (slice_is(to.user, p->account->number) || slice_is(to.user, p->account->lid)) return;
+    if (given && *given == now / BUCKET_S) return;
+    if (!given) {
+        given = xcalloc(sizeof *given);
+        map_put(&p->tokens, to.user, given);
+    }
+    *given = now / BUCKET_S;
+    iq = sim_phone_iq(p, &arena, "set", "privacy", id);
+    token = wa_node_add(wa_node_add(iq, &arena, "tokens"), &arena, "token");
+    wa_node_set_jid(token, &arena, "jid", wa_jid_bare(&to));
+    wa_node_set_int(token, &arena, "t", now);
+    wa_node_set(token, &arena, "type", SLICE("trusted_contact"));
+    sim_phone_send_node(p, iq);
+}
+
 static enum step_result await_ack(void *arg)
 {
     struct sim_operation *op = arg;
@@ -380,6 +403,7 @@ static enum step_result await_ack(void *arg)
         letter->error = wa_attr_int_or(&a, "error", 0);
         letter->sent = letter->error == 0;
     }
+    if (op->kind == SIM_SEND && wa_jid_is_person(&op->to)) sim_phone_give_token(op->phone, op->to);
     return STEP_DONE;
 }
 

@@ -37,6 +37,7 @@ void sim_queue_put(struct sim_relay *r, struct sim_device *dev, enum sim_queue_k
         buf_put(&dev->conn->last_message, buf_slice(&q->stanza));
     }
     q->sent = true;
+    q->sent_ms = r->now_ms;
     sim_conn_send(dev->conn, n);
 }
 
@@ -134,4 +135,33 @@ void sim_queue_on_ack(struct sim_conn *c, const struct wa_node *ack)
             settle(c, &m, false);
             return;
         }
+}
+
+static const char *class_of(enum sim_queue_kind kind)
+{
+    static const char *const names[] = {"message", "receipt", "notification", "call"};
+
+    return names[kind];
+}
+
+/* The server recycles a stream whose client never answers for a stanza. */
+bool sim_queue_claim(struct sim_conn *c)
+{
+    struct arena *arena = &c->relay->arena;
+    struct wa_node *error, *ack;
+
+    LIST_EACH(l, &c->device->queue)
+    {
+        struct sim_queued *q = LIST_ENTRY(l, struct sim_queued, link);
+
+        if (!q->sent || c->relay->now_ms - q->sent_ms < SIM_OWED_MS) continue;
+        error = wa_node_new(arena, "stream:error");
+        ack = wa_node_add(error, arena, "ack");
+        wa_node_set_text(ack, arena, "class", class_of(q->kind));
+        wa_node_set(ack, arena, "id", buf_slice(&q->id));
+        sim_conn_send(c, error);
+        sim_conn_end(c, 250);
+        return true;
+    }
+    return false;
 }

@@ -130,6 +130,13 @@ static struct sim_conn *new_conn(struct sim_relay *r, int64_t now_ms)
     return c;
 }
 
+static void on_handshake_due(struct sim_relay *r, struct sim_timer *t)
+{
+    struct sim_conn *c = sim_conn_find(r, t->conn);
+
+    if (c && (c->phase == SIM_HELLO || c->phase == SIM_FINISH)) sim_conn_end(c, 0);
+}
+
 struct sim_conn *sim_conn_open(struct sim_relay *r, void *socket, int64_t now_ms)
 {
     struct sim_conn *c = new_conn(r, now_ms);
@@ -137,6 +144,7 @@ struct sim_conn *sim_conn_open(struct sim_relay *r, void *socket, int64_t now_ms
     if (!c) return NULL;
     c->socket = socket;
     wa_frames_limit(&c->frames, WA_HANDSHAKE_MAX);
+    sim_after(r, SIM_HANDSHAKE_MS, on_handshake_due, c->id);
     return c;
 }
 

@@ -22,6 +22,9 @@ enum {
     SIM_PRIMER = 5,                 /* backlog stanzas sent before the client asks for more */
     SIM_LOW_PREKEYS = 5,            /* below this many the client is told */
     SIM_STANZA_MAX = 4 << 20,       /* one frame of a client */
+    SIM_HANDSHAKE_MS = 30000,       /* a connection that says nothing ends */
+    SIM_BEAT_MS = 60000,            /* how often the debts of a connection are looked at */
+    SIM_OWED_MS = 50 * 60000,       /* an unanswered stanza older than this ends the stream */
 };
 
 /* What the relay asks of the world. */
@@ -35,6 +38,8 @@ struct sim_host {
     void (*deliver)(void *ctx, struct sim_conn *local, struct slice stanza);
     /* Something that must survive a restart changed. */
     void (*changed)(void *ctx);
+    /* A companion is logged in; may be NULL. */
+    void (*logged_in)(void *ctx, struct sim_device *device);
     /* A sentence for the operator: a rule was broken, a stream was damaged. May be NULL. */
     void (*note)(void *ctx, const char *who, const char *text);
 };
@@ -42,7 +47,7 @@ struct sim_host {
 struct sim_options {
     uint64_t seed;
     int64_t offline_grace_ms; /* backlog goes out unasked after this (whatsmeow never asks) */
-    int64_t ping_every_ms;    /* server pings; 0 = never */
+    bool ping;                /* ping at every beat */
     bool require_tokens;      /* refuse strangers without a privacy token with 463 */
 };
 
@@ -194,7 +199,9 @@ void sim_queue_put(struct sim_relay *r, struct sim_device *dev, enum sim_queue_k
                    const struct wa_node *n);
 void sim_queue_on_receipt(struct sim_conn *c, const struct wa_node *receipt);
 void sim_queue_on_ack(struct sim_conn *c, const struct wa_node *ack);
-/* message.c, receipt.c, presence.c */
+/* True when a stanza is owed for too long; the stream ends then. */
+bool sim_queue_claim(struct sim_conn *c);
+/* message.c, receipt.c, stanza.c */
 void sim_on_message(struct sim_conn *c, const struct wa_node *n);
 void sim_on_receipt(struct sim_conn *c, const struct wa_node *n);
 void sim_on_ack(struct sim_conn *c, const struct wa_node *n);

@@ -38,23 +38,34 @@ static void host_deliver(void *ctx, struct sim_conn *local, struct slice stanza)
 static void on_save_due(uv_timer_t *t)
 {
     struct sim_server *s = t->data;
+    uint64_t began = uv_hrtime();
 
     if (sim_state_save(s) != OK) fprintf(stderr, "parley-sim: not saved: %s\n", err_trail());
+    s->save_took_ms = (uv_hrtime() - began) / 1000000;
 }
 
+/* A large state takes long to write: at most a tenth of the time goes into it. */
 static void host_changed(void *ctx)
 {
-    enum { SAVE_AFTER_MS = 100 };
+    enum { SAVE_AFTER_MS = 100, SHARE = 10 };
     struct sim_server *s = ctx;
+    int64_t in = SHARE * s->save_took_ms;
 
     s->dirty = true;
     if (s->settings.state_dir && !s->stopping && !uv_is_active((uv_handle_t *)&s->save))
-        uv_timer_start(&s->save, on_save_due, SAVE_AFTER_MS, 0);
+        uv_timer_start(&s->save, on_save_due, in > SAVE_AFTER_MS ? in : SAVE_AFTER_MS, 0);
 }
 
 static void host_note(void *ctx, const char *who, const char *text)
 {
     fprintf(stderr, "parley-sim: %s: %s\n", who, text);
+}
+
+static void host_logged_in(void *ctx, struct sim_device *device)
+{
+    struct sim_server *s = ctx;
+
+    if (s->alive.phones) sim_alive_on_login(&s->alive, device);
 }
 
 static void on_wake(uv_timer_t *t) { sim_server_settle(t->data); }
@@ -146,7 +157,8 @@ static err_t lock_state(struct sim_server *s)
 err_t sim_server_init(struct sim_server *s, uv_loop_t *loop, const struct sim_settings *settings)
 {
     struct sim_host host = {.ctx = s, .write = host_write, .close = host_close,
-                            .deliver = host_deliver, .changed = host_changed, .note = host_note};
+                            .deliver = host_deliver, .changed = host_changed, .note = host_note,
+                            .logged_in = host_logged_in};
     struct sim_keys keys;
 
     *s = (struct sim_server){.loop = loop, .settings = *settings, .state_lock = -1};

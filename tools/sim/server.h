@@ -38,6 +38,7 @@ struct sim_server {
     uv_timer_t save;     /* state goes to disk soon */
     int64_t clock_ahead; /* ms that POST /clock added */
     int state_lock;      /* descriptor, -1 without a state */
+    int64_t save_took_ms;
     bool dirty, stopping;
 };
 

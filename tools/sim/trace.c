@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/base/text.h"
-
 void sim_trace_init(struct sim_trace *t)
 {
     *t = (struct sim_trace){0};
@@ -15,9 +13,10 @@ static void drop_oldest(struct sim_trace *t)
 {
     struct sim_traced *line = LIST_ENTRY(list_pop(&t->lines), struct sim_traced, link);
 
-    buf_done(&line->text);
-    free(line);
+    t->bytes -= line->bytes.len;
     t->count--;
+    buf_done(&line->bytes);
+    free(line);
 }
 
 void sim_trace_done(struct sim_trace *t)
@@ -25,30 +24,43 @@ void sim_trace_done(struct sim_trace *t)
     while (t->count > 0) drop_oldest(t);
 }
 
-static struct sim_traced *new_line(struct sim_trace *t, int64_t at_ms, const char *who)
+static struct sim_traced *new_line(struct sim_trace *t, int64_t at_ms, const char *who,
+                                   struct slice bytes)
 {
     struct sim_traced *line = xcalloc(sizeof *line);
 
-    if (t->count >= SIM_TRACE_MAX) drop_oldest(t);
+    while (t->count > 0 &&
+           (t->count >= SIM_TRACE_MAX || t->bytes + bytes.len > SIM_TRACE_BYTES_MAX))
+        drop_oldest(t);
     line->seq = ++t->last_seq;
     line->at_ms = at_ms;
     snprintf(line->who, sizeof line->who, "%s", who);
+    buf_put(&line->bytes, bytes);
     list_push(&t->lines, &line->link);
+    t->bytes += bytes.len;
     t->count++;
     return line;
 }
 
 void sim_trace_add(struct sim_trace *t, int64_t at_ms, const char *who, bool from_client,
-                   const struct wa_node *n)
+                   struct slice stanza)
 {
-    struct sim_traced *line = new_line(t, at_ms, who);
-
-    line->from_client = from_client;
-    wa_node_to_text(n, false, &line->text);
-    line->text.len = text_cut(buf_slice(&line->text), SIM_TRACE_TEXT_MAX).len;
+    new_line(t, at_ms, who, stanza)->from_client = from_client;
 }
 
 void sim_trace_note(struct sim_trace *t, int64_t at_ms, const char *who, const char *text)
 {
-    buf_printf(&new_line(t, at_ms, who)->text, "<!-- %s -->", text);
+    new_line(t, at_ms, who, slice_text(text))->is_note = true;
+}
+
+void sim_trace_text(const struct sim_traced *line, struct buf *out)
+{
+    AUTO(arena) arena = {0};
+    struct wa_node *n;
+
+    if (line->is_note)
+        buf_printf(out, "<!-- " SLICE_FMT " -->", (int)line->bytes.len,
+                   (const char *)line->bytes.data);
+    else if (wa_node_decode(buf_slice(&line->bytes), &arena, &n) == OK)
+        wa_node_to_text(n, false, out);
 }
