@@ -410,7 +410,7 @@ enum step_result tool_wait_for_event(struct call *c)
     w->deferred.run = on_turn_over;
     w->timer.fire = on_time;
     c->on_cancel = on_cancel;
-    hub_stream_open(hub_here(c->server->hubs), &w->stream, arg_seq_or(c, "cursor", HUB_FROM_NOW));
+    hub_stream_open(hub_at(c->server->hubs, worker_index(c->home)), &w->stream, arg_seq_or(c, "cursor", HUB_FROM_NOW));
     w->cursor = w->stream.cursor;
     timer_arm(c->home, &w->timer,
               worker_now(c->home) + arg_int_or(c, "timeout_ms", WAIT_DEFAULT_MS));

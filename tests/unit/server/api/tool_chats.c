@@ -1,0 +1,203 @@
+/* Chats and the history in them. */
+#include "tests/unit/server/api/house.h"
+
+TestSuite(chats, .init = house_setup, .fini = house_teardown);
+
+static const char anna[] = "15551110001@s.whatsapp.net", ben[] = "15551110002@s.whatsapp.net";
+
+static char text_buffer[400];
+static const char *args(const char *format, const char *a, const char *b)
+{
+    snprintf(text_buffer, sizeof(text_buffer), format, a, b);
+    return text_buffer;
+}
+
+static const struct json *item(const struct answer *a, const char *list, size_t i)
+{
+    return json_at(json_get(a->json, list), i);
+}
+
+Test(chats, the_inbox_is_newest_first_with_the_last_message)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX];
+    struct answer a;
+
+    receive(acc, anna, false, 100, "one", m, c);
+    receive(acc, ben, false, 200, "two", m, c);
+    receive(acc, anna, false, 300, "three", m, c);
+    a = use(&H.test, "list_chats", "{}");
+    cr_assert_eq(json_count(json_get(a.json, "chats")), 2);
+    cr_assert(slice_is(json_get_text(item(&a, "chats", 0), "phone"), "+15551110001"));
+    cr_assert(slice_is(json_get_text(json_get(item(&a, "chats", 0), "last_message"), "text"),
+                       "three"));
+    answer_done(&a);
+    a = use(&H.test, "get_chat", args("{\"chat_id\":\"%s\"}", c, ""));
+    cr_assert_str_eq(member(&a, "type"), "person");
+    cr_assert_eq(json_count(json_get(a.json, "participants")), 1);
+    answer_done(&a);
+}
+
+Test(chats, the_inbox_pages_and_filters)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], jid[64];
+    struct answer a;
+    size_t seen = 0;
+
+    for (unsigned i = 0; i < 7; i++) {
+        snprintf(jid, sizeof(jid), "1555222000%u@s.whatsapp.net", i);
+        receive(acc, jid, i % 2 != 0, 100 + i, "x", m, c);
+    }
+    a = use(&H.test, "list_chats", "{\"limit\":3}");
+    for (;;) {
+        struct slice next = json_get_text(a.json, "next_cursor");
+        seen += json_count(json_get(a.json, "chats"));
+        if (slice_is_none(next)) break;
+        const char *more = args("{\"limit\":3,\"cursor\":\"%s\"}", (const char *)next.data, "");
+        answer_done(&a);
+        a = use(&H.test, "list_chats", more);
+    }
+    answer_done(&a);
+    cr_assert_eq(seen, 7);
+    a = use(&H.test, "list_chats", "{\"filter\":\"unread\"}");
+    cr_assert_eq(json_count(json_get(a.json, "chats")), 4);
+    answer_done(&a);
+    expect_error(&H.test, "list_chats", "{\"cursor\":\"bm8\"}", "invalid_request");
+}
+
+Test(chats, a_cursor_of_one_account_is_none_of_another)
+{
+    struct account *one = add_account(true, ACCOUNT_CONNECTED), *two;
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], cursor[300];
+    struct answer a;
+
+    receive(one, anna, false, 100, "x", m, c);
+    receive(one, ben, false, 100, "x", m, c);
+    a = use(&H.test, "list_chats", "{\"limit\":1}");
+    snprintf(cursor, sizeof(cursor), "%s", member(&a, "next_cursor"));
+    answer_done(&a);
+    two = add_account(true, ACCOUNT_CONNECTED);
+    expect_error(&H.test, "list_chats",
+                 args("{\"account_id\":\"%s\",\"cursor\":\"%s\"}", two->status.id, cursor),
+                 "invalid_request");
+    expect_error(&H.test, "list_chats", "{}", "invalid_request"); /* which account? */
+}
+
+Test(chats, history_pages_both_ways)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[10][ID_TEXT_MAX], c[ID_TEXT_MAX], text[20];
+    struct answer a;
+
+    for (unsigned i = 0; i < 10; i++) {
+        snprintf(text, sizeof(text), "m%u", i);
+        receive(acc, anna, i % 2 != 0, 1000 + i, text, m[i], c);
+    }
+    a = use(&H.test, "list_messages", args("{\"chat_id\":\"%s\",\"limit\":4}", c, ""));
+    cr_assert_eq(json_count(json_get(a.json, "messages")), 4);
+    cr_assert(slice_is(json_get_text(item(&a, "messages", 0), "text"), "m9"));
+    const char *next = args("{\"chat_id\":\"%s\",\"limit\":200,\"cursor\":\"%s\"}", c,
+                            member(&a, "next_cursor"));
+    answer_done(&a);
+    a = use(&H.test, "list_messages", next);
+    cr_assert_eq(json_count(json_get(a.json, "messages")), 6);
+    cr_assert(slice_is(json_get_text(item(&a, "messages", 0), "text"), "m5"));
+    cr_assert_eq(json_kind(json_get(a.json, "next_cursor")), JSON_NIL);
+    answer_done(&a);
+    a = use(&H.test, "list_messages", args("{\"chat_id\":\"%s\",\"before\":\"%s\"}", c, m[3]));
+    cr_assert_eq(json_count(json_get(a.json, "messages")), 3);
+    cr_assert(slice_is(json_get_text(item(&a, "messages", 0), "text"), "m2"));
+    answer_done(&a);
+    a = use(&H.test, "list_messages", args("{\"chat_id\":\"%s\",\"after\":\"%s\"}", c, m[7]));
+    cr_assert_eq(json_count(json_get(a.json, "messages")), 2);
+    cr_assert(slice_is(json_get_text(item(&a, "messages", 0), "text"), "m8"));
+    answer_done(&a);
+    a = use(&H.test, "list_messages",
+            args("{\"chat_id\":\"%s\",\"after\":\"%s\",\"before\":\"1970-01-01T00:16:46Z\"}", c, m[2]));
+    cr_assert_eq(json_count(json_get(a.json, "messages")), 3);
+    answer_done(&a);
+}
+
+Test(chats, places_of_another_chat_are_refused)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m1[ID_TEXT_MAX], m2[ID_TEXT_MAX], c1[ID_TEXT_MAX], c2[ID_TEXT_MAX];
+
+    receive(acc, anna, false, 100, "x", m1, c1);
+    receive(acc, ben, false, 100, "y", m2, c2);
+    expect_error(&H.test, "list_messages", args("{\"chat_id\":\"%s\",\"before\":\"%s\"}", c1, m2),
+                 "invalid_request");
+}
+
+Test(chats, guessed_and_foreign_ids_are_not_found)
+{
+    struct account *acc = add_account(false, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX];
+
+    receive(acc, anna, false, 100, "x", m, c);
+    expect_error(&H.test, "get_chat", args("{\"chat_id\":\"%s\"}", c, ""), "not_found");
+    expect_error(&H.test, "get_message", args("{\"message_id\":\"%s\"}", m, ""), "not_found");
+    c[strlen(c) - 2] = c[strlen(c) - 2] == '0' ? '1' : '0';
+    m[strlen(m) - 2] = m[strlen(m) - 2] == '0' ? '1' : '0';
+    expect_error(&H.live, "get_chat", args("{\"chat_id\":\"%s\"}", c, ""), "not_found");
+    expect_error(&H.live, "get_message", args("{\"message_id\":\"%s\"}", m, ""), "not_found");
+    expect_error(&H.live, "mark_chat_read", args("{\"chat_id\":\"%s\"}", c, ""), "not_found");
+}
+
+Test(chats, a_message_shows_its_face)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX];
+    struct answer a;
+
+    receive(acc, anna, false, 1763632350, "hi <b>", m, c);
+    a = use(&H.test, "get_message", args("{\"message_id\":\"%s\"}", m, ""));
+    cr_assert_str_eq(member(&a, "id"), m);
+    cr_assert_str_eq(member(&a, "chat_id"), c);
+    cr_assert_str_eq(member(&a, "account_id"), acc->status.id);
+    cr_assert_str_eq(member(&a, "text"), "hi <b>");
+    cr_assert_str_eq(member(&a, "type"), "text");
+    cr_assert_str_eq(member(&a, "status"), "received");
+    cr_assert_str_eq(member(&a, "sent_at"), "2025-11-20T09:52:30.000Z");
+    cr_assert(slice_is(json_get_text(json_get(a.json, "sender"), "phone"), "+15551110001"));
+    answer_done(&a);
+    receive(acc, anna, true, 1763632351, "mine", m, c);
+    a = use(&H.test, "get_message", args("{\"message_id\":\"%s\"}", m, ""));
+    cr_assert(slice_is(json_get_text(json_get(a.json, "sender"), "phone"), "+15550000001"));
+    answer_done(&a);
+}
+
+Test(chats, opening_makes_a_chat_once)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer a = use(&H.test, "open_chat", "{\"phone\":\"+15551110009\"}"), b;
+
+    cr_assert_eq(a.error, OK);
+    b = use(&H.test, "open_chat", "{\"phone\":\"+15551110009\"}");
+    cr_assert_str_eq(member(&a, "id"), member(&b, "id"));
+    answer_done(&a);
+    answer_done(&b);
+    a = use(&H.test, "list_chats", "{}");
+    cr_assert_eq(json_count(json_get(a.json, "chats")), 1);
+    cr_assert_eq(json_kind(json_get(item(&a, "chats", 0), "last_message")), JSON_NIL);
+    answer_done(&a);
+    acc->status.state = ACCOUNT_LOGGED_OUT;
+    expect_error(&H.test, "open_chat", "{\"phone\":\"+15551110010\"}", "account_not_paired");
+}
+
+Test(chats, marking_read_empties_the_count)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX];
+    struct answer a;
+    int64_t unread = 9;
+
+    receive(acc, anna, false, 100, "x", m, c);
+    a = use(&H.test, "mark_chat_read", args("{\"chat_id\":\"%s\"}", c, ""));
+    cr_assert_eq(a.error, OK);
+    answer_done(&a);
+    a = use(&H.test, "get_chat", args("{\"chat_id\":\"%s\"}", c, ""));
+    cr_assert(json_int(json_get(a.json, "unread_count"), &unread) && unread == 0);
+    answer_done(&a);
+}

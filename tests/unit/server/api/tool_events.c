@@ -1,0 +1,243 @@
+#include "server/tenant/subscriptions.h"
+#include "storage/events.h"
+#include "tests/unit/server/api/house.h"
+
+TestSuite(event_tools, .init = house_setup, .fini = house_teardown);
+
+static char text_buffer[400];
+static const char *args(const char *format, const char *a, const char *b)
+{
+    snprintf(text_buffer, sizeof(text_buffer), format, a, b);
+    return text_buffer;
+}
+
+static size_t count(const struct answer *a) { return json_count(json_get(a->json, "events")); }
+static bool flag(const struct answer *a, const char *name)
+{
+    bool b = false;
+
+    cr_assert(json_bool(json_get(a->json, name), &b), "%s", name);
+    return b;
+}
+
+/* ---- subscriptions ---- */
+
+Test(event_tools, subscribing_twice_to_the_same_is_one)
+{
+    struct answer a = use(&H.test, "subscribe_events", "{\"events\":[\"message.*\"]}");
+    struct answer b = use(&H.test, "subscribe_events", "{\"events\":[\"message.*\"]}");
+
+    cr_assert_eq(a.error, OK);
+    cr_assert_str_eq(member(&a, "id"), member(&b, "id"));
+    answer_done(&a);
+    answer_done(&b);
+    a = use(&H.test, "list_subscriptions", "{}");
+    cr_assert_eq(json_count(json_get(a.json, "subscriptions")), 1);
+    answer_done(&a);
+    a = use(&H.live, "list_subscriptions", "{}");
+    cr_assert_eq(json_count(json_get(a.json, "subscriptions")), 0);
+    answer_done(&a);
+}
+
+static size_t heard;
+static bool on_heard(struct hub_stream *s, struct hub_event *e, struct hub_match m)
+{
+    heard += m.key != 0;
+    return true;
+}
+
+Test(event_tools, subscriptions_reach_the_streams_of_the_key)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct hub_stream s = {.who = H.test, .follows_key = true, .on_event = on_heard};
+    struct answer a;
+    char id[64];
+
+    heard = 0;
+    hub_stream_open(hub_at(H.server.hubs, 0), &s, HUB_FROM_NOW);
+    a = use(&H.test, "subscribe_events", "{\"events\":[\"account.connected\"]}");
+    snprintf(id, sizeof(id), "%s", member(&a, "id"));
+    answer_done(&a);
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    log_event(acc, EVENT_MESSAGE_SENT, 0);
+    cr_assert_eq(heard, 1);
+    a = use(&H.test, "unsubscribe_events", args("{\"subscription_id\":\"%s\"}", id, ""));
+    cr_assert_eq(a.error, OK);
+    answer_done(&a);
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    cr_assert_eq(heard, 1);
+    hub_stream_close(&s);
+    expect_error(&H.test, "unsubscribe_events", args("{\"subscription_id\":\"%s\"}", id, ""),
+                 "not_found");
+}
+
+Test(event_tools, subscriptions_are_there_after_a_restart)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct hub_stream s = {.who = H.test, .follows_key = true, .on_event = on_heard};
+    struct answer a = use(&H.test, "subscribe_events", "{\"events\":[\"*\"]}");
+
+    heard = 0;
+    answer_done(&a);
+    house_step();
+    hubs_free(H.server.hubs);
+    CHECK_OK(hubs_new(&H.server, &H.server.hubs));
+    CHECK_OK(tenants_start(&H.server));
+    house_step();
+    hub_stream_open(hub_at(H.server.hubs, 0), &s, HUB_FROM_NOW);
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    cr_assert_eq(heard, 1);
+    hub_stream_close(&s);
+}
+
+Test(event_tools, there_is_a_limit_of_subscriptions)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], jid[64];
+    size_t taken = 0;
+
+    for (unsigned i = 0; i < 9; i++) {
+        struct answer a;
+        snprintf(jid, sizeof(jid), "1555000777%u@s.whatsapp.net", i);
+        receive(acc, jid, false, 100, "x", m, c);
+        a = use(&H.test, "subscribe_events", args("{\"events\":[\"*\"],\"chat_id\":\"%s\"}", c, ""));
+        taken += a.error == OK;
+        answer_done(&a);
+    }
+    cr_assert_eq(taken, HUB_KEY_FILTERS_MAX / SUBSCRIPTION_FILTERS_MAX);
+}
+
+/* ---- list_events ---- */
+
+Test(event_tools, the_log_is_read_in_pages)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer a;
+    char next[32];
+
+    for (int i = 0; i < 5; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    a = use(&H.test, "list_events", "{\"limit\":2}");
+    cr_assert_eq(count(&a), 2);
+    cr_assert_str_eq(member(&a, "next_cursor"), "2");
+    cr_assert(flag(&a, "has_more") && !flag(&a, "truncated"));
+    snprintf(next, sizeof(next), "%s", member(&a, "next_cursor"));
+    answer_done(&a);
+    a = use(&H.test, "list_events", args("{\"cursor\":\"%s\"}", next, ""));
+    cr_assert_eq(count(&a), 3);
+    cr_assert(!flag(&a, "has_more"));
+    answer_done(&a);
+    a = use(&H.test, "list_events", "{\"cursor\":5}");
+    cr_assert_eq(count(&a), 0);
+    cr_assert_str_eq(member(&a, "next_cursor"), "5");
+    answer_done(&a);
+}
+
+Test(event_tools, the_log_shows_the_keys_world_and_selection)
+{
+    struct account *test = add_account(true, ACCOUNT_CONNECTED);
+    struct account *live = add_account(false, ACCOUNT_CONNECTED);
+    struct answer a;
+
+    log_event(test, EVENT_ACCOUNT_CONNECTED, 0);
+    log_event(live, EVENT_ACCOUNT_CONNECTED, 0);
+    log_event(test, EVENT_ACCOUNT_DISCONNECTED, 0);
+    a = use(&H.test, "list_events", "{}");
+    cr_assert_eq(count(&a), 2);
+    answer_done(&a);
+    a = use(&H.live, "list_events", "{}");
+    cr_assert_eq(count(&a), 1);
+    answer_done(&a);
+    a = use(&H.test, "list_events", "{\"events\":[\"account.disconnected\"]}");
+    cr_assert_eq(count(&a), 1);
+    cr_assert_str_eq(member(&a, "next_cursor"), "3");
+    answer_done(&a);
+    a = use(&H.test, "list_events", args("{\"account_id\":\"%s\"}", test->status.id, ""));
+    cr_assert_eq(count(&a), 2);
+    answer_done(&a);
+}
+
+Test(event_tools, a_lost_position_is_told)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct batch b;
+    struct answer a;
+
+    for (int i = 0; i < 5; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    batch_init(&b);
+    batch_trim(&b, 1, 3);
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    a = use(&H.test, "list_events", "{\"cursor\":1}");
+    cr_assert(flag(&a, "truncated"));
+    cr_assert_eq(count(&a), 2);
+    answer_done(&a);
+    a = use(&H.test, "list_events", "{\"cursor\":3}");
+    cr_assert(!flag(&a, "truncated"));
+    answer_done(&a);
+    a = use(&H.test, "list_events", "{\"cursor\":99}");
+    cr_assert(flag(&a, "truncated"));
+    cr_assert_str_eq(member(&a, "next_cursor"), "5");
+    answer_done(&a);
+    a = use(&H.test, "wait_for_event", "{\"cursor\":1}");
+    cr_assert(flag(&a, "truncated"));
+    cr_assert_eq(count(&a), 2);
+    answer_done(&a);
+}
+
+/* ---- wait_for_event ---- */
+
+Test(event_tools, waiting_ends_with_what_comes)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer a = {0};
+
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    start(&H.test, "wait_for_event", "{\"events\":[\"account.connected\"]}", &a);
+    house_step();
+    log_event(acc, EVENT_ACCOUNT_DISCONNECTED, 0);
+    cr_assert(!a.done);
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    cr_assert(a.done);
+    cr_assert_eq(count(&a), 1);
+    cr_assert_str_eq(member(&a, "next_cursor"), "3");
+    cr_assert(!flag(&a, "timed_out"));
+    answer_done(&a);
+}
+
+Test(event_tools, waiting_with_a_cursor_answers_at_once)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer a;
+
+    for (int i = 0; i < 3; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    a = use(&H.test, "wait_for_event", "{\"cursor\":\"1\"}");
+    cr_assert_eq(count(&a), 2);
+    cr_assert_str_eq(member(&a, "next_cursor"), "3");
+    answer_done(&a);
+}
+
+Test(event_tools, waiting_ends_when_its_time_is_up)
+{
+    struct answer a;
+
+    add_account(true, ACCOUNT_CONNECTED);
+    a = use(&H.test, "wait_for_event", "{\"timeout_ms\":0}");
+    cr_assert(flag(&a, "timed_out"));
+    cr_assert_eq(count(&a), 0);
+    answer_done(&a);
+}
+
+Test(event_tools, waiting_hands_out_at_most_a_hundred)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer a;
+
+    for (int i = 0; i < 130; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    a = use(&H.test, "wait_for_event", "{\"cursor\":0}");
+    cr_assert_eq(count(&a), 100);
+    cr_assert_str_eq(member(&a, "next_cursor"), "100");
+    answer_done(&a);
+    a = use(&H.test, "wait_for_event", "{\"cursor\":100}");
+    cr_assert_eq(count(&a), 30);
+    answer_done(&a);
+}
