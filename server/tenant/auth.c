@@ -396,7 +396,7 @@ static struct key_batch *open_batch(struct server *s, struct key_change *k, bool
     kb->change = k;
     kb->revokes = revokes;
     k->server = s;
-    k->home = worker_self();
+    if (!k->home) k->home = worker_self();
     return kb;
 }
 

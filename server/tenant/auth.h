@@ -12,6 +12,7 @@ struct claims;
 struct request;
 struct server;
 struct tenants;
+struct worker;
 
 enum { AUTH_KEY_MAX = 64 };
 
@@ -38,11 +39,11 @@ void auth_refuse(struct request *r, err_t e);
 struct key_change {
     void (*done)(struct key_change *k, err_t e); /* on `home`, when it is durable */
     void *owner;
+    struct worker *home;          /* NULL: the calling worker */
     char key[AUTH_KEY_MAX];       /* of a new one: its text, which nobody can read again */
     char id[PRINCIPAL_KEY_MAX];   /* "key_…" */
     /* private */
     struct server *server;
-    struct worker *home;
     struct key_entry *entry;
     struct key_batch *work;
 };
