@@ -33,9 +33,19 @@ async function pairAndReturn(t, kind) {
   await peer.opened();
   await peer.received('while away');
 
+  if (kind === 'rust') await resumes(sim, peer);
   await nothingRefused(sim);
   peer.logout();
   await sameDevices(sim, number, 0);
+}
+
+/** whatsapp-rust resumes with Noise IK from its third connection on, and falls back when the server has another key. */
+async function resumes(sim, peer) {
+  same((await peer.event('handshake')).pattern, 'IK', 'the handshake of a known device');
+  await sim.faults({ fault: 'decline_ik' });
+  await peer.restart();
+  await peer.opened();
+  same((await peer.event('handshake')).pattern, 'XXfallback', 'the handshake after the server declined');
 }
 
 /** The companions that the sim counts for an account, the phone itself aside. */

@@ -24,15 +24,22 @@ async function start(command) {
   unacked = new Set();
   const events = { onEvent, onMessageBatch, onHistorySyncBatch: () => 0 };
   client = await createWhatsAppClient(transport(command), offline, events, store, null, command.version ?? null);
+  // Without a name the client waits ten seconds at every login for app state to bring one.
+  await client.setInitialPushName('whatsapp-rust');
   client.run();
 }
 
+/** Its log tells which Noise pattern a login took, and nothing else does. */
 function logger(level) {
   const order = ['trace', 'debug', 'info', 'warn', 'error'];
   const from = order.indexOf(level);
-  const line = (name) => (object, text) =>
-    order.indexOf(name) >= from && console.error(name, text ?? '', typeof object === 'string' ? object : JSON.stringify(object));
-  return { level, ...Object.fromEntries(order.map((name) => [name, line(name)])) };
+  const line = (name) => (object, text) => {
+    const pattern = /Handshake complete \((\w+)\)/.exec(text)?.[1];
+    if (pattern) emit('handshake', { pattern });
+    if (order.indexOf(name) >= from) console.error(name, text ?? '', typeof object === 'string' ? object : JSON.stringify(object));
+  };
+  // The engine asks for the level once; what is below it never gets here.
+  return { level: order.indexOf(level) < 2 ? level : 'info', ...Object.fromEntries(order.map((name) => [name, line(name)])) };
 }
 
 /** WhatsApp's WebSocket, at the simulator's address. */
