@@ -13,12 +13,15 @@
 
 #include "proto/crypto/crypto.h"
 #include "server/account/accounts.h"
+#include "server/api/tools.h"
 #include "server/config.h"
 #include "server/directory.h"
 #include "server/events/hub.h"
 #include "server/http/http.h"
+#include "server/http/pages.h"
 #include "server/log.h"
 #include "server/ops.h"
+#include "server/rest/rest.h"
 #include "server/server.h"
 #include "server/tenant/auth.h"
 #include "server/upkeep.h"
@@ -42,7 +45,7 @@ struct process {
 
 extern char **environ;
 
-static const struct route *const routes[] = {ops_routes, NULL};
+static const struct route *const routes[] = {ops_routes, rest_routes, page_routes, NULL};
 
 /* ---- start ---- */
 
@@ -291,6 +294,7 @@ int main(int argc, char **argv)
     log_start((enum log_level)p.config.log_level, p.config.log_json);
     raise_limits();
     crypto_start();
+    tools_start();
     umask(077);
     /* What was opened so far is left to the end of the process. */
     if (told(open_all(&p)) != OK) {
@@ -302,6 +306,7 @@ int main(int argc, char **argv)
         p.server.worker_count);
     worker_run(p.server.main);
     free_all(&p);
+    tools_stop();
     LOG(INFO, NULL, "stopped");
     return EXIT_SUCCESS;
 }

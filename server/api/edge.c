@@ -12,7 +12,7 @@ static const struct {
     bool shows_words; /* fail()'s words are meant for the caller */
 } classes[] = {
     [ERR_CLASS_CALLER] = {{400, -32602, "invalid_request", 0}, LOG_DEBUG, true},
-    [ERR_CLASS_AUTH] = {{401, -31001, "unauthorized", 0}, LOG_INFO, true},
+    [ERR_CLASS_AUTH] = {{401, -31001, "unauthorized", 0}, LOG_DEBUG, true},
     [ERR_CLASS_DENIED] = {{403, -31003, "forbidden", 0}, LOG_INFO, true},
     [ERR_CLASS_MISSING] = {{404, -31004, "not_found", 0}, LOG_DEBUG, true},
     [ERR_CLASS_STATE] = {{409, -31009, "account_not_paired", 0}, LOG_INFO, true},
