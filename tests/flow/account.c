@@ -1,0 +1,72 @@
+/* The main job, without doors: an account pairs, receives, answers, survives. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/flow/rig.h"
+
+#define ME "15550001111"
+#define OTHER "15550002222"
+
+static struct rig rig;
+static char account[64];
+
+static void start(void)
+{
+    rig_open(&rig);
+    rig_pair(&rig, ME, account);
+    rig_sim(&rig, "POST", "/phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
+}
+static void stop(void) { rig_close(&rig); }
+
+TestSuite(account_flow, .init = start, .fini = stop, .timeout = 120);
+
+static void other_writes(const char *text)
+{
+    rig_sim(&rig, "POST", "/phones/" OTHER "/send", "{\"to\":\"" ME "\",\"text\":\"%s\"}", text);
+}
+
+Test(account_flow, pairs_and_tells)
+{
+    rig_until(&rig, "account.connected", 5000, "events");
+    cr_expect(strstr(rig.line, "account.paired"));
+    cr_expect(strstr(rig.line, "+" ME), "%s", rig.line);
+    rig_ask(&rig, "pair %s", account);
+    cr_expect(strstr(rig.line, "pair error ALREADY_PAIRED"), "%s", rig.line);
+}
+
+Test(account_flow, receives_and_answers)
+{
+    other_writes("good morning");
+    rig_until(&rig, "[them received text good morning]", 10000, "messages %s", account);
+    cr_expect_eq(rig_count(&rig, "message.received", "events"), 1);
+    rig_ask(&rig, "send %s " OTHER "@s.whatsapp.net and to you", account);
+    cr_expect(strstr(rig.line, "send sent msg_"), "%s", rig.line);
+    rig_until(&rig, "[me delivered text and to you]", 10000, "messages %s", account);
+    cr_expect(strstr(rig_sim(&rig, "GET", "/phones/" OTHER "/inbox", " "), "and to you"));
+    cr_expect_eq(rig_count(&rig, "message.sent", "events"), 1);
+}
+
+Test(account_flow, survives_a_kill)
+{
+    other_writes("one");
+    rig_until(&rig, "one]", 10000, "messages %s", account);
+    rig_server_kill(&rig);
+    other_writes("two");
+    rig_server_start(&rig);
+    rig_until(&rig, "status connected", 20000, "status %s", account);
+    rig_until(&rig, "two]", 10000, "messages %s", account);
+    other_writes("three");
+    rig_until(&rig, "three]", 10000, "messages %s", account);
+    cr_expect_eq(rig_count(&rig, "message.received", "events"), 3);
+}
+
+Test(account_flow, stops_cleanly_and_comes_back)
+{
+    other_writes("one");
+    rig_until(&rig, "one]", 10000, "messages %s", account);
+    cr_expect_eq(rig_server_stop(&rig), 0);
+    rig_server_start(&rig);
+    rig_until(&rig, "status connected", 20000, "status %s", account);
+    cr_expect_eq(rig_count(&rig, "account.disconnected", "events"), 0);
+}
