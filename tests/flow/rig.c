@@ -244,7 +244,8 @@ static void obey(char *line)
 static void on_upkeep_stopped(void *arg)
 {
     writer_stop(house.server.writer);
-    for (size_t i = 0; i < house.server.worker_count; i++) worker_stop(house.server.workers[i]);
+    for (size_t i = 0; i < house.server.worker_count; i++)
+        worker_stop(house.server.workers[i]);
     worker_stop(house.server.main);
 }
 static void on_accounts_stopped(void *arg) { upkeep_stop(house.upkeep, on_upkeep_stopped, NULL); }
@@ -287,14 +288,16 @@ static err_t open_house(unsigned workers)
     s->main = worker_new(-1);
     s->worker_count = workers;
     s->workers = xcalloc(workers * sizeof *s->workers);
-    for (size_t i = 0; i < workers; i++) s->workers[i] = worker_new((int)i);
+    for (size_t i = 0; i < workers; i++)
+        s->workers[i] = worker_new((int)i);
     s->directory = directory_new();
     TRY(accounts_open(s, &s->accounts));
     TRY(hubs_new(s, &s->hubs));
     house.upkeep = upkeep_new(s);
     TRY(view_new(s->store, &house.view));
     TRY(writer_start(s->writer));
-    for (size_t i = 0; i < workers; i++) TRY(worker_start(s->workers[i]));
+    for (size_t i = 0; i < workers; i++)
+        TRY(worker_start(s->workers[i]));
     accounts_start(s->accounts);
     upkeep_start(house.upkeep);
     return OK;
@@ -305,12 +308,14 @@ static void close_house(void)
     struct server *s = &house.server;
 
     pthread_join(house.listener, NULL);
-    for (size_t i = 0; i < s->worker_count; i++) worker_join(s->workers[i]);
+    for (size_t i = 0; i < s->worker_count; i++)
+        worker_join(s->workers[i]);
     upkeep_free(house.upkeep);
     accounts_free(s->accounts);
     hubs_free(s->hubs);
     directory_free(s->directory);
-    for (size_t i = 0; i < s->worker_count; i++) worker_free(s->workers[i]);
+    for (size_t i = 0; i < s->worker_count; i++)
+        worker_free(s->workers[i]);
     worker_free(s->main);
     free(s->workers);
     view_free(house.view);
@@ -322,8 +327,10 @@ static void close_house(void)
 static int server_main(const struct rig *r)
 {
     char data[128], url[128], control[64];
-    char *args[] = {(char *)"rig", (char *)"--data", data, (char *)"--sandbox-url", url,
-                    (char *)"--sandbox-control", control, NULL};
+    char *args[] = {(char *)"rig", (char *)"--data",
+                    data,          (char *)"--sandbox-url",
+                    url,           (char *)"--sandbox-control",
+                    control,       NULL};
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
@@ -439,7 +446,8 @@ void rig_server_start(struct rig *r)
     if (r->server == 0) {
         dup2(to[0], STDIN_FILENO);
         dup2(from[1], STDOUT_FILENO);
-        for (int fd = 3; fd < 64; fd++) close(fd);
+        for (int fd = 3; fd < 64; fd++)
+            close(fd);
         if (r->faults) setenv("PARLEY_FAULTS", r->faults, 1);
         int status = server_main(r);
         fflush(NULL);
@@ -548,7 +556,8 @@ int rig_count(struct rig *r, const char *part, const char *what)
     int n = 0;
 
     rig_say(r, "%s", what);
-    for (const char *at = rig_hear(r, 30000); (at = strstr(at, part)); at += strlen(part)) n++;
+    for (const char *at = rig_hear(r, 30000); (at = strstr(at, part)); at += strlen(part))
+        n++;
     return n;
 }
 

@@ -9,15 +9,15 @@
 enum { RIG_LINE_MAX = 64 * 1024 };
 
 struct rig {
-    char folder[64];    /* data of the server and state of the sandbox are below it */
+    char folder[64]; /* data of the server and state of the sandbox are below it */
     char sim_listen[32], sim_control[32];
     int sim_port, control_port;
     pid_t sim, server;
-    int to, from;       /* of the server */
+    int to, from; /* of the server */
     char pending[2 * RIG_LINE_MAX];
     size_t pending_len;
     char line[RIG_LINE_MAX]; /* the last answer */
-    const char *faults; /* PARLEY_FAULTS of the next server, NULL none */
+    const char *faults;      /* PARLEY_FAULTS of the next server, NULL none */
     unsigned workers;
 };
 
@@ -31,8 +31,8 @@ void rig_server_kill(struct rig *r);
 /* SIGTERM's way: waits for the end; the exit status. */
 int rig_server_stop(struct rig *r);
 
-/* Says a line to the server: "pair", "send ACC JID TEXT", "status ACC", "messages ACC", "chats ACC",
- * "events", "read ACC CHAT", "reconnect ACC", "logout ACC", "delete ACC", "accounts". */
+/* Says a line to the server: "pair", "send ACC JID TEXT", "status ACC", "messages ACC", "chats
+ * ACC", "events", "read ACC CHAT", "reconnect ACC", "logout ACC", "delete ACC", "accounts". */
 void rig_say(struct rig *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The next line; fails the test after `ms`. */
 const char *rig_hear(struct rig *r, int ms);
