@@ -97,6 +97,30 @@ async function oneMessage(from, to, text) {
   await from.event('receipt', { id, type: 'read' });
 }
 
+/** Three clients and a phone in a group: everybody reads what each writes, twice, the second time without new keys. */
+async function group(t, addressing_mode) {
+  const sim = await t.sim();
+  const peers = [];
+  for (const kind of peerKinds) peers.push(await t.pairedPeer(sim, kind, numbers[kind]));
+  await sim.addPhone(FRIEND, 'Friend');
+  const members = [FRIEND, ...peers.map(({ number }) => number)];
+  const { id } = await sim.addGroup({ subject: 'All together', members, addressing_mode });
+  for (const round of ['first', 'second']) {
+    for (const from of peers) {
+      const text = `${round} of ${from.name} to all`;
+      await from.sendGroup(id, text);
+      for (const to of peers.filter((peer) => peer !== from)) {
+        const message = await to.received(text);
+        same([message.chat, message.from], [id, from.number], `${text}, as ${to.name} reads it`);
+      }
+      await until(10_000, `the phone to read "${text}"`, async () => (await sim.inbox(FRIEND)).some((letter) => letter.text === text));
+    }
+    await sim.phoneSendsGroup(FRIEND, id, `${round} of the phone to all`);
+    for (const to of peers) await to.received(`${round} of the phone to all`);
+  }
+  await nothingRefused(sim);
+}
+
 /** What may happen to a stanza on its way to a device; whatever it is, the message gets there. */
 const mishaps = [
   'compress', 'join', 'split', 'duplicate', 'wrong_mac', 'server_ping', 'edge_routing', 'device_list_change',
@@ -156,6 +180,12 @@ export const simCases = [
     needs: ['sim', 'whatsmeow'],
     run: triangle,
   },
+  ...['lid', 'pn'].map((mode) => ({
+    name: `sim-group-${mode}`,
+    about: `three clients and a phone in a group with ${mode} addressing read each other`,
+    needs: ['sim', 'whatsmeow'],
+    run: (t) => group(t, mode),
+  })),
   {
     name: 'sim-triangle-wss',
     about: 'the same over TLS with a test CA',

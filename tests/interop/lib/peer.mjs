@@ -84,9 +84,17 @@ export class Peer {
   }
 
   /** Sends and answers the id once the server has acked it. */
-  async send(to, text) {
+  send(to, text) {
+    return this.#send('send', to, text);
+  }
+
+  sendGroup(to, text) {
+    return this.#send('send_group', to, text);
+  }
+
+  async #send(cmd, to, text) {
     const id = newId();
-    this.#command('send', { to, text, id });
+    this.#command(cmd, { to, text, id });
     const sent = await this.event('sent', { id });
     if (sent.error) throw new Error(`${this.name}: send to ${to}: ${sent.error}`);
     return id;

@@ -82,6 +82,10 @@ export class Sim {
     return this.#ask('POST', `/phones/${digits(number)}/send`, { to: digits(to), text });
   }
 
+  phoneSendsGroup(number, group, text) {
+    return this.#ask('POST', `/phones/${digits(number)}/send`, { group, text });
+  }
+
   phoneReads(number, messageId) {
     return this.#ask('POST', `/phones/${digits(number)}/read`, { message_id: messageId });
   }
