@@ -148,6 +148,7 @@ static void on_answer(struct account_call *ask, struct worker *home)
 
     c->travelling = false;
     note_error(c, ask->error, ask->words, ask->trail);
+    if (ask->error != OK && c->act->failed) c->act->failed(c);
     if (c->told || ask->error != OK) { /* told: the deadline was faster */
         end(c);
     } else if (c->act->answered) {

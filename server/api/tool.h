@@ -31,6 +31,8 @@ struct act {
     err_t (*ended)(struct call *c, struct account *a, struct turn *t);
     /* Back at home, without an error: may add to the result. NULL: it is finished. */
     void (*answered)(struct call *c);
+    /* Back at home, with an error: may put better words to it. NULL: they are kept. */
+    void (*failed)(struct call *c);
     /* What an idempotency claim remembers of the effect while there is no reply. NULL: nothing. */
     struct slice (*effect)(struct call *c);
     bool keeps_reply; /* the reply is stored; else it is made anew from the effect */

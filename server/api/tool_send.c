@@ -2,6 +2,8 @@
  *
  * At home the call only learns which account it belongs to; chat, quote and mentions are read on
  * the account's worker, in the turn that sends. */
+#include <stdio.h>
+
 #include "proto/wire/jid.h"
 #include "server/api/tool.h"
 #include "server/api/tools_all.h"
@@ -119,8 +121,18 @@ static err_t on_sent(struct call *c, struct account *a, struct turn *t)
 
 static struct slice sent_id(struct call *c) { return slice_text(c->ask.message); }
 
+static void explain(struct call *c)
+{
+    struct slice to = arg_text(c, "to");
+
+    if (c->error == ERR_NOT_ON_WHATSAPP && !slice_is_none(to))
+        snprintf(c->words, sizeof(c->words), SLICE_FMT ": %s", SLICE_ARG(to),
+                 err_text(c->error));
+}
+
 static const struct act send = {
     .run = run_send,
+    .failed = explain,
     .ended = on_sent,
     .effect = sent_id,
     .keeps_reply = true,

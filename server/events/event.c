@@ -102,9 +102,9 @@ void event_account_paired(struct buf *out, const struct event_about *about, stru
     struct pen p = begin(out, EVENT_ACCOUNT_PAIRED, about);
 
     pen_object(&p, "data");
-    pen_text(&p, "phone", phone);
-    pen_text(&p, "lid", lid);
-    pen_text(&p, "name", name);
+    pen_text(&p, "phone", phone.len ? phone : SLICE_NONE);
+    pen_text(&p, "lid", lid.len ? lid : SLICE_NONE);
+    pen_text(&p, "name", name.len ? name : SLICE_NONE);
     pen_end(&p);
     pen_end(&p);
 }
