@@ -2,7 +2,7 @@
 // answers, the client reads the answer.
 import { check, same } from '../lib/context.mjs';
 import { peerKinds } from '../lib/peer.mjs';
-import { EventsReader, LegacySseSubscriber, ListenSubscriber, PythonSubscriber, StreamableSubscriber, EVENTS_URI } from '../lib/subscribers.mjs';
+import { EventsReader, LegacySseSubscriber, ListenSubscriber, PythonSubscriber, RestSubscriber, StreamableSubscriber, EVENTS_URI } from '../lib/subscribers.mjs';
 import { accountStatus, messageOf, pairAccount } from '../lib/tools.mjs';
 
 const ACCOUNT = '15550002000';
@@ -32,6 +32,21 @@ async function mainJob(t, kind, simOptions = {}) {
   await exchange({ agent, watchers: [watcher], peer }, 'second');
   const undecryptable = peer.events.items.filter(({ event }) => event === 'undecryptable');
   same(undecryptable, [], `${kind} could not decrypt`);
+}
+
+/** The same without MCP: what a script does over REST and `/v1/events`. */
+async function restJob(t, kind) {
+  const sim = await t.sim();
+  const parleyd = await t.parleyd({ sim });
+  const door = { url: parleyd.url, key: parleyd.testKey };
+  const agent = await open(t, RestSubscriber, door, 'script');
+  const watcher = await open(t, EventsReader, door, 'watcher');
+  await sim.addPhone(ACCOUNT, 'Parley');
+  await pairAccount(agent, sim, ACCOUNT);
+  const peer = await t.pairedPeer(sim, kind, PEER);
+  await exchange({ agent, watchers: [watcher], peer }, 'first');
+  await exchange({ agent, watchers: [watcher], peer }, 'second');
+  same(peer.events.items.filter(({ event }) => event === 'undecryptable'), [], `${kind} could not decrypt`);
 }
 
 /** One message in, heard by all, one answer out, read receipts in both directions. */
@@ -130,6 +145,12 @@ async function accountLife(t) {
 }
 
 export const mainCases = [
+  ...peerKinds.map((kind) => ({
+    name: `rest-job-${kind}`,
+    about: `${kind} writes, a script hears it at /v1/events and answers over REST, ${kind} reads it`,
+    needs: ['sim', 'parleyd', ...(kind === 'whatsmeow' ? ['whatsmeow'] : [])],
+    run: (t) => restJob(t, kind),
+  })),
   ...peerKinds.map((kind) => ({
     name: `main-job-${kind}`,
     about: `${kind} writes, two MCP subscribers hear it, one answers, ${kind} reads it (ws)`,

@@ -284,3 +284,38 @@ function frameOf(block) {
   }
   return frame;
 }
+
+/** Where each tool that the cases call stands in REST: method and path, whose braces name arguments. */
+const routes = {
+  pair_account: 'POST /v1/accounts',
+  list_accounts: 'GET /v1/accounts',
+  get_account: 'GET /v1/accounts/{account_id}',
+  get_account_status: 'GET /v1/accounts/{account_id}/status',
+  logout_account: 'POST /v1/accounts/{account_id}/logout',
+  send_message: 'POST /v1/messages',
+  list_messages: 'GET /v1/chats/{chat_id}/messages',
+  open_chat: 'POST /v1/chats',
+  mark_chat_read: 'POST /v1/chats/{chat_id}/read',
+  list_events: 'GET /v1/events/log',
+};
+
+/** A script without MCP: tools by REST, events by `GET /v1/events`. */
+export class RestSubscriber extends EventsReader {
+  async call(tool, args = {}, ms = 30_000) {
+    const rest = { ...args };
+    const [method, template] = routes[tool].split(' ');
+    const path = template.replace(/\{(\w+)\}/g, (_, name) => {
+      const value = rest[name];
+      delete rest[name];
+      return encodeURIComponent(value);
+    });
+    const url = new URL(path, this.base);
+    const init = { method, headers: { ...this.headers }, signal: AbortSignal.timeout(ms) };
+    if (method === 'GET') for (const [name, value] of Object.entries(rest)) url.searchParams.set(name, value);
+    else Object.assign(init, { body: JSON.stringify(rest), headers: { ...init.headers, 'content-type': 'application/json' } });
+    const response = await fetch(url, init);
+    const body = parse(await response.text());
+    if (!response.ok) throw new ToolError(tool, body);
+    return body;
+  }
+}
