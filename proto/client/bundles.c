@@ -6,7 +6,7 @@
 #include "proto/client/mapping.h"
 
 err_t wa_bundles_ask(struct wa_client *c, const struct wa_jid *devices, size_t n,
-                     const char *reason, wa_answer_fn *answer, void *op)
+                     const char *reason, wa_answer_fn *answer, void *op, bool take_op)
 {
     struct wa_node *iq = wa_iq_new(c, "get", "encrypt");
     struct wa_node *key = wa_node_add(iq, c->arena, "key");
@@ -16,7 +16,19 @@ err_t wa_bundles_ask(struct wa_client *c, const struct wa_jid *devices, size_t n
         wa_node_set_jid(user, c->arena, "jid", devices[i]);
         wa_node_set_text(user, c->arena, "reason", reason);
     }
-    return wa_iq_ask(c, iq, answer, op);
+    return take_op ? wa_iq_ask_with(c, iq, answer, op) : wa_iq_ask(c, iq, answer, op);
+}
+
+err_t wa_session_jid(struct wa_client *c, const struct wa_jid *device, struct wa_jid *out)
+{
+    struct wa_party party;
+
+    *out = *device;
+    if (device->server != WA_SERVER_USER) return OK;
+    TRY(wa_party_of(c, device, &party));
+    if (!wa_jid_is_none(&party.lid))
+        *out = wa_jid_of(WA_SERVER_LID, party.lid.user, device->device);
+    return OK;
 }
 
 /* ---- reading: lengths are exact, as the strictest peer demands ---- */

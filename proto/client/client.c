@@ -16,7 +16,6 @@
 #include "proto/client/pair_qr.h"
 #include "proto/client/prekeys.h"
 #include "proto/client/receipt.h"
-#include "proto/client/retry_out.h"
 
 /* Every input runs between these two: its arena and its time. */
 static void enter(struct wa_client *c, struct arena *arena, int64_t now)
@@ -43,23 +42,15 @@ struct wa_client *wa_client_new(const struct wa_config *config, const struct wa_
     for (int t = 0; t < WA_TIMER_COUNT; t++) c->timers[t] = WA_NEVER;
     list_init(&c->queries);
     list_init(&c->sends);
-    list_init(&c->resends);
     wa_keys_init(c);
     return c;
-}
-
-static void free_queries(struct wa_client *c)
-{
-    for (struct list *node; (node = list_pop(&c->queries));)
-        free(LIST_ENTRY(node, struct wa_query, node));
 }
 
 void wa_client_free(struct wa_client *c)
 {
     if (!c) return;
-    free_queries(c);
+    wa_iq_free(c);
     wa_sends_free(c);
-    wa_resends_drop(c);
     wa_pairing_free(c);
     wa_frames_done(&c->frames);
     if (c->handshake) wa_handshake_wipe(c->handshake);

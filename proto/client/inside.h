@@ -68,7 +68,6 @@ struct wa_client {
     int64_t timers[WA_TIMER_COUNT];
     struct list queries;          /* struct wa_query, oldest first */
     struct list sends;            /* struct wa_sending, in call order */
-    struct list resends;          /* struct wa_resending */
 };
 
 /* ---- rows and randomness ---- */

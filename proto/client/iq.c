@@ -37,23 +37,42 @@ err_t wa_iq_ask(struct wa_client *c, struct wa_node *iq, wa_answer_fn *answer, v
     return OK;
 }
 
+err_t wa_iq_ask_with(struct wa_client *c, struct wa_node *iq, wa_answer_fn *answer, void *take_op)
+{
+    err_t e = wa_iq_ask(c, iq, answer, take_op);
+
+    if (e == OK) LIST_ENTRY(c->queries.prev, struct wa_query, node)->owns_op = true;
+    else free(take_op);
+    return e;
+}
+
+static void query_free(struct wa_query *q)
+{
+    list_remove(&q->node);
+    if (q->owns_op) free(q->op);
+    free(q);
+}
+
+void wa_iq_free(struct wa_client *c)
+{
+    while (!list_empty(&c->queries)) query_free(LIST_ENTRY(c->queries.next, struct wa_query, node));
+}
+
 void wa_iq_cancel(struct wa_client *c, const void *op)
 {
     LIST_EACH(node, &c->queries) {
         struct wa_query *q = LIST_ENTRY(node, struct wa_query, node);
-        if (q->op != op) continue;
-        list_remove(node);
-        free(q);
+        if (q->op == op) query_free(q);
     }
 }
 
 static err_t end(struct wa_client *c, struct wa_query *q, const struct wa_node *iq, err_t e)
 {
-    struct wa_query ended = *q;
-
+    /* Out of the list first: the answer may ask anew, or end the link and so all queries. */
     list_remove(&q->node);
-    free(q);
-    return ended.answer(c, ended.op, iq, e);
+    e = q->answer(c, q->op, iq, e);
+    query_free(q);
+    return e;
 }
 
 static struct wa_query *find(struct wa_client *c, uint32_t number)

@@ -20,12 +20,19 @@ struct wa_query {
     int64_t deadline; /* WA_NEVER before release */
     wa_answer_fn *answer;
     void *op;
+    bool owns_op; /* free(op) with the query */
 };
 
 /* <iq type xmlns to="@s.whatsapp.net">; the id is set by wa_iq_ask. */
 struct wa_node *wa_iq_new(struct wa_client *c, const char *type, const char *xmlns);
 /* TOO_BUSY, NOT_CONNECTED; then `answer` is not called. */
 err_t wa_iq_ask(struct wa_client *c, struct wa_node *iq, wa_answer_fn *answer, void *op) MUST_CHECK;
+/* The same for an op on the heap that belongs to the query alone: freed after the answer, or with
+ * the client, or here at once when the query is refused. */
+err_t wa_iq_ask_with(struct wa_client *c, struct wa_node *iq, wa_answer_fn *answer,
+                     void *take_op) MUST_CHECK;
+/* Frees all, nobody is called. */
+void wa_iq_free(struct wa_client *c);
 /* Forgets every query of `op`; their answers are dropped. */
 void wa_iq_cancel(struct wa_client *c, const void *op);
 /* An iq of type result or error. */

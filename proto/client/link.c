@@ -8,7 +8,6 @@
 #include "proto/client/login.h"
 #include "proto/client/message_out.h"
 #include "proto/client/pair_qr.h"
-#include "proto/client/retry_out.h"
 #include "proto/client/stanzas.h"
 
 static const struct {
@@ -60,9 +59,7 @@ err_t wa_link_drop(struct wa_client *c)
 
     err_t gone = ERR_NOT_CONNECTED;
     TRY(wa_iq_drop_all(c, gone));
-    TRY(wa_sends_drop(c, gone));
-    wa_resends_drop(c);
-    return OK;
+    return wa_sends_drop(c, gone);
 }
 
 void wa_link_want(struct wa_client *c, int64_t at)

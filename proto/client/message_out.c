@@ -292,19 +292,6 @@ static err_t on_bundles(struct wa_client *c, void *arg, const struct wa_node *iq
     return resume(c, arg, e);
 }
 
-/* Sessions are kept, and bundles asked, by LID where that is known. */
-static err_t session_jid(struct wa_client *c, const struct wa_jid *device, struct wa_jid *out)
-{
-    struct wa_party party;
-
-    *out = *device;
-    if (device->server != WA_SERVER_USER) return OK;
-    TRY(wa_party_of(c, device, &party));
-    if (!wa_jid_is_none(&party.lid))
-        *out = wa_jid_of(WA_SERVER_LID, party.lid.user, device->device);
-    return OK;
-}
-
 static err_t find_missing(struct wa_sending *op, const struct targets *targets,
                           struct wa_jid *out, size_t *out_count)
 {
@@ -312,7 +299,7 @@ static err_t find_missing(struct wa_sending *op, const struct targets *targets,
     for (size_t i = 0; i < targets->count; i++) {
         bool has;
         TRY(wa_has_session(op->c, &targets->list[i].jid, &has));
-        if (!has) TRY(session_jid(op->c, &targets->list[i].jid, &out[(*out_count)++]));
+        if (!has) TRY(wa_session_jid(op->c, &targets->list[i].jid, &out[(*out_count)++]));
     }
     return OK;
 }
@@ -331,7 +318,7 @@ static enum step_result open_sessions(void *arg)
     err_t e = find_targets(op, targets);
     if (e == OK) e = find_missing(op, targets, missing, &n);
     if (e != OK) return failed(op, e);
-    return n == 0 ? next(op) : asked(op, wa_bundles_ask(c, missing, n, NULL, on_bundles, op));
+    return n == 0 ? next(op) : asked(op, wa_bundles_ask(c, missing, n, NULL, on_bundles, op, false));
 }
 
 /* ---- 5. encrypt ---- */

@@ -1,7 +1,6 @@
 #include "proto/client/retry_out.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "proto/base/reader.h"
 #include "proto/base/text.h"
@@ -186,55 +185,50 @@ static err_t resend(struct wa_client *c, const struct asked *q)
 }
 
 /* A resend that waits for a bundle. */
-struct wa_resending {
-    struct list node;
+struct waiting {
     char asker[WA_JID_TEXT_MAX], chat[WA_JID_TEXT_MAX];
     char id[WA_MESSAGE_ID_MAX + 1];
     unsigned count;
 };
 
-static err_t on_bundle(struct wa_client *c, void *arg, const struct wa_node *iq, err_t e)
+static err_t on_bundle(struct wa_client *c, void *op, const struct wa_node *iq, err_t e)
 {
-    struct wa_resending waiting = *(struct wa_resending *)arg;
-    struct asked q = {.id = slice_text(waiting.id), .count = waiting.count};
+    const struct waiting *w = op;
+    struct asked q = {.id = slice_text(w->id), .count = w->count};
     struct wa_jid chat;
 
-    list_remove(&((struct wa_resending *)arg)->node);
-    free(arg);
     if (e != OK) return OK; /* it asks again */
     TRY(wa_bundles_take(c, iq, false));
-    TRY(wa_jid_parse(slice_text(waiting.asker), &q.asker));
-    TRY(wa_jid_parse(slice_text(waiting.chat), &chat));
+    TRY(wa_jid_parse(slice_text(w->asker), &q.asker));
+    TRY(wa_jid_parse(slice_text(w->chat), &chat));
     TRY(wa_party_of(c, &chat, &q.chat));
     e = resend(c, &q);
     return wa_is_fatal(e) ? e : OK;
 }
 
+static size_t waiting_count(const struct wa_client *c)
+{
+    size_t n = 0;
+
+    for (const struct list *l = c->queries.next; l != &c->queries; l = l->next)
+        n += LIST_ENTRY(l, struct wa_query, node)->answer == on_bundle;
+    return n;
+}
+
 static err_t ask_bundle(struct wa_client *c, const struct asked *q)
 {
-    struct wa_party person;
-    size_t waiting = 0;
-
-    LIST_EACH(node, &c->resends) waiting++;
-    if (waiting >= WA_RESENDS_MAX) return OK;
-
-    struct wa_resending *r = xcalloc(sizeof(*r));
     const struct wa_jid *chat = wa_jid_is_none(&q->chat.lid) ? &q->chat.pn : &q->chat.lid;
-    wa_jid_text(&q->asker, r->asker);
-    wa_jid_text(chat, r->chat);
-    snprintf(r->id, sizeof(r->id), SLICE_FMT, SLICE_ARG(q->id));
-    r->count = q->count;
-    list_push(&c->resends, &r->node);
+    struct wa_jid device;
 
-    struct wa_jid device = q->asker;
-    err_t e = wa_party_of(c, &q->asker, &person);
-    if (e == OK && device.server == WA_SERVER_USER && !wa_jid_is_none(&person.lid))
-        device = wa_jid_of(WA_SERVER_LID, person.lid.user, q->asker.device);
-    if (e == OK) e = wa_bundles_ask(c, &device, 1, "identity", on_bundle, r);
-    if (e == OK) return OK;
-    list_remove(&r->node);
-    free(r);
-    return e;
+    if (waiting_count(c) >= WA_RESENDS_MAX) return OK;
+    TRY(wa_session_jid(c, &q->asker, &device));
+
+    struct waiting *w = xcalloc(sizeof(*w));
+    wa_jid_text(&q->asker, w->asker);
+    wa_jid_text(chat, w->chat);
+    snprintf(w->id, sizeof(w->id), SLICE_FMT, SLICE_ARG(q->id));
+    w->count = q->count;
+    return wa_bundles_ask(c, &device, 1, "identity", on_bundle, w, true);
 }
 
 static err_t read_asked(struct wa_client *c, const struct wa_node *receipt, struct asked *out)
@@ -278,13 +272,4 @@ err_t wa_retry_asked(struct wa_client *c, const struct wa_node *receipt)
     if (raw.len == 0) return OK;
     TRY(wa_has_session(c, &q.asker, &has));
     return has ? resend(c, &q) : ask_bundle(c, &q);
-}
-
-void wa_resends_drop(struct wa_client *c)
-{
-    for (struct list *node; (node = list_pop(&c->resends));) {
-        struct wa_resending *r = LIST_ENTRY(node, struct wa_resending, node);
-        wa_iq_cancel(c, r);
-        free(r);
-    }
 }

@@ -14,4 +14,3 @@ enum {
 };
 
 err_t wa_retry_asked(struct wa_client *c, const struct wa_node *receipt) MUST_CHECK;
-void wa_resends_drop(struct wa_client *c);

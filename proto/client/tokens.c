@@ -1,7 +1,5 @@
 #include "proto/client/tokens.h"
 
-#include <stdlib.h>
-
 #include "proto/base/reader.h"
 #include "proto/base/text.h"
 #include "proto/client/iq.h"
@@ -91,7 +89,6 @@ static err_t on_issued(struct wa_client *c, void *op, const struct wa_node *iq, 
             save(c, &party, &t);
         }
     }
-    free(issue);
     return wa_is_fatal(done) ? done : OK;
 }
 
@@ -109,11 +106,7 @@ static err_t issue_now(struct wa_client *c, const struct wa_party *who,
     wa_node_set_text(token, c->arena, "type", "trusted_contact");
     wa_jid_text(&bare, issue->name);
 
-    err_t e = wa_iq_ask(c, iq, on_issued, issue);
-    if (e != OK) {
-        free(issue);
-        return e;
-    }
+    TRY(wa_iq_ask_with(c, iq, on_issued, issue));
     t->issued_at_s = server_now_s(c);
     save(c, who, t);
     return OK;

@@ -9,7 +9,9 @@
 struct entry { /* a save, an event or a send of a turn */
     struct list node;
     enum { SAVE, EVENT, SEND } kind;
-    struct buf key, value;
+    struct buf key, value; /* EVENT: the id and stanza of OUTBOX, and the text */
+    struct buf id;
+    enum wa_event_kind event;
     bool is_delete;
     struct wa_send send;
 };
@@ -222,7 +224,12 @@ static void emit(void *ctx, const struct wa_event *event)
     if (event->kind == WA_EVENT_MESSAGE) hold(h, &event->message);
     struct entry *e = add(h, EVENT);
     put_event(&e->value, event);
-    if (event->kind == WA_EVENT_OUTBOX) buf_put(&e->key, event->outbox.stanza);
+    e->event = event->kind;
+    if (event->kind == WA_EVENT_OUTBOX) {
+        buf_put(&e->id, event->outbox.id);
+        buf_put(&e->key, event->outbox.stanza);
+    }
+    if (event->kind == WA_EVENT_OUTBOX_DONE) buf_put(&e->id, event->outbox_done.id);
 }
 
 static void send(void *ctx, const struct wa_send *s)
@@ -256,12 +263,14 @@ void fake_host_init(struct fake_host *h, uint64_t seed)
     *h = (struct fake_host){.seed = seed};
     h->host = (struct wa_host){load, save, emit, send, fill_random, h};
     list_init(&h->turns);
+    list_init(&h->outbox);
 }
 
 static void entry_free(struct entry *e)
 {
     buf_done(&e->key);
     buf_done(&e->value);
+    buf_done(&e->id);
     free(e);
 }
 
@@ -302,6 +311,28 @@ static void apply_save(struct fake_host *h, struct entry *e)
     drop_row(map_put(&h->rows, buf_slice(&e->key), row));
 }
 
+static void outbox_remove(struct fake_host *h, struct slice id, bool all)
+{
+    LIST_EACH(node, &h->outbox) {
+        struct fake_outbox *o = LIST_ENTRY(node, struct fake_outbox, node);
+        if (!all && !slice_eq(buf_slice(&o->id), id)) continue;
+        list_remove(node);
+        buf_done(&o->id);
+        buf_done(&o->stanza);
+        free(o);
+    }
+}
+
+static void keep_outbox(struct fake_host *h, struct entry *e)
+{
+    if (e->event == WA_EVENT_OUTBOX_DONE) outbox_remove(h, buf_slice(&e->id), false);
+    if (e->event != WA_EVENT_OUTBOX) return;
+    struct fake_outbox *o = xcalloc(sizeof(*o));
+    o->id = buf_take(&e->id);
+    o->stanza = buf_take(&e->key);
+    list_push(&h->outbox, &o->node);
+}
+
 static void record_event(struct fake_host *h, struct entry *e)
 {
     if (h->event_count == h->event_cap) {
@@ -309,6 +340,7 @@ static void record_event(struct fake_host *h, struct entry *e)
         h->events = xrealloc(h->events, h->event_cap * sizeof(*h->events));
     }
     h->events[h->event_count++] = xstrdup(buf_text(&e->value));
+    keep_outbox(h, e);
 }
 
 bool fake_commit(struct fake_host *h)
@@ -360,6 +392,7 @@ void fake_host_done(struct fake_host *h)
     struct buf *row;
 
     fake_crash(h);
+    outbox_remove(h, SLICE_NONE, true);
     while ((row = map_next(&h->rows, &at, NULL))) drop_row(row);
     map_done(&h->rows);
     for (size_t i = 0; i < h->event_count; i++) free(h->events[i]);

@@ -21,11 +21,17 @@ struct fake_host {
     struct arena arena;     /* of events and messages recorded */
     char **events;          /* as text, in order of commit */
     size_t event_count, event_cap, event_read;
+    struct list outbox;     /* struct fake_outbox: durable and not done */
     void (*on_send)(void *ctx, const struct wa_send *send);
     void *ctx;
     size_t saves, loads;
     err_t load_error;       /* what every load answers, when not OK */
     unsigned undurable_sends; /* sends of turns not committed yet */
+};
+
+struct fake_outbox {
+    struct list node;
+    struct buf id, stanza;
 };
 
 void fake_host_init(struct fake_host *h, uint64_t seed);

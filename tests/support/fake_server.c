@@ -178,6 +178,23 @@ void world_settle(struct world *w)
     WORLD_TURN(w, wa_client_link_down(w->client, "closed", w->now));
 }
 
+bool world_commit_one(struct world *w)
+{
+    bool any = fake_commit(&w->h);
+    read_arrived(w);
+    return any;
+}
+
+void world_resend_outbox(struct world *w)
+{
+    LIST_EACH(node, &w->h.outbox) {
+        struct fake_outbox *o = LIST_ENTRY(node, struct fake_outbox, node);
+        AUTO(buf) stanza = {0};
+        buf_put(&stanza, buf_slice(&o->stanza)); /* the row may go meanwhile */
+        WORLD_TURN(w, wa_client_resend(w->client, buf_slice(&o->id), buf_slice(&stanza), w->now));
+    }
+}
+
 void world_cut(struct world *w)
 {
     w->is_up = w->close_asked = false;

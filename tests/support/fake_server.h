@@ -90,6 +90,10 @@ void world_answer(struct world *w, const char *type, const char *xmlns, const ch
         world_settle(w);                                                                           \
     } while (0)
 void world_settle(struct world *w);
+/* Makes the oldest turn durable while commits are held; false when there was none. */
+bool world_commit_one(struct world *w);
+/* What a host does after CONNECTED. */
+void world_resend_outbox(struct world *w);
 
 /* ---- peers ---- */
 

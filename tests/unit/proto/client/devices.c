@@ -1,0 +1,79 @@
+#include "proto/client/devices.h"
+
+#include "tests/support/sending.h"
+
+Test(devices, keeps_the_phone_and_valid_companions)
+{
+    struct cast x;
+    uint32_t valid[] = {1, 3};
+    struct wa_key_index_list list = {.raw_id = 1, .timestamp = 1, .current_index = 5,
+                                     .valid = valid, .valid_count = 2};
+
+    cast_init(&x);
+    struct slice bytes = wa_key_index_sign(&x.peer.ks, &x.w.arena, &list);
+    cast_send(&x, cast_peer_lid(), "hi");
+    cast_answer_usync(&x, arena_text(&x.w.arena, arena_printf(&x.w.arena,
+        "<user jid=\"888@lid\"><devices><device-list><device id=\"0\"/>"
+        "<device id=\"2\" key-index=\"1\"/><device id=\"3\" key-index=\"2\"/>"
+        "<device id=\"4\" key-index=\"6\"/><device id=\"5\"/><device id=\"70000\" "
+        "key-index=\"1\"/><device id=\"99\" is_hosted=\"true\"/></device-list>"
+        "<key-index-list ts=\"1\">[" SLICE_FMT "]</key-index-list></devices></user>",
+        SLICE_ARG(cast_hex(&x, bytes)))));
+    const char *iq = world_next(&x.w);
+    cr_assert(strstr(iq, "<key><user jid=\"888@lid\"/><user jid=\"888:2@lid\"/>"
+                         "<user jid=\"888:4@lid\"/><user jid=\"888:99@hosted.lid\"/>"
+                         "<user jid=\"15550001111@s.whatsapp.net\"/></key>") ||
+                  strstr(iq, "<key><user jid=\"888@lid\"/><user jid=\"888:2@lid\"/>"
+                             "<user jid=\"888:4@lid\"/><user jid=\"888:99@hosted.lid\"/>"
+                             "<user jid=\"777@lid\"/></key>"), "%s", iq);
+    cast_done(&x);
+}
+
+Test(devices, keeps_the_phone_alone_without_an_index_list)
+{
+    struct cast x;
+
+    cast_init(&x);
+    cast_send(&x, cast_peer_lid(), "hi");
+    cast_answer_usync(&x, "<user jid=\"888@lid\"><devices><device-list><device id=\"0\"/>"
+                          "<device id=\"2\" key-index=\"1\"/></device-list></devices></user>");
+    const char *iq = world_next(&x.w);
+    cr_assert(strstr(iq, "<user jid=\"888@lid\"/><user jid=\"777@lid\"/></key>"), "%s", iq);
+    cast_done(&x);
+}
+
+Test(devices, are_forgotten_when_the_server_says_so)
+{
+    static const struct {
+        const char *xml;
+        const char *owner;
+    } rows[] = {
+        {"<notification type=\"devices\" from=\"888@lid\" id=\"N\"><remove/></notification>",
+         "888@lid"},
+        {"<notification type=\"devices\" from=\"15550002222@s.whatsapp.net\" lid=\"888@lid\" "
+         "id=\"N\"><add/></notification>", "888@lid"},
+        {"<notification type=\"account_sync\" from=\"15550001111@s.whatsapp.net\" id=\"N\">"
+         "<devices dhash=\"x\"/></notification>", "777@lid"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cast x;
+        cast_init(&x);
+        cast_first_message(&x, "hi");
+        cr_assert(fake_row(&x.w.h, WA_NS_DEVICES, rows[i].owner, ""));
+        world_serve(&x.w, rows[i].xml);
+        cr_expect(!fake_row(&x.w.h, WA_NS_DEVICES, rows[i].owner, ""), "%s", rows[i].xml);
+        cast_done(&x);
+    }
+}
+
+Test(devices, empty_lists_mean_nobody)
+{
+    struct cast x;
+
+    cast_init(&x);
+    cast_send(&x, cast_peer_lid(), "hi");
+    cast_answer_usync(&x, "<user jid=\"888@lid\"><devices/></user>");
+    world_expect_event(&x.w, "send_failed 1 NOT_ON_WHATSAPP");
+    cast_done(&x);
+}

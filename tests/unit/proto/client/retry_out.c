@@ -1,0 +1,198 @@
+#include "proto/client/retry_out.h"
+
+#include "tests/support/sending.h"
+
+static void start(struct cast *x, struct slice *out_id)
+{
+    cast_init(x);
+    cast_first_message(x, "hello");
+    *out_id = arena_dup(&x->w.arena, wa_node_text(world_next_node(&x->w), "id"));
+    cast_ack(x, *out_id, "15550002222@s.whatsapp.net", "");
+    world_skip(&x->w);
+    fake_events_skip(&x->w.h);
+}
+
+static void ask(struct cast *x, const char *from, struct slice id, unsigned count,
+                uint32_t registration, const char *keys)
+{
+    world_serve(&x->w, arena_text(&x->w.arena, arena_printf(&x->w.arena,
+        "<receipt from=\"%s\" id=\"" SLICE_FMT "\" type=\"retry\" t=\"2\"><retry v=\"1\" "
+        "count=\"%u\" id=\"" SLICE_FMT "\" t=\"1\"/><registration>[%08x]</registration>%s"
+        "</receipt>", from, SLICE_ARG(id), count, SLICE_ARG(id), registration, keys)));
+}
+
+static void expect_ack(struct cast *x)
+{
+    const char *got = world_next(&x->w);
+    cr_assert(got && strstr(got, "<ack class=\"receipt\""), "%s", got);
+}
+
+static const struct wa_node *expect_resend(struct cast *x, const char *to, const char *count)
+{
+    const struct wa_node *m = world_next_node(&x->w);
+
+    cr_assert(m && wa_node_is(m, "message"), "%s", m ? x->w.last->text : "nothing");
+    cr_assert(slice_is(wa_node_text(m, "to"), to));
+    cr_assert(slice_is(wa_node_text(m, "device_fanout"), "false"));
+    cr_assert(!wa_node_child(m, "participants"));
+    cr_assert(slice_is(wa_node_text(wa_node_child(m, "enc"), "count"), count));
+    return m;
+}
+
+static struct slice text_of(struct cast *x, struct party *who, const struct wa_node *m)
+{
+    struct slice plain = world_decrypt(&x->w, who, wa_node_child(m, "enc"));
+    return wa_pb_bytes(plain, 1);
+}
+
+#define COMPANION "15550002222:2@s.whatsapp.net"
+
+Test(retry_out, answers_on_the_same_session_first)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    ask(&x, COMPANION, id, 1, x.companion.ks.registration_id, "");
+    const struct wa_node *m = expect_resend(&x, COMPANION, "1");
+    cr_assert(slice_eq(wa_node_text(m, "id"), id));
+    cr_assert(slice_is(text_of(&x, &x.companion, m), "hello"));
+    cr_assert(wa_node_child_bytes(m, "device-identity").len > 0);
+    expect_ack(&x);
+    world_expect_quiet(&x.w);
+    world_expect_no_event(&x.w);
+    cast_done(&x);
+}
+
+Test(retry_out, installs_the_keys_that_come_along)
+{
+    struct cast x;
+    struct slice id;
+    struct party anew;
+
+    start(&x, &id);
+    party_init(&anew, "888@lid", 2, 77); /* installed again: other identity */
+    struct slice user = world_bundle_xml(&x.w, &anew, "888:2@lid");
+    size_t from = (size_t)(strstr((const char *)user.data, "<type>") - (const char *)user.data);
+    struct slice inner = slice_sub(user, from, user.len - strlen("</user>"));
+    char *keys = arena_text(&x.w.arena, arena_printf(&x.w.arena, "<keys>" SLICE_FMT "</keys>",
+                                                     SLICE_ARG(inner)));
+    ask(&x, COMPANION, id, 2, anew.ks.registration_id, keys);
+    const struct wa_node *m = expect_resend(&x, COMPANION, "2");
+    cr_assert(slice_is(wa_node_text(wa_node_child(m, "enc"), "type"), "pkmsg"));
+    cr_assert(slice_is(text_of(&x, &anew, m), "hello"));
+    world_expect_event(&x.w, "identity 888@lid");
+    party_done(&anew);
+    cast_done(&x);
+}
+
+Test(retry_out, fetches_a_bundle_for_a_session_that_is_gone)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    ask(&x, COMPANION, id, 1, 0x12345678, ""); /* another registration: installed anew */
+    const char *iq = world_next(&x.w);
+    cr_assert(strstr(iq, "<key><user jid=\"888:2@lid\" reason=\"identity\"/></key>"), "%s", iq);
+    struct slice iq_id = wa_node_text(x.w.last->stanza, "id");
+    char *answer = arena_text(&x.w.arena, arena_printf(&x.w.arena,
+        "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
+        SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
+    expect_ack(&x);
+    world_serve(&x.w, answer);
+    const struct wa_node *m = expect_resend(&x, COMPANION, "1");
+    cr_assert(slice_is(text_of(&x, &x.companion, m), "hello"));
+    cast_done(&x);
+}
+
+Test(retry_out, makes_a_new_session_when_asked_twice_but_once_an_hour)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    ask(&x, COMPANION, id, 2, x.companion.ks.registration_id, "");
+    const char *first = world_next(&x.w);
+    cr_assert(strstr(first, "xmlns=\"encrypt\""), "recreated once: %s", first);
+    struct slice iq_id = wa_node_text(x.w.last->stanza, "id");
+    char *answer = arena_text(&x.w.arena, arena_printf(&x.w.arena,
+        "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
+        SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
+    expect_ack(&x);
+    world_serve(&x.w, answer);
+    expect_resend(&x, COMPANION, "2");
+    /* Within the hour: the new session is tried again. */
+    ask(&x, COMPANION, id, 3, x.companion.ks.registration_id, "");
+    expect_resend(&x, COMPANION, "3");
+    expect_ack(&x);
+    cast_done(&x);
+}
+
+Test(retry_out, gives_our_own_phone_the_copy)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    world_serve(&x.w, arena_text(&x.w.arena, arena_printf(&x.w.arena,
+        "<receipt from=\"15550001111@s.whatsapp.net\" recipient=\"15550002222@s.whatsapp.net\" "
+        "id=\"" SLICE_FMT "\" type=\"retry\" t=\"2\"><retry v=\"1\" count=\"1\" id=\"" SLICE_FMT
+        "\" t=\"1\"/><registration>[%08x]</registration></receipt>", SLICE_ARG(id), SLICE_ARG(id),
+        x.phone.ks.registration_id)));
+    const struct wa_node *m = expect_resend(&x, "15550001111@s.whatsapp.net", "1");
+    cr_assert(slice_is(wa_node_text(m, "recipient"), "15550002222@s.whatsapp.net"));
+    struct slice plain = world_decrypt(&x.w, &x.phone, wa_node_child(m, "enc"));
+    struct slice sent = wa_pb_bytes(plain, 31);
+    cr_assert(slice_is(wa_pb_bytes(sent, 1), "15550002222@s.whatsapp.net"));
+    cr_assert(slice_is(wa_pb_bytes(wa_pb_bytes(sent, 2), 1), "hello"));
+    cast_done(&x);
+}
+
+Test(retry_out, stops_after_five_answers_and_at_a_count_above)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    ask(&x, COMPANION, id, 6, x.companion.ks.registration_id, "");
+    expect_ack(&x);
+    for (int i = 0; i < 5; i++) {
+        ask(&x, COMPANION, id, 1, x.companion.ks.registration_id, "");
+        expect_resend(&x, COMPANION, "1");
+        expect_ack(&x);
+    }
+    ask(&x, COMPANION, id, 1, x.companion.ks.registration_id, "");
+    expect_ack(&x);
+    world_expect_quiet(&x.w);
+    cast_done(&x);
+}
+
+Test(retry_out, acknowledges_what_it_does_not_know)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    ask(&x, COMPANION, SLICE("UNKNOWN"), 1, x.companion.ks.registration_id, "");
+    expect_ack(&x);
+    world_serve(&x.w, "<receipt from=\"120363@g.us\" participant=\"888:2@lid\" id=\"G\" "
+                      "type=\"retry\"><retry v=\"1\" count=\"1\" id=\"G\" t=\"1\"/></receipt>");
+    expect_ack(&x);
+    world_expect_quiet(&x.w);
+    cast_done(&x);
+}
+
+Test(retry_out, answers_after_a_restart)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    world_restart(&x.w);
+    world_login(&x.w);
+    ask(&x, COMPANION, id, 1, x.companion.ks.registration_id, "");
+    const struct wa_node *m = expect_resend(&x, COMPANION, "1");
+    cr_assert(slice_is(text_of(&x, &x.companion, m), "hello"));
+    cast_done(&x);
+}
