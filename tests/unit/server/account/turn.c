@@ -1,0 +1,275 @@
+#include <signal.h>
+
+#include "tests/unit/server/account/house.h"
+
+TestSuite(turn, .init = house_start, .fini = house_stop, .timeout = 60);
+
+static size_t written(void) { return fake_link->written.len; }
+
+/* The client drops sends for a link it does not know, so a turn's output here is its calls. */
+static err_t act_nothing(struct account *a, struct turn *t, struct account_call *c) { return OK; }
+static err_t act_write(struct account *a, struct turn *t, struct account_call *c)
+{
+    house_save("", "row", "value");
+    return OK;
+}
+static err_t act_event(struct account *a, struct turn *t, struct account_call *c)
+{
+    turn_event(t, EVENT_ACCOUNT_CONNECTED, 0, SLICE("{\"event\":\"account.connected\"}"));
+    return OK;
+}
+
+Test(turn, releases_nothing_before_its_commit)
+{
+    struct errand e = {.act = act_event};
+
+    errand_start(&e);
+    cr_expect_eq(e.ended, 1u, "the result is known in the turn");
+    cr_expect_eq(e.done, 0u, "but not told before the commit");
+    cr_expect_eq(house_events("account.connected"), 0);
+    house_commit();
+    cr_expect_eq(e.done, 1u);
+    cr_expect_eq(house_events("account.connected"), 1);
+}
+
+Test(turn, that_wrote_nothing_is_released_at_once)
+{
+    struct errand e = {.act = act_nothing};
+
+    errand_start(&e);
+    cr_expect_eq(e.done, 1u);
+    cr_expect_eq(house_commit(), 0u);
+}
+
+Test(turn, that_wrote_nothing_waits_for_those_before_it)
+{
+    struct errand first = {.act = act_write}, second = {.act = act_nothing};
+
+    errand_start(&first);
+    errand_start(&second);
+    cr_expect_eq(second.done, 0u);
+    house_commit();
+    cr_expect_eq(first.done, 1u);
+    cr_expect_eq(second.done, 1u);
+}
+
+Test(turn, sees_what_earlier_ones_wrote_and_have_not_committed)
+{
+    struct turn *t = turn_open(house.account);
+
+    house_save("", "a", "one");
+    cr_expect_str_eq(house_load("", "a"), "one", "its own write");
+    turn_close(t, OK);
+    t = turn_open(house.account);
+    cr_expect_str_eq(house_load("", "a"), "one");
+    house_save("", "a", "two");
+    turn_close(t, OK);
+    t = turn_open(house.account);
+    cr_expect_str_eq(house_load("", "a"), "two", "the newest wins");
+    house_save("", "a", NULL);
+    turn_close(t, OK);
+    t = turn_open(house.account);
+    cr_expect_null(house_load("", "a"), "a delete hides it");
+    turn_close(t, OK);
+    house_settle();
+    t = turn_open(house.account);
+    cr_expect_null(house_load("", "a"));
+    turn_close(t, OK);
+}
+
+Test(turn, a_failed_commit_takes_the_later_ones_along_and_the_account_comes_back)
+{
+    struct errand first = {.act = act_write}, second = {.act = act_event},
+                  third = {.act = act_nothing};
+    uint32_t epoch = house.account->epoch;
+
+    house_link_up();
+    errand_start(&first);
+    errand_start(&second);
+    errand_start(&third);
+    atomic_store(&writer_faults(house.server.writer)->fail_put_owner, house.account->scope.account);
+    house_commit();
+    cr_expect_eq(first.done + second.done + third.done, 3u);
+    cr_expect_eq(first.call.error, ERR_STORE_FULL);
+    cr_expect_eq(second.call.error, ERR_STORE_FULL);
+    cr_expect_eq(third.call.error, ERR_STORE_FULL);
+    cr_expect_eq(house_events("account.connected"), 0, "nothing was promised");
+    cr_expect_gt(house.account->epoch, epoch);
+    cr_expect(fake_link->closing);
+    cr_expect_eq(written(), 0u);
+    cr_expect(house.account->broken);
+
+    struct errand early = {.act = act_nothing};
+    errand_start(&early);
+    cr_expect_eq(early.call.error, ERR_STORE_FULL, "not before it is open again");
+
+    fake_link_drop("closed");
+    atomic_store(&writer_faults(house.server.writer)->fail_put_owner, 0);
+    struct batch probe;
+    batch_init(&probe);
+    batch_probe(&probe);
+    writer_post(house.server.writer, &probe);
+    house_commit();
+    batch_done(&probe);
+    house_pass(2000);
+    cr_expect(!house.account->broken);
+    struct errand again = {.act = act_event};
+    errand_start(&again);
+    house_commit();
+    cr_expect_eq(again.call.error, OK);
+    cr_expect_eq(house_events("account.connected"), 1);
+}
+
+Test(turn, an_account_stays_closed_while_the_disk_is_full)
+{
+    struct errand e = {.act = act_write};
+    struct account_status status;
+
+    atomic_store(&writer_faults(house.server.writer)->full, 1);
+    errand_start(&e);
+    house_commit();
+    cr_expect_eq(e.call.error, ERR_STORE_FULL);
+    house_pass(30000);
+    cr_expect(house.account->broken);
+    cr_assert(directory_status(house.server.directory, account_id(house.account), &status));
+    cr_expect(status.blocked);
+    cr_expect_eq(house_events("nothing"), 0, "reads go on");
+
+    atomic_store(&writer_faults(house.server.writer)->full, 0);
+    struct batch probe;
+    batch_init(&probe);
+    batch_probe(&probe);
+    writer_post(house.server.writer, &probe);
+    house_commit();
+    batch_done(&probe);
+    house_pass(2000);
+    cr_expect(!house.account->broken);
+    cr_assert(directory_status(house.server.directory, account_id(house.account), &status));
+    cr_expect(!status.blocked);
+}
+
+Test(turn, many_undurable_ones_stop_the_reading_and_refuse_calls)
+{
+    static struct errand calls[TURN_UNDURABLE_MAX + 1];
+
+    house_link_up();
+    for (int i = 0; i < TURN_UNDURABLE_MAX; i++) {
+        calls[i].act = act_write;
+        cr_expect(!fake_link->paused, "call %d", i);
+        errand_start(&calls[i]);
+    }
+    cr_expect(fake_link->paused);
+    errand_start(&calls[TURN_UNDURABLE_MAX]);
+    cr_expect_eq(calls[TURN_UNDURABLE_MAX].call.error, ERR_TOO_BUSY);
+    cr_expect_eq(err_class(ERR_TOO_BUSY), ERR_CLASS_LATER);
+    house_settle();
+    cr_expect(!fake_link->paused, "it is read again");
+    for (int i = 0; i < TURN_UNDURABLE_MAX; i++)
+        cr_expect_eq(calls[i].done, 1u);
+}
+
+Test(turn, large_undurable_ones_stop_the_reading)
+{
+    static char large[300 * 1024];
+    struct turn *t;
+
+    house_link_up();
+    memset(large, 'x', sizeof large - 1);
+    for (int i = 0; i < 4; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        t = turn_open(house.account);
+        house_save("", name, large);
+        turn_close(t, OK);
+    }
+    cr_expect(fake_link->paused);
+    house_settle();
+    cr_expect(!fake_link->paused);
+}
+
+Test(turn, a_client_that_gives_up_on_itself_is_opened_again)
+{
+    struct errand e = {.act = act_write};
+    struct turn *t = turn_open(house.account);
+
+    house_save("", "bad", "value");
+    turn_close(t, fail(STORE_DAMAGED, "for the test"));
+    cr_expect(house.account->broken);
+    house_settle();
+    house_pass(2000);
+    cr_expect(!house.account->broken);
+    t = turn_open(house.account);
+    cr_expect_null(house_load("", "bad"), "the turn left nothing");
+    turn_close(t, OK);
+    errand_start(&e);
+    house_settle();
+    cr_expect_eq(e.call.error, OK);
+}
+
+Test(turn, calls_for_nobody_come_back)
+{
+    struct errand e = {.act = act_nothing};
+
+    errand_init(&e);
+    snprintf(e.call.account, sizeof e.call.account, "acc_00000000000000000000");
+    account_ask(&house.server, &e.call);
+    house_settle();
+    cr_expect_eq(e.done, 1u);
+    cr_expect_eq(e.call.error, ERR_NOT_FOUND);
+}
+
+static err_t act_fail(struct account *a, struct turn *t, struct account_call *c)
+{
+    return fail(BAD_ARGUMENT, "for the test");
+}
+
+Test(turn, a_creation_that_fails_leaves_no_account)
+{
+    struct errand e = {.act = act_fail};
+    struct account_status all[4];
+
+    errand_init(&e);
+    account_create(&house.server, 1, true, &e.call);
+    house_settle();
+    cr_expect_eq(e.call.error, ERR_BAD_ARGUMENT);
+    cr_expect_str_eq(e.call.words, "for the test");
+    cr_expect_eq(directory_list(house.server.directory, 1, true, SLICE(""), all, 4), 1u);
+}
+
+Test(turn, a_creation_whose_commit_fails_leaves_no_account)
+{
+    struct errand e = {.act = act_nothing};
+    struct account_status all[4];
+
+    errand_init(&e);
+    account_create(&house.server, 1, true, &e.call);
+    fake_run(house.worker);
+    cr_expect_eq(directory_list(house.server.directory, 1, true, SLICE(""), all, 4), 1u,
+                 "not seen before it is durable");
+    atomic_store(&writer_faults(house.server.writer)->fail_put, 1);
+    house_commit();
+    cr_expect_eq(e.call.error, ERR_STORE_FULL);
+    struct batch probe;
+    batch_init(&probe);
+    batch_probe(&probe);
+    writer_post(house.server.writer, &probe);
+    house_commit();
+    batch_done(&probe);
+    house_pass(2000);
+    cr_expect_eq(directory_list(house.server.directory, 1, true, SLICE(""), all, 4), 1u);
+    cr_expect_null(directory_worker(house.server.directory, slice_text(e.call.account)));
+}
+
+#ifdef PARLEY_MONITOR
+/* A writer that reports before it commits: the monitor does not believe it. */
+Test(turn, the_monitor_ends_the_process_when_something_leaves_too_early, .signal = SIGABRT)
+{
+    struct errand e = {.act = act_write};
+
+    errand_start(&e);
+    struct turn *t = LIST_ENTRY(house.account->turns.next, struct turn, node);
+    t->batch.result = OK;
+    t->batch.done(&t->batch);
+    fake_run(house.worker);
+}
+#endif
