@@ -31,7 +31,8 @@ struct asker {
     struct resolver *resolver;
     const char *name;
     size_t times;
-    struct lookup *last;
+    struct lookup *last; /* the worker's */
+    struct asker *dropped;
     atomic_int answers;
     struct resolved found;
 };
@@ -54,7 +55,7 @@ static void ask(struct post *p, struct worker *w)
 
 static void abandon(struct post *p, struct worker *w)
 {
-    lookup_abandon(CONTAINER_OF(p, struct asker, post)->last);
+    lookup_abandon(CONTAINER_OF(p, struct asker, post)->dropped->last);
 }
 
 static struct worker *owner, *home;
@@ -154,7 +155,7 @@ Test(resolve, an_abandoned_lookup_is_silent)
     worker_post(home, &a.post);
     while (atomic_load(&asked) == 0)
         nap(1);
-    struct asker drop = {.last = a.last};
+    struct asker drop = {.dropped = &a};
     drop.post.run = abandon;
     worker_post(home, &drop.post);
     sem_post(&gate);
