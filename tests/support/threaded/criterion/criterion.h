@@ -60,6 +60,8 @@ THREADED_SHARED bool threaded_failed;
 #define cr_assert_geq(a, b, ...) threaded_check(true, (a) >= (b), __VA_ARGS__)
 #define cr_assert_str_eq(a, b, ...) threaded_check(true, strcmp(a, b) == 0, __VA_ARGS__)
 #define cr_assert_arr_eq(a, b, n, ...) threaded_check(true, memcmp(a, b, n) == 0, __VA_ARGS__)
+#define cr_assert_fail(...) threaded_check(true, false, __VA_ARGS__)
+#define cr_log_warn(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr))
 #define cr_expect(c, ...) threaded_check(false, c, __VA_ARGS__)
 #define cr_expect_null(p, ...) threaded_check(false, (p) == NULL, __VA_ARGS__)
 #define cr_expect_eq(a, b, ...) threaded_check(false, (a) == (b), __VA_ARGS__)
