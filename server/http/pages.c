@@ -10,6 +10,7 @@
 #include "server/config.h"
 #include "server/directory.h"
 #include "server/server.h"
+#include "server/worker.h"
 
 enum { REFRESH_S = 3, ACCOUNTS_SHOWN = 200, PNG_SCALE = 8, TENANT_SHOWN = 1 };
 
@@ -76,9 +77,9 @@ static bool is_local(const struct request *r)
 
 /* ---- the code ---- */
 
-static void write_steps(struct buf *out, const struct account_status *s)
+static void write_steps(struct buf *out, const struct account_status *s, int64_t now)
 {
-    int64_t left = s->code_expires_at - worker_now(worker_self());
+    int64_t left = s->code_expires_at - now;
 
     buf_printf(out,
                "<p>This code is valid for %lld more seconds; %u follow. The page refreshes itself."
@@ -99,7 +100,7 @@ static void reply_code_page(struct request *r, const struct account_status *s)
     if (!*s->code) {
         buf_put_text(&page, "<p>The next code is on its way.</p>");
     } else if (qr_svg(slice_text(s->code), &page) == OK) {
-        write_steps(&page, s);
+        write_steps(&page, s, worker_now(r->worker));
     }
     reply_page(r, 200, &page);
 }

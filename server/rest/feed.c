@@ -154,6 +154,7 @@ static err_t prepare(struct server *s, struct request *r, struct feed *f, uint64
 void feed_open(struct request *r)
 {
     struct server *s = http_context(r);
+    struct hub *hub = hub_at(s->hubs, worker_index(r->worker));
     struct feed *f = xcalloc(sizeof(*f));
     uint64_t after;
     err_t e = prepare(s, r, f, &after);
@@ -166,5 +167,5 @@ void feed_open(struct request *r)
     f->sse = sse_start(r, f, on_closed);
     f->sse->on_drained = on_drained;
     sse_write(f->sse, SLICE("retry: 1000\n\n"));
-    hub_stream_open(hub_here(s->hubs), &f->stream, after);
+    hub_stream_open(hub, &f->stream, after);
 }

@@ -82,6 +82,7 @@ static struct change *change_new(struct request *r, void (*done)(struct key_chan
     ch->worker = r->worker;
     ch->request = r->id;
     ch->key.done = done;
+    ch->key.home = r->worker;
     return ch;
 }
 
