@@ -20,6 +20,7 @@
 #include "server/http/http.h"
 #include "server/http/pages.h"
 #include "server/log.h"
+#include "server/mcp/mcp.h"
 #include "server/ops.h"
 #include "server/rest/rest.h"
 #include "server/server.h"
@@ -45,7 +46,7 @@ struct process {
 
 extern char **environ;
 
-static const struct route *const routes[] = {ops_routes, rest_routes, page_routes, NULL};
+static const struct route *const routes[] = {ops_routes, mcp_routes, rest_routes, page_routes, NULL};
 
 /* ---- start ---- */
 
@@ -147,12 +148,15 @@ static err_t open_all(struct process *p)
     TRY(tenants_open(s, p->paths[0], &s->tenants));
     TRY(accounts_open(s, &s->accounts));
     TRY(hubs_new(s, &s->hubs));
+    TRY(mcp_open(s, &s->mcp));
+    s->on_status = mcp_on_status;
     TRY(tenants_start(s));
     TRY(open_http(p));
     p->upkeep = upkeep_new(s);
     TRY(writer_start(s->writer));
     for (size_t i = 0; i < s->worker_count; i++)
         TRY(worker_start(s->workers[i]));
+    mcp_start(s->mcp);
     accounts_start(s->accounts);
     upkeep_start(p->upkeep);
     return OK;
@@ -212,6 +216,7 @@ static void free_all(struct process *p)
     upkeep_free(p->upkeep);
     http_free(s->http);
     accounts_free(s->accounts);
+    mcp_close(s->mcp);
     hubs_free(s->hubs);
     tenants_close(s->tenants);
     directory_free(s->directory);

@@ -12,6 +12,7 @@ struct config;
 struct directory;
 struct http_server;
 struct hubs;
+struct mcp;
 struct metrics;
 struct store;
 struct tenants;
@@ -29,6 +30,7 @@ struct server {
     struct accounts *accounts;   /* what all accounts share: keys, worlds, resolver */
     struct tenants *tenants;     /* keys and principals */
     struct hubs *hubs;           /* one per worker: who gets which event */
+    struct mcp *mcp;             /* sessions and streams of agents */
     struct http_server *http;
     /* At the release of a turn that changed an account's status (a new code, a state), on its
      * worker; set before the workers start. May be NULL. */
