@@ -64,6 +64,16 @@ static struct slice name_of(struct turn *t, const struct wa_key *key)
     return slice_of(name, n);
 }
 
+/* Ids in names come from outside; one that is too long for a key stands there as its hash. */
+static struct slice key_name(struct turn *t, struct slice name)
+{
+    uint8_t digest[1 + CRYPTO_SHA256] = {'#'};
+
+    if (name.len <= KEY_NAME_MAX) return name;
+    crypto_sha256(name, digest + 1);
+    return arena_dup(&t->arena, SLICE_ARRAY(digest));
+}
+
 /* tenant, account, ns, name: what a sealed value is bound to. The home is not part of it, because
  * it follows from the name. */
 static struct slice aad_of(const struct account *a, struct turn *t, enum wa_ns ns,
@@ -155,7 +165,7 @@ static err_t load(void *ctx, struct wa_key key, struct arena *arena, struct slic
     TRY(home_of(a, t, key.owner, false, &home));
     if (key.owner.len && !home) return OK; /* nobody we ever met */
     struct slice name = name_of(t, &key);
-    TRY(db_key_find(turn_view(t), a->scope, home, (uint8_t)key.ns, name, &sealed));
+    TRY(db_key_find(turn_view(t), a->scope, home, (uint8_t)key.ns, key_name(t, name), &sealed));
     if (slice_is_none(sealed)) return OK;
     if (crypto_box_open(a->home->accounts->data_key, aad_of(a, t, key.ns, name), sealed, &plain) !=
         OK)
@@ -174,18 +184,18 @@ static void save(void *ctx, struct wa_key key, struct slice value)
     uint32_t home;
     AUTO(buf) sealed = {0};
 
-    err_t e = name.len > KEY_NAME_MAX ? fail(TOO_LARGE, "a row's name of %zu bytes", name.len)
-                                      : home_of(a, t, key.owner, !slice_is_none(value), &home);
+    err_t e = home_of(a, t, key.owner, !slice_is_none(value), &home);
     if (e != OK) {
         if (t->error == OK) t->error = e;
         return;
     }
     if (slice_is_none(value)) {
-        if (home || !key.owner.len) db_key_delete(&t->batch, a->scope, home, (uint8_t)key.ns, name);
+        if (home || !key.owner.len)
+            db_key_delete(&t->batch, a->scope, home, (uint8_t)key.ns, key_name(t, name));
         return;
     }
     crypto_box_seal(a->home->accounts->data_key, aad_of(a, t, key.ns, name), value, &sealed);
-    db_key_put(&t->batch, a->scope, home, (uint8_t)key.ns, name, buf_slice(&sealed));
+    db_key_put(&t->batch, a->scope, home, (uint8_t)key.ns, key_name(t, name), buf_slice(&sealed));
 }
 
 static void emit(void *ctx, const struct wa_event *event)

@@ -100,8 +100,12 @@ static err_t make_searchable(struct account *a, struct turn *t, const struct db_
 
     terms_of(m->text, &t->arena, &terms);
     TRY(db_tail_add(&t->batch, turn_view(t), a->scope, m->place, &terms));
-    a->tail_rows++;
-    return OK;
+    if (a->tail_counted) {
+        a->tail_rows++;
+        return OK;
+    }
+    a->tail_counted = true;
+    return db_tail_count(turn_view(t), a->scope, &a->tail_rows);
 }
 
 static err_t put_in_chat(struct account *a, struct turn *t, const struct wa_message *w,
@@ -200,8 +204,10 @@ static err_t on_message(struct account *a, struct turn *t, const struct wa_event
     struct db_contact chat, author = {0};
     struct place place;
 
-    if (!w->id.len || w->id.len > STANZA_ID_MAX)
-        return fail(INTERNAL, "a message id of %zu bytes", w->id.len);
+    if (!w->id.len || w->id.len > STANZA_ID_MAX) { /* nobody's client makes such ids */
+        LOG(WARN, account_subject(a), "a message with an id of %zu bytes is left out", w->id.len);
+        return OK;
+    }
     TRY(people_open(a, t, &w->chat, &chat));
     if (!w->from_me) {
         TRY(people_open(a, t, &w->author, &author));

@@ -1,0 +1,464 @@
+#include "server/account/terms.h"
+#include "storage/outbox.h"
+#include "tests/unit/server/account/house.h"
+
+TestSuite(ingest, .init = house_start, .fini = house_stop, .timeout = 60);
+
+static struct wa_jid lid(const char *user) { return wa_jid_of(WA_SERVER_LID, slice_text(user), 0); }
+static struct wa_jid pn(const char *user) { return wa_jid_of(WA_SERVER_USER, slice_text(user), 0); }
+static struct wa_jid group(void) { return wa_jid_of(WA_SERVER_GROUP, SLICE("120363"), 0); }
+
+/* From Ada, in her chat. */
+static struct wa_event message(const char *id, const char *text)
+{
+    struct wa_event e = {.kind = WA_EVENT_MESSAGE};
+
+    e.message = (struct wa_message){.chat.lid = lid("2222"),
+                                    .author.lid = lid("2222"),
+                                    .id = slice_text(id),
+                                    .time_s = 1800000000,
+                                    .kind = WA_KIND_TEXT,
+                                    .text = slice_text(text),
+                                    .raw = slice_text(text)};
+    return e;
+}
+static void receive(const char *id, const char *text)
+{
+    struct wa_event e = message(id, text);
+
+    house_emit(&e);
+}
+
+/* ---- looking ---- */
+
+static struct db_contact contact_of(const char *address)
+{
+    struct contact_ref ref;
+    struct db_contact c = {0};
+
+    cr_assert_eq(db_contact_of(house.aw->view, house.account->scope, slice_text(address), &ref),
+                 OK);
+    if (ref.peer)
+        cr_assert_eq(db_contact_get(house.aw->view, house.account->scope, ref.peer, &c), OK);
+    return c;
+}
+
+/* The chat with an address as one line: "2 unread, last 3: [received one][…]". */
+static const char *chat(const char *address)
+{
+    static char line[2048];
+    struct db_contact who;
+    struct db_chat row = {0};
+    struct db_message m;
+    size_t at;
+
+    house_settle();
+    house_view();
+    who = contact_of(address);
+    if (who.peer)
+        cr_assert_eq(db_chat_find(house.aw->view, house.account->scope, who.peer, &row), OK);
+    at = (size_t)snprintf(line, sizeof line, "%u unread: ", row.unread_count);
+    AUTO(message_walk) walk = {0};
+    if (who.peer) {
+        message_walk_init(&walk, house.aw->view, house.account->scope, &who, (struct place){0},
+                          RANGE_FORWARDS);
+        while (message_walk_next(&walk, &m))
+            at += (size_t)snprintf(line + at, sizeof line - at, "[%s%s " SLICE_FMT "]",
+                                   m.from_me ? "me " : "", message_status_text(m.status),
+                                   SLICE_ARG(m.text));
+        cr_assert_eq(message_walk_error(&walk), OK);
+        message_walk_done(&walk);
+        walk = (struct message_walk){0};
+    }
+    house_view_end();
+    return line;
+}
+
+static size_t found(const char *query)
+{
+    AUTO(arena) arena = {0};
+    struct search_query q = {0};
+    struct search_cursor next;
+    struct db_message hits[8];
+    size_t n;
+
+    terms_of(slice_text(query), &arena, &q.terms);
+    cr_assert_eq(db_search(house_view(), house.account->scope, &q, (struct search_cursor){0}, 8,
+                           hits, &n, &next),
+                 OK);
+    house_view_end();
+    return n;
+}
+
+/* ---- messages ---- */
+
+Test(ingest, a_message_is_stored_told_and_found_in_one_commit)
+{
+    struct wa_event e = message("A1", "Good Morning");
+
+    e.message.push_name = SLICE("Ada");
+    house_emit(&e);
+    cr_expect_eq(house_events("message.received"), 0);
+    cr_expect_eq(found("morning"), 0u);
+    cr_expect_eq(house_commit(), 1u);
+    cr_expect_str_eq(chat("2222@lid"), "1 unread: [received Good Morning]");
+    cr_expect_eq(house_events("message.received"), 1);
+    cr_expect_eq(house_events("Good Morning"), 1);
+    cr_expect_eq(found("MORNING good"), 1u);
+    house_view();
+    cr_expect(slice_is(contact_of("2222@lid").push_name, "Ada"));
+    house_view_end();
+}
+
+Test(ingest, a_message_told_twice_is_stored_once)
+{
+    receive("A1", "one");
+    receive("A1", "one");
+    house_settle();
+    receive("A1", "one");
+    cr_expect_str_eq(chat("2222@lid"), "1 unread: [received one]");
+    cr_expect_eq(house_events("message.received"), 1);
+}
+
+Test(ingest, the_same_id_of_two_people_is_two_messages)
+{
+    struct wa_event e = message("SAME", "by ada"), other = message("SAME", "by bob");
+
+    e.message.chat.lid = (struct wa_jid){0};
+    e.message.chat.pn = other.message.chat.pn = group();
+    other.message.chat.lid = (struct wa_jid){0};
+    other.message.author.lid = lid("3333");
+    e.message.is_group = other.message.is_group = true;
+    house_emit(&e);
+    house_emit(&other);
+    cr_expect_str_eq(chat("120363@g.us"), "2 unread: [received by ada][received by bob]");
+}
+
+Test(ingest, a_waiting_message_turns_into_its_text_where_it_stands)
+{
+    struct wa_event e = message("W1", "");
+
+    e.message.waiting = true;
+    e.message.kind = WA_KIND_UNKNOWN;
+    e.message.text = e.message.raw = SLICE_NONE;
+    house_emit(&e);
+    receive("A2", "after");
+    cr_expect_str_eq(chat("2222@lid"), "2 unread: [waiting ][received after]");
+    cr_expect_eq(house_events("message.received"), 1);
+    e = message("W1", "at last");
+    e.message.completes = true;
+    house_emit(&e);
+    cr_expect_str_eq(chat("2222@lid"), "2 unread: [received at last][received after]");
+    cr_expect_eq(house_events("message.received"), 2);
+    cr_expect_eq(found("last"), 1u);
+    house_emit(&e);
+    house_settle();
+    cr_expect_eq(house_events("message.received"), 2);
+}
+
+Test(ingest, what_the_owner_wrote_elsewhere_is_ours)
+{
+    struct wa_event e = message("M1", "from my phone");
+
+    e.message.from_me = true;
+    e.message.author.lid = lid("1111");
+    house_emit(&e);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [me sent from my phone]");
+    cr_expect_eq(house_events("message.sent"), 1);
+    cr_expect_eq(house_events("message.received"), 0);
+}
+
+Test(ingest, text_that_is_no_text_does_no_harm)
+{
+    receive("B1", "bad \xff\xfe bytes");
+    cr_expect_str_eq(chat("2222@lid"), "1 unread: [received ]");
+    cr_expect_eq(house_events("message.received"), 1);
+}
+
+Test(ingest, a_message_whose_id_is_beyond_the_limit_is_left_out)
+{
+    static char id[STANZA_ID_MAX + 2];
+
+    memset(id, 'x', sizeof id - 1);
+    receive(id, "never");
+    receive("", "never");
+    cr_expect(!house.account->broken);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: ");
+}
+
+Test(ingest, reactions_are_kept_and_are_no_news)
+{
+    struct wa_event e = message("R1", "+");
+
+    receive("A1", "one");
+    e.message.kind = WA_KIND_REACTION;
+    house_emit(&e);
+    cr_expect_str_eq(chat("2222@lid"), "1 unread: [received one][received +]");
+}
+
+Test(ingest, more_messages_than_a_search_scans_are_folded_and_found)
+{
+    for (int i = 0; i < 3 * TAIL_MAX; i++) {
+        char id[16], text[32];
+        snprintf(id, sizeof id, "N%d", i);
+        snprintf(text, sizeof text, "number%d common", i);
+        receive(id, text);
+        house_settle();
+        cr_assert_eq(found(text), 1u, "%s", text);
+    }
+    cr_expect_lt(house.account->tail_rows, (size_t)TAIL_MAX);
+    cr_expect_eq(found("number0"), 1u);
+    cr_expect_eq(found("number300"), 1u);
+}
+
+/* ---- people ---- */
+
+Test(ingest, learning_a_mapping_makes_one_person_of_two)
+{
+    struct wa_event by_number = message("P1", "by number");
+    struct wa_event mapping = {.kind = WA_EVENT_MAPPING,
+                               .mapping = {.pn = pn("15550002222"), .lid = lid("2222")}};
+
+    by_number.message.chat = by_number.message.author = (struct wa_party){.pn = pn("15550002222")};
+    by_number.message.time_s -= 10;
+    house_emit(&by_number);
+    receive("L1", "by lid");
+    house_settle();
+    house_emit(&mapping);
+    cr_expect_str_eq(chat("2222@lid"), "2 unread: [received by number][received by lid]");
+    cr_expect_str_eq(chat("15550002222@s.whatsapp.net"),
+                     "2 unread: [received by number][received by lid]");
+    house_emit(&by_number);
+    receive("L1", "by lid");
+    cr_expect_str_eq(chat("2222@lid"), "2 unread: [received by number][received by lid]");
+}
+
+Test(ingest, a_push_name_is_kept)
+{
+    struct wa_event e = {.kind = WA_EVENT_CONTACT,
+                         .contact = {.who.lid = lid("2222"), .push_name = SLICE("Ada L.")}};
+
+    house_emit(&e);
+    house_settle();
+    house_view();
+    cr_expect(slice_is(contact_of("2222@lid").push_name, "Ada L."));
+    house_view_end();
+}
+
+/* ---- ours, their acks and receipts ---- */
+
+static void send(const char *id, const char *text)
+{
+    struct wa_event m = message(id, text), out = {.kind = WA_EVENT_OUTBOX};
+    struct turn *t = turn_open(house.account);
+
+    m.message.from_me = true;
+    m.message.author.lid = lid("1111");
+    m.message.operation = 77;
+    out.outbox.id = slice_text(id);
+    out.outbox.is_message = true;
+    out.outbox.stanza = SLICE("stanza bytes");
+    house.account->host.emit(house.account, &m);
+    house.account->host.emit(house.account, &out);
+    turn_close(t, OK);
+}
+
+static void acked(const char *id, err_t error, int code)
+{
+    struct wa_event e = {.kind = WA_EVENT_OUTBOX_DONE};
+
+    e.outbox_done.id = slice_text(id);
+    e.outbox_done.is_message = true;
+    e.outbox_done.error = error;
+    e.outbox_done.code = code;
+    house_emit(&e);
+}
+
+static void receipt(enum wa_receipt_kind kind, bool by_us, const char *id)
+{
+    struct slice ids[] = {slice_text(id)};
+    struct wa_event e = {.kind = WA_EVENT_RECEIPT};
+
+    e.receipt = (struct wa_receipt){.kind = kind,
+                                    .chat.lid = lid("2222"),
+                                    .who.lid = by_us ? lid("1111") : lid("2222"),
+                                    .by_us = by_us,
+                                    .ids = ids,
+                                    .id_count = 1,
+                                    .time_s = 1800000100};
+    house_emit(&e);
+}
+
+static int outbox_rows(void)
+{
+    struct db_outbox row;
+    int n = 0;
+    AUTO(range) r = {0};
+
+    house_settle();
+    db_outboxes(&r, house_view(), house.account->scope);
+    while (db_outbox_next(&r, &row))
+        n++;
+    range_done(&r);
+    house_view_end();
+    return n;
+}
+
+Test(ingest, a_send_is_pending_until_its_ack)
+{
+    send("S1", "hello");
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [me pending hello]");
+    cr_expect_eq(outbox_rows(), 1);
+    cr_expect_eq(house_events("message.sent"), 0);
+    acked("S1", OK, 0);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [me sent hello]");
+    cr_expect_eq(outbox_rows(), 0);
+    cr_expect_eq(house_events("message.sent"), 1);
+    acked("S1", OK, 0);
+    house_settle();
+    cr_expect_eq(house_events("message.sent"), 1, "a second ack is nothing");
+}
+
+Test(ingest, an_ack_with_an_error_is_a_failed_message)
+{
+    static const struct {
+        err_t error;
+        int code;
+    } rows[] = {{ERR_NEEDS_TOKEN, 463},
+                {ERR_NEW_CHATS_CAPPED, 475},
+                {ERR_INVALID_STANZA, 479},
+                {ERR_STALE_ADDRESSING, 421}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char id[8];
+        snprintf(id, sizeof id, "F%zu", i);
+        send(id, "no");
+        acked(id, rows[i].error, rows[i].code);
+    }
+    cr_expect_str_eq(chat("2222@lid"),
+                     "0 unread: [me failed no][me failed no][me failed no][me failed no]");
+    cr_expect_eq(house_events("message.sent"), 0);
+    cr_expect_eq(outbox_rows(), 0);
+}
+
+Test(ingest, the_outbox_survives_and_is_finished_after_a_restart)
+{
+    send("S1", "hello");
+    house_settle();
+    house_restart();
+    acked("S1", OK, 0);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [me sent hello]");
+    cr_expect_eq(house_events("message.sent"), 1);
+    cr_expect_eq(outbox_rows(), 0);
+}
+
+Test(ingest, receipts_raise_a_message_and_never_lower_it)
+{
+    send("S1", "hello");
+    receipt(WA_RECEIPT_DELIVERED, false, "S1"); /* overtakes the ack */
+    acked("S1", OK, 0);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [me delivered hello]");
+    receipt(WA_RECEIPT_READ, false, "S1");
+    receipt(WA_RECEIPT_DELIVERED, false, "S1");
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [me read hello]");
+    cr_expect_eq(house_events("message.read"), 1);
+    receipt(WA_RECEIPT_READ, false, "S1");
+    receipt(WA_RECEIPT_READ, false, "UNKNOWN");
+    house_settle();
+    cr_expect_eq(house_events("message.read"), 1);
+    receipt(WA_RECEIPT_PLAYED, false, "S1");
+    house_settle();
+    cr_expect_eq(house_events("\"played\""), 1);
+}
+
+Test(ingest, a_receipt_does_not_touch_messages_of_others)
+{
+    receive("A1", "theirs");
+    receipt(WA_RECEIPT_READ, false, "A1");
+    cr_expect_str_eq(chat("2222@lid"), "1 unread: [received theirs]");
+    cr_expect_eq(house_events("message.read"), 0);
+}
+
+Test(ingest, reading_on_another_device_empties_the_chat_here)
+{
+    receive("A1", "one");
+    receive("A2", "two");
+    receive("A3", "three");
+    receipt(WA_RECEIPT_READ, true, "A2");
+    cr_expect_str_eq(chat("2222@lid"), "1 unread: [received one][received two][received three]");
+    receipt(WA_RECEIPT_READ, true, "A3");
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [received one][received two][received three]");
+    cr_expect_eq(house_events("message.read"), 2);
+    receipt(WA_RECEIPT_READ, true, "A3");
+    house_settle();
+    cr_expect_eq(house_events("message.read"), 2);
+}
+
+/* ---- the account ---- */
+
+static void down(enum wa_event_kind kind, enum wa_reason reason, int64_t retry_at)
+{
+    struct wa_event e = {.kind = kind, .down = {.reason = reason, .retry_at = retry_at}};
+
+    house_emit(&e);
+    house_settle();
+}
+
+static struct account_status status(void)
+{
+    struct account_status s;
+
+    house_settle();
+    cr_assert(directory_status(house.server.directory, account_id(house.account), &s));
+    return s;
+}
+
+Test(ingest, the_account_goes_through_its_states)
+{
+    struct wa_event qr = {.kind = WA_EVENT_QR,
+                          .qr = {.code = SLICE("2@a,b,c,d,1"), .expires_at = 5, .left = 3}};
+    struct wa_event paired = {.kind = WA_EVENT_PAIRED,
+                              .paired = {.pn = wa_jid_of(WA_SERVER_USER, SLICE("15550001111"), 7),
+                                         .lid = lid("1111"),
+                                         .platform = SLICE("android")}};
+    struct wa_event connected = {.kind = WA_EVENT_CONNECTED};
+
+    house_emit(&qr);
+    cr_expect_str_eq(status().code, "2@a,b,c,d,1");
+    cr_expect_eq(status().codes_left, 3u);
+    house_emit(&paired);
+    cr_expect_str_eq(status().code, "");
+    cr_expect_str_eq(status().phone, "+15550001111");
+    cr_expect_eq(house_events("account.paired"), 1);
+    connected.connected.pn = paired.paired.pn;
+    connected.connected.lid = paired.paired.lid;
+    house_emit(&connected);
+    cr_expect_eq(status().state, ACCOUNT_CONNECTED);
+    cr_expect_eq(house_events("account.connected"), 1);
+    down(WA_EVENT_DISCONNECTED, WA_REASON_SERVER, 12345);
+    cr_expect_eq(status().state, ACCOUNT_DISCONNECTED);
+    cr_expect_eq(status().reason, WA_REASON_SERVER);
+    cr_expect_eq(status().retry_at, 12345);
+    cr_expect_eq(house_events("account.disconnected"), 1);
+    down(WA_EVENT_UNPAIRED, WA_REASON_LOGGED_OUT, 0);
+    cr_expect_eq(status().state, ACCOUNT_LOGGED_OUT);
+    cr_expect_eq(house_events("account.unpaired"), 1);
+    house_restart();
+    cr_expect_eq(status().state, ACCOUNT_LOGGED_OUT);
+    cr_expect_str_eq(status().phone, "+15550001111");
+    cr_expect_eq(status().reason, WA_REASON_LOGGED_OUT);
+}
+
+Test(ingest, codes_that_run_out_leave_the_account_expired)
+{
+    down(WA_EVENT_PAIR_FAILED, WA_REASON_EXPIRED, 0);
+    cr_expect_eq(status().state, ACCOUNT_EXPIRED);
+}
+
+Test(ingest, an_unpaired_account_fails_what_was_on_its_way)
+{
+    send("S1", "hello");
+    down(WA_EVENT_UNPAIRED, WA_REASON_LOGGED_OUT, 0);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [me failed hello]");
+    cr_expect_eq(outbox_rows(), 0);
+}
