@@ -3,6 +3,7 @@
 #include "proto/client/bundles.h"
 #include "proto/client/devices.h"
 #include "proto/client/mapping.h"
+#include "proto/client/message_info.h"
 #include "proto/client/stanzas.h"
 #include "proto/client/tokens.h"
 #include "proto/signal/padding.h"
@@ -100,16 +101,13 @@ static err_t on_message_ack(struct wa_client *c, const struct wa_node *ack)
 {
     struct wa_jid from = wa_node_jid(ack, "from");
     struct wa_event e = {.kind = WA_EVENT_OUTBOX_DONE};
-    int64_t t;
 
     e.outbox_done.id = wa_node_text(ack, "id");
     e.outbox_done.is_message = true;
     e.outbox_done.code = code_of(ack);
     e.outbox_done.error = error_of(e.outbox_done.code);
-    e.outbox_done.time_s = text_i64(wa_node_text(ack, "t"), &t) == OK
-                               ? t
-                               : (c->now + c->server_ahead_ms) / 1000;
-    ENSURE(e.outbox_done.id.len > 0 && !wa_jid_is_none(&from), BAD_STANZA);
+    e.outbox_done.time_s = wa_time_or_now(c, wa_node_text(ack, "t"));
+    ENSURE(wa_id_ok(e.outbox_done.id) && !wa_jid_is_none(&from), BAD_STANZA);
     TRY(wa_party_of(c, &from, &e.outbox_done.chat));
     wa_emit(c, &e);
     if (e.outbox_done.error != OK) return OK;
@@ -122,14 +120,13 @@ static err_t on_receipt_ack(struct wa_client *c, const struct wa_node *ack)
     struct slice type = wa_node_text(ack, "type");
     struct wa_jid from = wa_node_jid(ack, "from");
     struct wa_event e = {.kind = WA_EVENT_OUTBOX_DONE};
-    int64_t t;
 
     if (!slice_is(type, "read") && !slice_is(type, "read-self")) return OK;
     e.outbox_done.id = wa_node_text(ack, "id");
     e.outbox_done.code = code_of(ack);
     e.outbox_done.error = error_of(e.outbox_done.code);
-    if (text_i64(wa_node_text(ack, "t"), &t) == OK) e.outbox_done.time_s = t;
-    ENSURE(e.outbox_done.id.len > 0 && !wa_jid_is_none(&from), BAD_STANZA);
+    e.outbox_done.time_s = wa_time_or_now(c, wa_node_text(ack, "t"));
+    ENSURE(wa_id_ok(e.outbox_done.id) && !wa_jid_is_none(&from), BAD_STANZA);
     TRY(wa_party_of(c, &from, &e.outbox_done.chat));
     wa_emit(c, &e);
     return OK;

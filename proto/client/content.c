@@ -2,6 +2,7 @@
 #include "proto/client/content.h"
 
 #include "proto/base/text.h"
+#include "proto/client/message_info.h"
 #include "proto/client/pb.h"
 
 enum body_how { LEAF, STRING, AUDIO, PROTOCOL, WRAP, WRAP_AS, SKIP };
@@ -77,8 +78,7 @@ static void read_context(struct slice context, struct arena *arena, struct wa_bo
     struct slice author = wa_pb_bytes(context, 2);
 
     out->quoted_id = wa_pb_text(context, 1);
-    if (out->quoted_id.len == 0 || out->quoted_id.len > WA_MESSAGE_ID_MAX)
-        out->quoted_id = SLICE_NONE;
+    if (!wa_id_ok(out->quoted_id)) out->quoted_id = SLICE_NONE;
     if (slice_is_none(author) || wa_jid_parse(author, &out->quoted_author) != OK)
         out->quoted_author = (struct wa_jid){0};
     read_mentions(context, arena, out);

@@ -1,6 +1,8 @@
 /* The verbs of inside.h over the host's five functions. */
 #include "proto/client/inside.h"
 
+#include "proto/base/text.h"
+
 err_t wa_load(struct wa_client *c, enum wa_ns ns, struct slice owner, struct slice name,
               struct slice *out)
 {
@@ -69,6 +71,25 @@ void wa_send_encoded(struct wa_client *c, struct slice stanza, uint32_t query)
 void wa_send_bytes(struct wa_client *c, struct slice bytes) { send(c, WA_SEND_BYTES, bytes, 0); }
 
 void wa_send_close(struct wa_client *c) { send(c, WA_SEND_CLOSE, SLICE(""), 0); }
+
+int64_t wa_server_now(const struct wa_client *c) { return (c->now + c->server_ahead_ms) / 1000; }
+
+bool wa_time_read(struct slice t, int64_t *out)
+{
+    enum { YEAR_1980 = 315532800 };
+    static const int64_t year_5000 = 95617584000;
+    int64_t at;
+
+    if (text_i64(t, &at) != OK || at < YEAR_1980 || at > year_5000) return false;
+    *out = at;
+    return true;
+}
+
+int64_t wa_time_or_now(const struct wa_client *c, struct slice t)
+{
+    int64_t at;
+    return wa_time_read(t, &at) ? at : wa_server_now(c);
+}
 
 struct slice wa_bare_text(struct wa_client *c, const struct wa_jid *jid)
 {

@@ -118,6 +118,16 @@ static inline void wa_timer_set(struct wa_client *c, enum wa_timer t, int64_t at
 }
 static inline bool wa_is_online(const struct wa_client *c) { return c->phase == WA_PHASE_ONLINE; }
 
+/* ---- time ---- */
+
+/* The server's now, in seconds. */
+int64_t wa_server_now(const struct wa_client *c);
+/* A `t` of a stanza in seconds; false when it is absent or no time of this age. What comes out can
+ * be multiplied and added to without a thought. */
+bool wa_time_read(struct slice t, int64_t *out);
+/* The same, or the server's now. */
+int64_t wa_time_or_now(const struct wa_client *c, struct slice t);
+
 /* ---- addresses ---- */
 
 /* "777@lid" in the arena. */

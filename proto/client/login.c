@@ -57,13 +57,12 @@ static void tell_connected(struct wa_client *c)
 
 err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
 {
-    uint64_t t;
+    int64_t t;
 
     if (c->phase != WA_PHASE_ENTERING || !c->account.paired) return OK;
     c->phase = WA_PHASE_ONLINE;
     c->state = WA_CLIENT_ONLINE;
-    if (text_u64(wa_node_text(success, "t"), &t) == OK && t < INT64_MAX / 1000)
-        c->server_ahead_ms = (int64_t)t * 1000 - c->now;
+    if (wa_time_read(wa_node_text(success, "t"), &t)) c->server_ahead_ms = t * 1000 - c->now;
     wa_timer_set(c, WA_TIMER_HANDSHAKE, WA_NEVER);
     wa_timer_set(c, WA_TIMER_STABLE, c->now + WA_BACKOFF_STABLE_MS);
     wa_keepalive_start(c);
@@ -110,11 +109,10 @@ static struct failure find_failure(char where, int code)
 static int64_t ban_end_s(struct wa_client *c, const struct wa_node *failure)
 {
     uint64_t expire;
-    int64_t now_s = (c->now + c->server_ahead_ms) / 1000;
 
     if (text_u64(wa_node_text(failure, "expire"), &expire) != OK || expire > UINT32_MAX)
         expire = WA_BAN_DEFAULT_S;
-    return now_s + (int64_t)expire;
+    return wa_server_now(c) + (int64_t)expire;
 }
 
 static err_t refused(struct wa_client *c, const struct failure *f, const struct wa_node *node)

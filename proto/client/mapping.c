@@ -135,6 +135,7 @@ err_t wa_mapping_learn(struct wa_client *c, const struct wa_jid *a, const struct
     }
     if (one.server != WA_SERVER_USER || two.server != WA_SERVER_LID) return OK;
     if (one.user.len == 0 || two.user.len == 0) return OK;
+    if (one.user.len > WA_USER_MAX || two.user.len > WA_USER_MAX) return OK;
     TRY(lookup(c, WA_NS_LID, &one, &known));
     if (wa_jid_eq(&known, &two)) return OK;
 

@@ -72,7 +72,7 @@ static err_t take_sender_key(struct wa_client *c, const struct inbound *in, stru
 
     if (slice_is_none(outer)) return OK;
     TRY(wa_jid_parse(group, &jid));
-    ENSURE(wa_jid_is_group(&jid), BAD_STANZA);
+    ENSURE(wa_jid_is_group(&jid) && jid.user.len <= WA_USER_MAX, BAD_STANZA);
     TRY(wa_group_process(&c->keystore, c->arena, group, &in->address, wa_pb_bytes(outer, 2)));
     return wa_mapping_note(c, &in->info.author_jid, group);
 }

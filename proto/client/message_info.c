@@ -1,5 +1,6 @@
 #include "proto/client/message_info.h"
 
+#include "proto/base/text.h"
 #include "proto/client/mapping.h"
 
 /* Pairs of attributes that name one person by both addresses. */
@@ -39,6 +40,7 @@ static err_t find_chat(struct wa_client *c, const struct wa_node *message, struc
 {
     struct wa_jid recipient = wa_node_jid(message, "recipient");
 
+    ENSURE(recipient.user.len <= WA_USER_MAX, BAD_STANZA);
     switch (info->place) {
     case WA_PLACE_PERSON:
         if (info->from_me && !wa_jid_is_none(&recipient))
@@ -50,6 +52,20 @@ static err_t find_chat(struct wa_client *c, const struct wa_node *message, struc
     }
 }
 
+bool wa_id_ok(struct slice id)
+{
+    if (id.len == 0 || id.len > WA_MESSAGE_ID_MAX) return false;
+    for (size_t i = 0; i < id.len; i++)
+        if (id.data[i] <= ' ' || id.data[i] >= 0x7f) return false;
+    return true;
+}
+
+static struct slice push_name(const struct wa_node *message)
+{
+    struct slice name = wa_node_text(message, "notify");
+    return text_is_utf8(name) ? text_cut(name, WA_PUSH_NAME_MAX) : SLICE_NONE;
+}
+
 err_t wa_info_read(struct wa_client *c, const struct wa_node *message, struct wa_info *out)
 {
     struct wa_attrs a = wa_attrs_of(message);
@@ -58,11 +74,10 @@ err_t wa_info_read(struct wa_client *c, const struct wa_node *message, struct wa
     *out = (struct wa_info){.stanza = message,
                             .id = wa_attr_text(&a, "id"),
                             .from = wa_attr_jid(&a, "from"),
-                            .time_s = (int64_t)wa_attr_int_or(&a, "t", 0),
-                            .push_name = wa_node_text(message, "notify")};
+                            .time_s = wa_time_or_now(c, wa_node_text(message, "t")),
+                            .push_name = push_name(message)};
     TRY(wa_attrs_check(&a));
-    ENSURE(out->id.len > 0 && out->id.len <= WA_MESSAGE_ID_MAX, BAD_STANZA);
-    if (out->time_s == 0) out->time_s = (c->now + c->server_ahead_ms) / 1000;
+    ENSURE(wa_id_ok(out->id) && out->from.user.len <= WA_USER_MAX, BAD_STANZA);
     out->place = place_of(&out->from);
     out->is_offline = wa_node_attr(message, "offline") != NULL;
     out->is_peer = slice_is(wa_node_text(message, "category"), "peer");
@@ -74,6 +89,7 @@ err_t wa_info_read(struct wa_client *c, const struct wa_node *message, struct wa
     out->author_jid = out->place == WA_PLACE_PERSON ? out->from : wa_attr_jid(&a, "participant");
     TRY(wa_attrs_check(&a));
     ENSURE(wa_jid_is_person(&out->author_jid), BAD_STANZA);
+    ENSURE(out->author_jid.user.len <= WA_USER_MAX, BAD_STANZA);
     if (enc) {
         struct wa_attrs e = wa_attrs_of(enc);
         out->retry_count = (uint32_t)wa_attr_int_or(&e, "count", 0);

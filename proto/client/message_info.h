@@ -24,6 +24,11 @@ struct wa_info {
     uint32_t retry_count;      /* of <enc count> */
 };
 
+enum { WA_PUSH_NAME_MAX = 256 };
+
+/* 1 to WA_MESSAGE_ID_MAX printable characters: ids come from other people's programs, and become
+ * names of rows and words in events. */
+bool wa_id_ok(struct slice id);
 /* BAD_STANZA when an attribute that everything needs is missing. */
 err_t wa_info_read(struct wa_client *c, const struct wa_node *message,
                    struct wa_info *out) MUST_CHECK;

@@ -10,6 +10,7 @@
 #include "proto/client/devices.h"
 #include "proto/client/keys.h"
 #include "proto/client/mapping.h"
+#include "proto/client/message_info.h"
 #include "proto/client/pb.h"
 #include "proto/client/receipt.h"
 #include "proto/client/tokens.h"
@@ -398,7 +399,7 @@ static void emit_sent(struct wa_sending *op, const struct wa_party *chat, struct
                                     .author_device = c->account.device,
                                     .from_me = true,
                                     .id = slice_text(op->id),
-                                    .time_s = (c->now + c->server_ahead_ms) / 1000,
+                                    .time_s = wa_server_now(c),
                                     .raw = buf_slice(&op->raw),
                                     .operation = op->operation};
     wa_body_into(&body, &e.message);
@@ -524,7 +525,7 @@ static err_t check(struct wa_client *c, const struct wa_text *text)
     ENSURE(pn->user.len <= WA_USER_MAX && lid->user.len <= WA_USER_MAX, BAD_JID);
     ENSURE(text->text.len > 0 && text->text.len <= WA_TEXT_MAX, BAD_ARGUMENT);
     ENSURE(text_is_utf8(text->text), BAD_TEXT);
-    ENSURE(text->id.len > 0 && text->id.len <= WA_MESSAGE_ID_MAX, BAD_ARGUMENT);
+    ENSURE(wa_id_ok(text->id), BAD_ARGUMENT);
     return OK;
 }
 

@@ -78,7 +78,7 @@ static err_t on_expiration(struct wa_client *c, const struct wa_node *expiration
 {
     struct wa_event e = {.kind = WA_EVENT_CLIENT_EXPIRES};
 
-    TRY(text_i64(wa_node_text(expiration, "t"), &e.client_expires_s));
+    ENSURE(wa_time_read(wa_node_text(expiration, "t"), &e.client_expires_s), BAD_STANZA);
     wa_emit(c, &e);
     return OK;
 }

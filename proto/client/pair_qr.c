@@ -165,6 +165,8 @@ struct success {
     bool lid_migrated;
 };
 
+static struct slice text_or_none(struct slice s) { return text_is_utf8(s) ? s : SLICE_NONE; }
+
 static err_t read_success(struct wa_client *c, const struct wa_node *node, struct success *out)
 {
     const struct wa_node *device = wa_node_child(node, "device"),
@@ -178,8 +180,8 @@ static err_t read_success(struct wa_client *c, const struct wa_node *node, struc
     out->lid = wa_node_jid(device, "lid");
     ENSURE(out->pn.server == WA_SERVER_USER && out->pn.user.len > 0, BAD_STANZA);
     ENSURE(out->pn.user.len <= WA_USER_MAX && out->lid.user.len <= WA_USER_MAX, BAD_STANZA);
-    if (platform) out->platform = wa_node_text(platform, "name");
-    if (biz) out->business = wa_node_text(biz, "name");
+    if (platform) out->platform = text_or_none(wa_node_text(platform, "name"));
+    if (biz) out->business = text_or_none(wa_node_text(biz, "name"));
     if (props.len && WA_UNPACK(wa__client_pairing_props, props, c->arena, &p) == OK)
         out->lid_migrated = p->is_chat_db_lid_migrated;
     return wa_adv_accept(&c->keystore, c->arena, c->account.adv_secret.bytes,

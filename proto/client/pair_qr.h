@@ -7,7 +7,7 @@
 
 enum {
     WA_REFS_MAX = 32,
-    WA_REF_MAX = 1024,
+    WA_REF_MAX = 256,
     WA_FIRST_CODE_MS = 60 * 1000,
     WA_NEXT_CODE_MS = 20 * 1000,
     WA_RESTART_TIMEOUT_MS = 20 * 1000, /* from our answer to 515 */

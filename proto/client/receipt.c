@@ -1,8 +1,8 @@
 #include "proto/client/receipt.h"
 
-#include "proto/base/text.h"
 #include "proto/client/acks.h"
 #include "proto/client/mapping.h"
+#include "proto/client/message_info.h"
 #include "proto/client/offline.h"
 #include "proto/client/retry_out.h"
 #include "proto/client/stanzas.h"
@@ -36,10 +36,10 @@ static size_t read_ids(struct wa_client *c, const struct wa_node *receipt, struc
     size_t n = 0;
 
     ids[n] = wa_node_text(receipt, "id");
-    n += ids[n].len > 0;
+    n += wa_id_ok(ids[n]);
     for (size_t i = 0; list && (item = wa_node_next(list, "item", &i));) {
         ids[n] = wa_node_text(item, "id");
-        n += ids[n].len > 0;
+        n += wa_id_ok(ids[n]);
     }
     *out = ids;
     return n;
@@ -47,10 +47,7 @@ static size_t read_ids(struct wa_client *c, const struct wa_node *receipt, struc
 
 static int64_t time_of(struct wa_client *c, const struct wa_node *node)
 {
-    int64_t t;
-
-    if (text_i64(wa_node_text(node, "t"), &t) == OK && t > 0) return t;
-    return (c->now + c->server_ahead_ms) / 1000;
+    return wa_time_or_now(c, wa_node_text(node, "t"));
 }
 
 static err_t find_parties(struct wa_client *c, const struct wa_node *receipt, struct wa_event *e,
@@ -78,7 +75,7 @@ static err_t emit_aggregated(struct wa_client *c, const struct wa_node *particip
     const struct wa_node *user;
     struct slice key = wa_node_text(participants, "key");
 
-    ENSURE(key.len > 0, BAD_STANZA);
+    ENSURE(wa_id_ok(key), BAD_STANZA);
     e->receipt.ids = &key;
     e->receipt.id_count = 1;
     for (size_t i = 0; (user = wa_node_next(participants, "user", &i));) {
@@ -176,7 +173,7 @@ static void send_read(struct wa_client *c, struct wa_jid to, struct wa_jid parti
 
     wa_node_set_text(receipt, c->arena, "type", "read");
     wa_node_set(receipt, c->arena, "id", ids[0]);
-    wa_node_set_int(receipt, c->arena, "t", (c->now + c->server_ahead_ms) / 1000);
+    wa_node_set_int(receipt, c->arena, "t", wa_server_now(c));
     wa_node_set_jid(receipt, c->arena, "to", to);
     wa_node_set_jid(receipt, c->arena, "participant", participant);
     if (n > 1) {

@@ -244,7 +244,7 @@ static err_t read_asked(struct wa_client *c, const struct wa_node *receipt, stru
                           .registration = wa_node_child_bytes(receipt, "registration"),
                           .keys = wa_node_child(receipt, "keys")};
     TRY(wa_attrs_check(&a));
-    ENSURE(out->id.len > 0 && out->id.len <= WA_MESSAGE_ID_MAX, BAD_STANZA);
+    ENSURE(wa_id_ok(out->id) && out->asker.user.len <= WA_USER_MAX, BAD_STANZA);
     bool is_own = wa_account_is_self(&c->account, &out->asker);
     if (is_own && !wa_jid_is_none(&recipient)) return wa_party_of(c, &recipient, &out->chat);
     return wa_party_of(c, &out->asker, &out->chat);

@@ -1,7 +1,6 @@
 #include "proto/client/tokens.h"
 
 #include "proto/base/reader.h"
-#include "proto/base/text.h"
 #include "proto/client/iq.h"
 #include "proto/client/mapping.h"
 
@@ -50,14 +49,9 @@ err_t wa_thread_seen(struct wa_client *c, const struct wa_party *chat, enum wa_s
     return OK;
 }
 
-static int64_t server_now_s(const struct wa_client *c)
-{
-    return (c->now + c->server_ahead_ms) / 1000;
-}
-
 void wa_token_attach(struct wa_client *c, const struct wa_thread *thread, struct wa_node *message)
 {
-    int64_t age = server_now_s(c) / WA_TOKEN_BUCKET_S - thread->token_at_s / WA_TOKEN_BUCKET_S;
+    int64_t age = wa_server_now(c) / WA_TOKEN_BUCKET_S - thread->token_at_s / WA_TOKEN_BUCKET_S;
 
     if (thread->token.len == 0 || age >= WA_TOKEN_BUCKETS) return;
     wa_node_set_bytes(wa_node_add(message, c->arena, "tctoken"), thread->token);
@@ -102,12 +96,12 @@ static err_t issue_now(struct wa_client *c, const struct wa_party *who,
     struct wa_jid bare = wa_jid_bare(address);
 
     wa_node_set_jid(token, c->arena, "jid", bare);
-    wa_node_set_int(token, c->arena, "t", server_now_s(c));
+    wa_node_set_int(token, c->arena, "t", wa_server_now(c));
     wa_node_set_text(token, c->arena, "type", "trusted_contact");
     wa_jid_text(&bare, issue->name);
 
     TRY(wa_iq_ask_with(c, iq, on_issued, issue));
-    t->issued_at_s = server_now_s(c);
+    t->issued_at_s = wa_server_now(c);
     save(c, who, t);
     return OK;
 }
@@ -117,7 +111,7 @@ err_t wa_token_issue(struct wa_client *c, const struct wa_party *who, const stru
     struct wa_thread t;
 
     TRY(wa_thread_load(c, who, &t));
-    if (t.issued_at_s / WA_TOKEN_BUCKET_S >= server_now_s(c) / WA_TOKEN_BUCKET_S) return OK;
+    if (t.issued_at_s / WA_TOKEN_BUCKET_S >= wa_server_now(c) / WA_TOKEN_BUCKET_S) return OK;
     return issue_now(c, who, address, &t);
 }
 
@@ -140,7 +134,7 @@ err_t wa_token_received(struct wa_client *c, const struct wa_node *notification)
     struct wa_party who;
     struct wa_thread t;
 
-    ENSURE(tokens && wa_jid_is_person(&from), BAD_STANZA);
+    ENSURE(tokens && wa_jid_is_person(&from) && from.user.len <= WA_USER_MAX, BAD_STANZA);
     TRY(wa_mapping_learn(c, &from, &lid));
     TRY(wa_party_of(c, &from, &who));
     TRY(wa_thread_load(c, &who, &t));
@@ -150,7 +144,7 @@ err_t wa_token_received(struct wa_client *c, const struct wa_node *notification)
         int64_t at;
         if (!slice_is(wa_node_text(token, "type"), "trusted_contact")) continue;
         if (token->content != WA_CONTENT_BYTES || token->bytes.len > WA_TOKEN_MAX) continue;
-        if (text_i64(wa_node_text(token, "t"), &at) != OK || at < t.token_at_s) continue;
+        if (!wa_time_read(wa_node_text(token, "t"), &at) || at < t.token_at_s) continue;
         t.token = token->bytes;
         t.token_at_s = at;
         news = true;
