@@ -71,8 +71,10 @@ static void read_pair(struct reader *r, struct crypto_pair *out)
 static void read_user(struct reader *r, char out[WA_USER_MAX + 1])
 {
     struct slice user = reader_block(r);
-    if (user.len > WA_USER_MAX) r->error = ERR_TOO_LARGE;
-    else snprintf(out, WA_USER_MAX + 1, SLICE_FMT, SLICE_ARG(user));
+    if (user.len > WA_USER_MAX)
+        r->error = ERR_TOO_LARGE;
+    else
+        snprintf(out, WA_USER_MAX + 1, SLICE_FMT, SLICE_ARG(user));
 }
 
 err_t wa_account_decode(struct slice row, struct wa_account *out)

@@ -16,18 +16,18 @@ enum {
 
 struct wa_account {
     struct crypto_pair noise, identity;
-    struct crypto_key adv_secret;   /* in the QR code; the phone proves that it scanned it */
+    struct crypto_key adv_secret; /* in the QR code; the phone proves that it scanned it */
     uint32_t registration_id;
     bool paired;
-    bool lid_migrated;              /* the phone keeps its chats by LID: new stanzas go there */
-    uint32_t signed_prekey_id;      /* the current one */
-    uint32_t next_prekey;           /* id of the next one-time key to be made */
-    uint32_t upload_from;           /* keys made for an upload that was not accepted yet … */
-    uint16_t upload_count;          /* … and how many; 0: none */
+    bool lid_migrated;         /* the phone keeps its chats by LID: new stanzas go there */
+    uint32_t signed_prekey_id; /* the current one */
+    uint32_t next_prekey;      /* id of the next one-time key to be made */
+    uint32_t upload_from;      /* keys made for an upload that was not accepted yet … */
+    uint16_t upload_count;     /* … and how many; 0: none */
     char pn_user[WA_USER_MAX + 1], lid_user[WA_USER_MAX + 1];
     uint16_t device;
-    struct buf device_identity;     /* ours, signed by the phone and by us */
-    struct buf routing;             /* edge routing, sent before the intro; may be empty */
+    struct buf device_identity; /* ours, signed by the phone and by us */
+    struct buf routing;         /* edge routing, sent before the intro; may be empty */
 };
 
 void wa_account_done(struct wa_account *a);

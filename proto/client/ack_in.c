@@ -37,8 +37,8 @@ static int code_of(const struct wa_node *ack)
 
 /* ---- the device lists behind it ---- */
 
-static size_t add_devices(const struct wa_jid *user, const struct wa_devices *devices,
-                          int without, struct wa_jid *out, size_t n)
+static size_t add_devices(const struct wa_jid *user, const struct wa_devices *devices, int without,
+                          struct wa_jid *out, size_t n)
 {
     for (size_t i = 0; i < devices->count; i++)
         if (devices->list[i].id != without) out[n++] = wa_device_jid(user, &devices->list[i]);
@@ -51,8 +51,8 @@ static err_t has_phash(struct wa_client *c, const struct wa_party *peer, const s
                        struct slice phash, bool *out)
 {
     struct wa_jid *jids = arena_array(c->arena, struct wa_jid, 2 * WA_DEVICES_MAX);
-    struct wa_jid self = from->server == WA_SERVER_LID ? wa_account_lid(&c->account)
-                                                       : wa_account_pn(&c->account);
+    struct wa_jid self =
+        from->server == WA_SERVER_LID ? wa_account_lid(&c->account) : wa_account_pn(&c->account);
     struct wa_jid peer_jid = wa_jid_bare(from), self_jid = wa_jid_bare(&self);
     struct wa_party own;
     struct wa_devices theirs, ours;

@@ -44,7 +44,8 @@ static err_t read_number(struct slice bytes, size_t n, uint32_t *out)
 {
     ENSURE(bytes.len == n, BAD_STANZA);
     *out = 0;
-    for (size_t i = 0; i < n; i++) *out = *out << 8 | bytes.data[i];
+    for (size_t i = 0; i < n; i++)
+        *out = *out << 8 | bytes.data[i];
     return OK;
 }
 

@@ -6,8 +6,7 @@
 /* Asks for the bundles of these devices (addresses as they go on the wire). `reason` may be NULL
  * or "identity". With `take_op` the query owns the op (wa_iq_ask_with). */
 err_t wa_bundles_ask(struct wa_client *c, const struct wa_jid *devices, size_t n,
-                     const char *reason, wa_answer_fn *answer, void *op,
-                     bool take_op) MUST_CHECK;
+                     const char *reason, wa_answer_fn *answer, void *op, bool take_op) MUST_CHECK;
 /* The address bundles are asked under: the LID where that is known. */
 err_t wa_session_jid(struct wa_client *c, const struct wa_jid *device,
                      struct wa_jid *out) MUST_CHECK;

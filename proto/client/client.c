@@ -39,7 +39,8 @@ struct wa_client *wa_client_new(const struct wa_config *config, const struct wa_
 
     c->config = config;
     c->host = *host;
-    for (int t = 0; t < WA_TIMER_COUNT; t++) c->timers[t] = WA_NEVER;
+    for (int t = 0; t < WA_TIMER_COUNT; t++)
+        c->timers[t] = WA_NEVER;
     list_init(&c->queries);
     list_init(&c->sends);
     wa_keys_init(c);
@@ -190,7 +191,8 @@ struct slice wa_client_message_id(struct wa_client *c, int64_t now, struct arena
     char text[2 * RANDOM + 1];
 
     wa_random(c, id, sizeof(id));
-    for (int i = 0; i < RANDOM; i++) snprintf(text + 2 * i, 3, "%02X", id[i]);
+    for (int i = 0; i < RANDOM; i++)
+        snprintf(text + 2 * i, 3, "%02X", id[i]);
     return arena_printf(arena, "3EB0%s", text);
 }
 

@@ -20,11 +20,11 @@ struct wa_client;
 /* Shared by all clients; may be replaced between calls (the app version is re-read at each
  * connect, so that an outdated client is mended without a rebuild). */
 struct wa_config {
-    struct crypto_key root_key;  /* signs the server's Noise certificate chain */
-    uint32_t version[3];         /* 2, 3000, N */
-    struct slice device_name;    /* shown on the phone: "Parley" */
-    bool check_validity;         /* refuse certificates out of date (tests may own the clock) */
-    unsigned first_prekeys;      /* one-time keys of the first upload; 0: WA_FIRST_PREKEYS */
+    struct crypto_key root_key; /* signs the server's Noise certificate chain */
+    uint32_t version[3];        /* 2, 3000, N */
+    struct slice device_name;   /* shown on the phone: "Parley" */
+    bool check_validity;        /* refuse certificates out of date (tests may own the clock) */
+    unsigned first_prekeys;     /* one-time keys of the first upload; 0: WA_FIRST_PREKEYS */
 };
 
 /* What the official client uploads after pairing. A load test takes fewer: 30 us of CPU each. */
@@ -61,13 +61,13 @@ void wa_client_release(struct wa_client *c, const struct wa_send *send, int64_t 
 /* ---- what calls ask for; each is a turn ---- */
 
 struct wa_text {
-    uint64_t operation;          /* chosen by the caller, comes back in the events */
-    struct slice id;             /* message id; from wa_client_message_id() */
-    struct wa_party to;          /* a person; at least one address */
-    struct slice text;           /* UTF-8, 1..WA_TEXT_MAX bytes */
-    struct slice quoted_id;      /* SLICE_NONE: no quote */
+    uint64_t operation;     /* chosen by the caller, comes back in the events */
+    struct slice id;        /* message id; from wa_client_message_id() */
+    struct wa_party to;     /* a person; at least one address */
+    struct slice text;      /* UTF-8, 1..WA_TEXT_MAX bytes */
+    struct slice quoted_id; /* SLICE_NONE: no quote */
     struct wa_jid quoted_author;
-    struct slice quoted_raw;     /* Message protobuf of the quoted message, may be empty */
+    struct slice quoted_raw; /* Message protobuf of the quoted message, may be empty */
     const struct wa_jid *mentions;
     size_t mention_count;
 };
@@ -100,10 +100,10 @@ err_t wa_client_stop(struct wa_client *c, int64_t now) MUST_CHECK;
 
 /* ---- what it is now ---- */
 enum wa_client_state {
-    WA_CLIENT_NEW,       /* no credentials */
-    WA_CLIENT_PAIRING,   /* waiting for a scan */
-    WA_CLIENT_OFFLINE,   /* paired, no login */
-    WA_CLIENT_ONLINE,    /* logged in */
+    WA_CLIENT_NEW,     /* no credentials */
+    WA_CLIENT_PAIRING, /* waiting for a scan */
+    WA_CLIENT_OFFLINE, /* paired, no login */
+    WA_CLIENT_ONLINE,  /* logged in */
     WA_CLIENT_LOGGED_OUT,
 };
 enum wa_client_state wa_client_state_of(const struct wa_client *c);

@@ -61,7 +61,8 @@ static void read_mentions(struct slice context, struct arena *arena, struct wa_b
     struct wa_pb_field f;
     size_t n = 0;
 
-    while (wa_pb_next(&r, &f)) n += f.number == 15 && f.is_bytes;
+    while (wa_pb_next(&r, &f))
+        n += f.number == 15 && f.is_bytes;
     if (n == 0) return;
     if (n > WA_BODY_MENTIONS_MAX) n = WA_BODY_MENTIONS_MAX;
 
@@ -169,7 +170,8 @@ static void write_context(const struct wa_text *text, struct buf *out)
         put_jid(out, 2, &author);
         wa_pb_put_bytes(out, 3, text->quoted_raw.len ? text->quoted_raw : SLICE(""));
     }
-    for (size_t i = 0; i < text->mention_count; i++) put_jid(out, 15, &text->mentions[i]);
+    for (size_t i = 0; i < text->mention_count; i++)
+        put_jid(out, 15, &text->mentions[i]);
 }
 
 void wa_body_write_text(const struct wa_text *text, struct slice secret, struct buf *out)

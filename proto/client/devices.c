@@ -81,8 +81,8 @@ static bool is_kept(uint32_t id, const struct wa_node *device,
                     const struct wa_key_index_list *indexes)
 {
     uint64_t index = 0;
-    bool has_index = text_u64(wa_node_text(device, "key-index"), &index) == OK &&
-                     index <= UINT32_MAX;
+    bool has_index =
+        text_u64(wa_node_text(device, "key-index"), &index) == OK && index <= UINT32_MAX;
 
     if (slice_is(wa_node_text(device, "is_hosted"), "true")) return true;
     return wa_key_index_allows(indexes, id, has_index, (uint32_t)index);

@@ -3,7 +3,7 @@
 #include "proto/client/inside.h"
 
 enum {
-    WA_DEVICES_MAX = 128,               /* of one person; the server allows far fewer */
+    WA_DEVICES_MAX = 128,                 /* of one person; the server allows far fewer */
     WA_DEVICES_AGE_MS = 24 * 3600 * 1000, /* asked again after this, in case a notice was lost */
 };
 

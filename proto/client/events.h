@@ -35,19 +35,19 @@ enum wa_event_kind {
 
 enum wa_reason {
     WA_REASON_NONE,
-    WA_REASON_EXPIRED,          /* no code was scanned in time */
-    WA_REASON_LINK,             /* connect failed, closed, or no answer */
-    WA_REASON_SERVER,           /* 5xx, stream end: the server asks to come back */
-    WA_REASON_RATE_LIMITED,     /* 429 */
-    WA_REASON_REPLACED,         /* connected elsewhere: no reconnect by itself */
-    WA_REASON_LOGGED_OUT,       /* 401, 403, 406, device_removed, 516 */
-    WA_REASON_BANNED,           /* 402: until `until_s`, cause in `code` */
-    WA_REASON_CLIENT_OUTDATED,  /* 405 */
-    WA_REASON_REFUSED,          /* another failure, number in `code` */
-    WA_REASON_CERTIFICATE,      /* the server's Noise chain is not ours */
-    WA_REASON_PROTOCOL,         /* a frame or stanza nobody can read */
-    WA_REASON_BY_USER,          /* logout, pairing cancelled */
-    WA_REASON_SIGNATURE,        /* the phone's pairing answer was forged */
+    WA_REASON_EXPIRED,         /* no code was scanned in time */
+    WA_REASON_LINK,            /* connect failed, closed, or no answer */
+    WA_REASON_SERVER,          /* 5xx, stream end: the server asks to come back */
+    WA_REASON_RATE_LIMITED,    /* 429 */
+    WA_REASON_REPLACED,        /* connected elsewhere: no reconnect by itself */
+    WA_REASON_LOGGED_OUT,      /* 401, 403, 406, device_removed, 516 */
+    WA_REASON_BANNED,          /* 402: until `until_s`, cause in `code` */
+    WA_REASON_CLIENT_OUTDATED, /* 405 */
+    WA_REASON_REFUSED,         /* another failure, number in `code` */
+    WA_REASON_CERTIFICATE,     /* the server's Noise chain is not ours */
+    WA_REASON_PROTOCOL,        /* a frame or stanza nobody can read */
+    WA_REASON_BY_USER,         /* logout, pairing cancelled */
+    WA_REASON_SIGNATURE,       /* the phone's pairing answer was forged */
 };
 const char *wa_reason_text(enum wa_reason r); /* "client_outdated" */
 
@@ -62,30 +62,30 @@ const char *wa_content_kind_text(enum wa_content_kind k); /* "image" */
 
 struct wa_message {
     struct wa_party chat;
-    struct wa_party author;      /* ourselves when from_me */
+    struct wa_party author; /* ourselves when from_me */
     uint16_t author_device;
     bool from_me, is_group, offline;
-    bool waiting;                /* could not be decrypted yet; asked for again */
-    bool completes;              /* completes the waiting one with the same id */
-    struct slice id;             /* WhatsApp's id */
+    bool waiting;    /* could not be decrypted yet; asked for again */
+    bool completes;  /* completes the waiting one with the same id */
+    struct slice id; /* WhatsApp's id */
     int64_t time_s;
-    struct slice push_name;      /* SLICE_NONE when unknown */
+    struct slice push_name; /* SLICE_NONE when unknown */
     enum wa_content_kind kind;
-    struct slice text;           /* body or caption, UTF-8 */
-    struct slice quoted_id;      /* SLICE_NONE when it answers nothing */
+    struct slice text;      /* body or caption, UTF-8 */
+    struct slice quoted_id; /* SLICE_NONE when it answers nothing */
     struct wa_jid quoted_author;
     const struct wa_jid *mentions;
     size_t mention_count;
-    struct slice raw;            /* the Message protobuf, unpadded */
-    uint64_t operation;          /* ours: the operation of wa_client_send_text, 0 otherwise */
+    struct slice raw;   /* the Message protobuf, unpadded */
+    uint64_t operation; /* ours: the operation of wa_client_send_text, 0 otherwise */
 };
 
 enum wa_receipt_kind { WA_RECEIPT_DELIVERED, WA_RECEIPT_READ, WA_RECEIPT_PLAYED };
 struct wa_receipt {
     enum wa_receipt_kind kind;
     struct wa_party chat;
-    struct wa_party who;         /* who got or read it */
-    bool by_us;                  /* read on another device of ours */
+    struct wa_party who; /* who got or read it */
+    bool by_us;          /* read on another device of ours */
     const struct slice *ids;
     size_t id_count;
     int64_t time_s;
@@ -95,9 +95,9 @@ struct wa_event {
     enum wa_event_kind kind;
     union {
         struct {
-            struct slice code;   /* five fields, comma separated */
-            int64_t expires_at;  /* ms */
-            unsigned left;       /* codes that follow */
+            struct slice code;  /* five fields, comma separated */
+            int64_t expires_at; /* ms */
+            unsigned left;      /* codes that follow */
         } qr;
         struct {
             struct wa_jid pn, lid; /* own, with device */
@@ -108,14 +108,14 @@ struct wa_event {
         } connected;
         struct {
             enum wa_reason reason;
-            int code;            /* stream:error or failure number, 0 if none */
-            int64_t until_s;     /* end of a ban, 0 */
-            int64_t retry_at;    /* ms; 0: not by itself */
-        } down;                  /* PAIR_FAILED, DISCONNECTED, UNPAIRED */
+            int code;         /* stream:error or failure number, 0 if none */
+            int64_t until_s;  /* end of a ban, 0 */
+            int64_t retry_at; /* ms; 0: not by itself */
+        } down;               /* PAIR_FAILED, DISCONNECTED, UNPAIRED */
         struct wa_message message;
         struct wa_receipt receipt;
         struct {
-            struct slice id;     /* of the stanza: message id or receipt id */
+            struct slice id; /* of the stanza: message id or receipt id */
             bool is_message;
             struct slice stanza; /* encoded node */
         } outbox;
@@ -123,9 +123,9 @@ struct wa_event {
             struct slice id;
             bool is_message;
             struct wa_party chat;
-            err_t error;         /* OK, or SEND_REFUSED / NEEDS_TOKEN / STALE_ADDRESSING … */
-            int code;            /* the ack's error number, 0 */
-            int64_t time_s;      /* the server's */
+            err_t error;    /* OK, or SEND_REFUSED / NEEDS_TOKEN / STALE_ADDRESSING … */
+            int code;       /* the ack's error number, 0 */
+            int64_t time_s; /* the server's */
         } outbox_done;
         struct {
             uint64_t operation;

@@ -15,23 +15,23 @@
  * group it belongs to ("777@lid"), or empty for rows of the account itself, so that the host can
  * put what one message touches side by side. Values are opaque to the host, which seals them. */
 enum wa_ns {
-    WA_NS_ACCOUNT = 1,  /* "", "": identity, keys, addresses, counters: one row */
-    WA_NS_SIGNED_PREKEY,/* "", id */
-    WA_NS_PREKEYS,      /* "", block number: a block of one-time prekeys */
-    WA_NS_SESSION,      /* person, device */
-    WA_NS_SKIPPED,      /* person, device + chain: message keys skipped, kept out of the session */
-    WA_NS_IDENTITY,     /* person, device */
-    WA_NS_SENDER_KEY,   /* group, author + device */
-    WA_NS_SENDER_SKIPPED,/* group, author + device */
-    WA_NS_SENDER_SENT,  /* group, "": who has our sender key */
-    WA_NS_DEVICES,      /* person, "": device list with its age */
-    WA_NS_LID,          /* phone number JID, "": the LID */
-    WA_NS_PN,           /* LID, "": the phone number JID */
-    WA_NS_TOKEN,        /* person, "": privacy tokens, theirs and when ours was issued; which
-                           address family the thread uses */
-    WA_NS_RETRY,        /* chat, author + id: retry state of one message */
-    WA_NS_JOB,          /* "", id: work to be done later (history downloads …) */
-    WA_NS_BASE_KEY,     /* person, device + id: base key seen when a retry was answered */
+    WA_NS_ACCOUNT = 1,   /* "", "": identity, keys, addresses, counters: one row */
+    WA_NS_SIGNED_PREKEY, /* "", id */
+    WA_NS_PREKEYS,       /* "", block number: a block of one-time prekeys */
+    WA_NS_SESSION,       /* person, device */
+    WA_NS_SKIPPED,       /* person, device + chain: message keys skipped, kept out of the session */
+    WA_NS_IDENTITY,      /* person, device */
+    WA_NS_SENDER_KEY,    /* group, author + device */
+    WA_NS_SENDER_SKIPPED, /* group, author + device */
+    WA_NS_SENDER_SENT,    /* group, "": who has our sender key */
+    WA_NS_DEVICES,        /* person, "": device list with its age */
+    WA_NS_LID,            /* phone number JID, "": the LID */
+    WA_NS_PN,             /* LID, "": the phone number JID */
+    WA_NS_TOKEN,          /* person, "": privacy tokens, theirs and when ours was issued; which
+                             address family the thread uses */
+    WA_NS_RETRY,          /* chat, author + id: retry state of one message */
+    WA_NS_JOB,            /* "", id: work to be done later (history downloads …) */
+    WA_NS_BASE_KEY,       /* person, device + id: base key seen when a retry was answered */
 
     /* Load only; the host answers it from its message records. owner = chat, name = author bare
      * JID, 0, message id. A person is named by the LID when the client knows it, else by the phone
@@ -68,8 +68,8 @@ enum wa_send_kind {
 
 struct wa_send {
     enum wa_send_kind kind;
-    uint32_t link;  /* the connection it was made for; dropped when that one is gone */
-    uint32_t query; /* not 0: an answer is owed, its deadline starts at release */
+    uint32_t link;      /* the connection it was made for; dropped when that one is gone */
+    uint32_t query;     /* not 0: an answer is owed, its deadline starts at release */
     struct slice bytes; /* copied by the host before send() returns */
 };
 

@@ -49,25 +49,25 @@ struct wa_client {
     struct wa_handshake *handshake;
     struct wa_frames frames;
     struct wa_transport transport;
-    struct wa_pairing *pairing;   /* refs not shown yet; NULL outside PAIRING */
+    struct wa_pairing *pairing; /* refs not shown yet; NULL outside PAIRING */
     int64_t received_at;
-    int64_t server_ahead_ms;      /* the server's clock minus ours */
-    uint16_t offline_left;        /* stanzas of the batch asked for; 0: not pulling */
-    bool announced;               /* CONNECTED was emitted for this link */
-    bool uploading;               /* prekeys are on their way */
+    int64_t server_ahead_ms; /* the server's clock minus ours */
+    uint16_t offline_left;   /* stanzas of the batch asked for; 0: not pulling */
+    bool announced;          /* CONNECTED was emitted for this link */
+    bool uploading;          /* prekeys are on their way */
     bool logging_out;
 
     /* the wish */
     bool wants_link;
     int64_t link_at;
     struct wa_backoff backoff;
-    enum wa_reason told;          /* last DISCONNECTED reason; the same is not told twice */
+    enum wa_reason told; /* last DISCONNECTED reason; the same is not told twice */
     int told_code;
-    uint32_t refused_version;     /* version[2] that got a 405 */
+    uint32_t refused_version; /* version[2] that got a 405 */
 
     int64_t timers[WA_TIMER_COUNT];
-    struct list queries;          /* struct wa_query, oldest first */
-    struct list sends;            /* struct wa_sending, in call order */
+    struct list queries; /* struct wa_query, oldest first */
+    struct list sends;   /* struct wa_sending, in call order */
 };
 
 /* ---- rows and randomness ---- */

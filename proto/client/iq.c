@@ -17,7 +17,8 @@ struct wa_node *wa_iq_new(struct wa_client *c, const char *type, const char *xml
 static size_t count(const struct list *l)
 {
     size_t n = 0;
-    for (const struct list *at = l->next; at != l; at = at->next) n++;
+    for (const struct list *at = l->next; at != l; at = at->next)
+        n++;
     return n;
 }
 
@@ -41,8 +42,10 @@ err_t wa_iq_ask_with(struct wa_client *c, struct wa_node *iq, wa_answer_fn *answ
 {
     err_t e = wa_iq_ask(c, iq, answer, take_op);
 
-    if (e == OK) LIST_ENTRY(c->queries.prev, struct wa_query, node)->owns_op = true;
-    else free(take_op);
+    if (e == OK)
+        LIST_ENTRY(c->queries.prev, struct wa_query, node)->owns_op = true;
+    else
+        free(take_op);
     return e;
 }
 
@@ -55,12 +58,14 @@ static void query_free(struct wa_query *q)
 
 void wa_iq_free(struct wa_client *c)
 {
-    while (!list_empty(&c->queries)) query_free(LIST_ENTRY(c->queries.next, struct wa_query, node));
+    while (!list_empty(&c->queries))
+        query_free(LIST_ENTRY(c->queries.next, struct wa_query, node));
 }
 
 void wa_iq_cancel(struct wa_client *c, const void *op)
 {
-    LIST_EACH(node, &c->queries) {
+    LIST_EACH(node, &c->queries)
+    {
         struct wa_query *q = LIST_ENTRY(node, struct wa_query, node);
         if (q->op == op) query_free(q);
     }
@@ -77,7 +82,8 @@ static err_t end(struct wa_client *c, struct wa_query *q, const struct wa_node *
 
 static struct wa_query *find(struct wa_client *c, uint32_t number)
 {
-    LIST_EACH(node, &c->queries) {
+    LIST_EACH(node, &c->queries)
+    {
         struct wa_query *q = LIST_ENTRY(node, struct wa_query, node);
         if (q->number == number) return q;
     }
@@ -116,7 +122,8 @@ err_t wa_iq_expire(struct wa_client *c)
 {
     for (;;) {
         struct wa_query *late = NULL;
-        LIST_EACH(node, &c->queries) {
+        LIST_EACH(node, &c->queries)
+        {
             struct wa_query *q = LIST_ENTRY(node, struct wa_query, node);
             if (q->deadline <= c->now) late = q;
         }
@@ -129,7 +136,8 @@ int64_t wa_iq_deadline(const struct wa_client *c)
 {
     int64_t at = WA_NEVER;
 
-    LIST_EACH(node, &c->queries) {
+    LIST_EACH(node, &c->queries)
+    {
         const struct wa_query *q = LIST_ENTRY(node, struct wa_query, node);
         if (q->deadline < at) at = q->deadline;
     }

@@ -3,9 +3,12 @@
 #include "proto/client/mapping.h"
 
 static const enum wa_ns namespaces[] = {
-    [WA_SIGNAL_SIGNED_PREKEY] = WA_NS_SIGNED_PREKEY, [WA_SIGNAL_PREKEYS] = WA_NS_PREKEYS,
-    [WA_SIGNAL_SESSION] = WA_NS_SESSION,             [WA_SIGNAL_SKIPPED] = WA_NS_SKIPPED,
-    [WA_SIGNAL_IDENTITY] = WA_NS_IDENTITY,           [WA_SIGNAL_SENDER_KEY] = WA_NS_SENDER_KEY,
+    [WA_SIGNAL_SIGNED_PREKEY] = WA_NS_SIGNED_PREKEY,
+    [WA_SIGNAL_PREKEYS] = WA_NS_PREKEYS,
+    [WA_SIGNAL_SESSION] = WA_NS_SESSION,
+    [WA_SIGNAL_SKIPPED] = WA_NS_SKIPPED,
+    [WA_SIGNAL_IDENTITY] = WA_NS_IDENTITY,
+    [WA_SIGNAL_SENDER_KEY] = WA_NS_SENDER_KEY,
     [WA_SIGNAL_SENDER_SKIPPED] = WA_NS_SENDER_SKIPPED,
 };
 
@@ -27,8 +30,8 @@ static void random_bytes(void *ctx, void *out, size_t n) { wa_random(ctx, out, n
 
 void wa_keys_init(struct wa_client *c)
 {
-    c->keystore = (struct wa_keystore){
-        .load = load_row, .save = save_row, .random = random_bytes, .ctx = c};
+    c->keystore =
+        (struct wa_keystore){.load = load_row, .save = save_row, .random = random_bytes, .ctx = c};
 }
 
 void wa_keys_ready(struct wa_client *c)

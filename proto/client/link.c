@@ -105,9 +105,9 @@ err_t wa_link_end(struct wa_client *c, const struct wa_end *end)
 
 err_t wa_unpair(struct wa_client *c, enum wa_reason reason, int code)
 {
-    struct wa_event e = {.kind = c->account.paired ? WA_EVENT_UNPAIRED : WA_EVENT_PAIR_FAILED,
-                         .down = {.reason = c->logging_out ? WA_REASON_BY_USER : reason,
-                                  .code = code}};
+    struct wa_event e = {
+        .kind = c->account.paired ? WA_EVENT_UNPAIRED : WA_EVENT_PAIR_FAILED,
+        .down = {.reason = c->logging_out ? WA_REASON_BY_USER : reason, .code = code}};
 
     c->logging_out = false;
     c->wants_link = false;
@@ -115,7 +115,8 @@ err_t wa_unpair(struct wa_client *c, enum wa_reason reason, int code)
     wa_save(c, WA_NS_ACCOUNT, SLICE(""), SLICE(""), SLICE_NONE);
     c->state = c->account.paired ? WA_CLIENT_LOGGED_OUT : WA_CLIENT_NEW;
     wa_account_done(&c->account);
-    for (int t = 0; t < WA_TIMER_COUNT; t++) c->timers[t] = WA_NEVER;
+    for (int t = 0; t < WA_TIMER_COUNT; t++)
+        c->timers[t] = WA_NEVER;
     wa_emit(c, &e);
     return OK;
 }
@@ -184,8 +185,8 @@ static err_t on_server_hello(struct wa_client *c, struct slice payload)
     err_t e = finish_handshake(c, payload);
 
     if (e == OK || wa_is_fatal(e)) return e;
-    struct wa_end end = {.reason = e == ERR_BAD_CERTIFICATE ? WA_REASON_CERTIFICATE
-                                                            : WA_REASON_PROTOCOL};
+    struct wa_end end = {.reason =
+                             e == ERR_BAD_CERTIFICATE ? WA_REASON_CERTIFICATE : WA_REASON_PROTOCOL};
     return wa_link_end(c, &end);
 }
 

@@ -4,9 +4,9 @@
 #include "proto/client/inside.h"
 
 enum {
-    WA_OUTDATED_CHECK_MS = 60 * 1000,       /* look for a newer version this often */
-    WA_OUTDATED_RETRY_MS = 60 * 60 * 1000,  /* and try the same one again this often */
-    WA_BAN_DEFAULT_S = 60 * 60,             /* a ban without an end */
+    WA_OUTDATED_CHECK_MS = 60 * 1000,      /* look for a newer version this often */
+    WA_OUTDATED_RETRY_MS = 60 * 60 * 1000, /* and try the same one again this often */
+    WA_BAN_DEFAULT_S = 60 * 60,            /* a ban without an end */
     WA_LOGOUT_TIMEOUT_MS = 10 * 1000,
 };
 

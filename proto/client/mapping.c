@@ -41,8 +41,10 @@ err_t wa_party_of(struct wa_client *c, const struct wa_jid *jid, struct wa_party
     struct wa_jid person = person_of(jid);
 
     *out = (struct wa_party){0};
-    if (person.server == WA_SERVER_LID) out->lid = person;
-    else out->pn = person;
+    if (person.server == WA_SERVER_LID)
+        out->lid = person;
+    else
+        out->pn = person;
     return wa_party_complete(c, out);
 }
 

@@ -26,9 +26,9 @@ struct inbound {
     struct wa_info info;
     struct wa_address address; /* of the writing device */
     enum wa_held held;
-    bool has_content;  /* something of it was read */
-    bool is_spoilt;    /* decrypted, but no message */
-    err_t failure;     /* of an enc that must be asked for again */
+    bool has_content; /* something of it was read */
+    bool is_spoilt;   /* decrypted, but no message */
+    err_t failure;    /* of an enc that must be asked for again */
 };
 
 /* ---- the event ---- */
@@ -175,8 +175,7 @@ static err_t on_enc(struct wa_client *c, struct inbound *in, const struct wa_nod
 {
     bool is_group = slice_is(wa_node_text(enc, "type"), "skmsg");
     struct slice padded, message;
-    err_t e = is_group ? decrypt_group(c, in, enc, &padded)
-                       : decrypt_pairwise(c, in, enc, &padded);
+    err_t e = is_group ? decrypt_group(c, in, enc, &padded) : decrypt_pairwise(c, in, enc, &padded);
 
     if (wa_is_fatal(e)) return e;
     if (e == ERR_OLD_COUNTER) return OK; /* read before: the receipt was lost */
@@ -269,15 +268,13 @@ static bool is_for_phone_only(const struct wa_node *unavailable)
     struct slice type = wa_node_text(unavailable, "type");
 
     return slice_is(type, "view_once_unavailable_fanout") ||
-           slice_is(type, "hosted_unavailable_fanout") ||
-           slice_is(type, "bot_unavailable_fanout");
+           slice_is(type, "hosted_unavailable_fanout") || slice_is(type, "bot_unavailable_fanout");
 }
 
 static err_t on_unavailable(struct wa_client *c, struct inbound *in,
                             const struct wa_node *unavailable)
 {
-    struct wa_message m = {.kind = WA_KIND_UNAVAILABLE,
-                           .waiting = !is_for_phone_only(unavailable)};
+    struct wa_message m = {.kind = WA_KIND_UNAVAILABLE, .waiting = !is_for_phone_only(unavailable)};
 
     if (in->held == WA_HELD_NO) emit(c, in, &m);
     wa_ack_message(c, in->info.stanza, WA_NACK_NONE);
@@ -305,8 +302,8 @@ static err_t on_chat_message(struct wa_client *c, struct inbound *in)
     if (has_enc(in->info.stanza)) return on_encrypted(c, in);
     if (unavailable) return on_unavailable(c, in, unavailable);
     /* Answers of bots (msmsg) and what nobody knows: nothing we could show. */
-    wa_ack_message(c, in->info.stanza, wa_node_child(in->info.stanza, "enc") ? WA_NACK_NONE
-                                                                            : WA_NACK_STANZA);
+    wa_ack_message(c, in->info.stanza,
+                   wa_node_child(in->info.stanza, "enc") ? WA_NACK_NONE : WA_NACK_STANZA);
     return OK;
 }
 

@@ -7,11 +7,16 @@
 static const struct {
     const char *one, *other;
 } pairs[] = {
-    {"from", "sender_lid"},           {"from", "sender_pn"},
-    {"participant", "participant_lid"}, {"participant", "participant_pn"},
-    {"participant", "sender_lid"},    {"participant", "sender_pn"},
-    {"recipient", "recipient_lid"},   {"recipient", "recipient_pn"},
-    {"recipient", "peer_recipient_lid"}, {"recipient", "peer_recipient_pn"},
+    {"from", "sender_lid"},
+    {"from", "sender_pn"},
+    {"participant", "participant_lid"},
+    {"participant", "participant_pn"},
+    {"participant", "sender_lid"},
+    {"participant", "sender_pn"},
+    {"recipient", "recipient_lid"},
+    {"recipient", "recipient_pn"},
+    {"recipient", "peer_recipient_lid"},
+    {"recipient", "peer_recipient_pn"},
 };
 
 static err_t learn(struct wa_client *c, const struct wa_node *message)

@@ -6,8 +6,8 @@
 enum wa_place {
     WA_PLACE_PERSON,
     WA_PLACE_GROUP,
-    WA_PLACE_LIST,       /* a broadcast list: shown in the chat with its author */
-    WA_PLACE_STATUS,     /* status@broadcast */
+    WA_PLACE_LIST,   /* a broadcast list: shown in the chat with its author */
+    WA_PLACE_STATUS, /* status@broadcast */
     WA_PLACE_NEWSLETTER,
 };
 
@@ -16,12 +16,12 @@ struct wa_info {
     enum wa_place place;
     struct slice id;
     int64_t time_s;
-    struct wa_jid from;        /* as it came: where receipts go */
-    struct wa_jid author_jid;  /* the writing device */
+    struct wa_jid from;       /* as it came: where receipts go */
+    struct wa_jid author_jid; /* the writing device */
     struct wa_party chat, author;
     struct slice push_name;
     bool from_me, is_peer, is_offline;
-    uint32_t retry_count;      /* of <enc count> */
+    uint32_t retry_count; /* of <enc count> */
 };
 
 enum { WA_PUSH_NAME_MAX = 256 };

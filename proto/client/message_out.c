@@ -77,7 +77,8 @@ static bool is_first_of_chat(const struct wa_sending *op)
 {
     struct wa_party chat = chat_of(op);
 
-    LIST_EACH(node, &op->c->sends) {
+    LIST_EACH(node, &op->c->sends)
+    {
         const struct wa_sending *other = LIST_ENTRY(node, struct wa_sending, node);
         struct wa_party theirs = chat_of(other);
         if (other == op) return true;
@@ -293,8 +294,8 @@ static err_t on_bundles(struct wa_client *c, void *arg, const struct wa_node *iq
     return resume(c, arg, e);
 }
 
-static err_t find_missing(struct wa_sending *op, const struct targets *targets,
-                          struct wa_jid *out, size_t *out_count)
+static err_t find_missing(struct wa_sending *op, const struct targets *targets, struct wa_jid *out,
+                          size_t *out_count)
 {
     *out_count = 0;
     for (size_t i = 0; i < targets->count; i++) {
@@ -319,7 +320,8 @@ static enum step_result open_sessions(void *arg)
     err_t e = find_targets(op, targets);
     if (e == OK) e = find_missing(op, targets, missing, &n);
     if (e != OK) return failed(op, e);
-    return n == 0 ? next(op) : asked(op, wa_bundles_ask(c, missing, n, NULL, on_bundles, op, false));
+    return n == 0 ? next(op)
+                  : asked(op, wa_bundles_ask(c, missing, n, NULL, on_bundles, op, false));
 }
 
 /* ---- 5. encrypt ---- */
@@ -447,7 +449,7 @@ static enum step_result encrypt_for_all(void *arg)
 }
 
 static const struct step send_steps[] = {
-    {"turn", wait_turn},         /* sends to one chat keep their order */
+    {"turn", wait_turn}, /* sends to one chat keep their order */
     {"recipient", find_recipient},
     {"devices", find_devices},   /* cached lists, else one usync for all */
     {"sessions", open_sessions}, /* prekey bundles for devices we never wrote to */
@@ -491,7 +493,8 @@ static err_t run_ready(struct wa_client *c)
 {
     for (;;) {
         struct wa_sending *ready = NULL;
-        LIST_EACH(node, &c->sends) {
+        LIST_EACH(node, &c->sends)
+        {
             struct wa_sending *op = LIST_ENTRY(node, struct wa_sending, node);
             if (!ready && op->steps.at == 0 && is_first_of_chat(op)) ready = op;
         }
@@ -511,7 +514,8 @@ static err_t run(struct wa_sending *op)
 static size_t count(const struct list *l)
 {
     size_t n = 0;
-    for (const struct list *at = l->next; at != l; at = at->next) n++;
+    for (const struct list *at = l->next; at != l; at = at->next)
+        n++;
     return n;
 }
 
@@ -556,7 +560,8 @@ err_t wa_sends_drop(struct wa_client *c, err_t e)
 
 void wa_sends_free(struct wa_client *c)
 {
-    while (!list_empty(&c->sends)) op_free(LIST_ENTRY(c->sends.next, struct wa_sending, node));
+    while (!list_empty(&c->sends))
+        op_free(LIST_ENTRY(c->sends.next, struct wa_sending, node));
 }
 
 size_t wa_sends_memory(const struct wa_client *c)

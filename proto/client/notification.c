@@ -85,7 +85,8 @@ static err_t on_group(struct wa_client *c, const struct wa_node *n)
     struct wa_jid author = wa_node_jid(n, "participant"), pn = wa_node_jid(n, "participant_pn");
 
     TRY(wa_mapping_learn(c, &author, &pn));
-    for (size_t i = 0; i < n->child_count; i++) TRY(learn_participants(c, &n->children[i]));
+    for (size_t i = 0; i < n->child_count; i++)
+        TRY(learn_participants(c, &n->children[i]));
     return OK;
 }
 

@@ -87,9 +87,8 @@ static const struct {
     const char *tag;
     wa_stanza_fn *handler;
 } children[] = {
-    {"offline_preview", on_preview},     {"offline", on_offline_done},
-    {"dirty", on_dirty},                 {"edge_routing", on_edge_routing},
-    {"client_expiration", on_expiration},
+    {"offline_preview", on_preview},   {"offline", on_offline_done},         {"dirty", on_dirty},
+    {"edge_routing", on_edge_routing}, {"client_expiration", on_expiration},
 };
 
 err_t wa_on_ib(struct wa_client *c, const struct wa_node *ib)

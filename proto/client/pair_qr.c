@@ -204,7 +204,8 @@ static err_t refuse(struct wa_client *c, const struct wa_node *iq, err_t why)
     struct wa_node *answer = wa_node_new(c->arena, "iq");
     size_t row = 0;
 
-    while (refusals[row].error != OK && refusals[row].error != why) row++;
+    while (refusals[row].error != OK && refusals[row].error != why)
+        row++;
     answer_iq(c, iq, answer);
     wa_node_set_text(answer, c->arena, "type", "error");
     struct wa_node *error = wa_node_add(answer, c->arena, "error");
@@ -243,11 +244,10 @@ static void keep_credentials(struct wa_client *c, const struct success *s)
 static err_t accept(struct wa_client *c, const struct wa_node *iq, const struct success *s)
 {
     struct wa_node *answer = wa_node_new(c->arena, "iq");
-    struct wa_event e = {.kind = WA_EVENT_PAIRED,
-                         .paired = {.pn = s->pn,
-                                    .lid = s->lid,
-                                    .platform = s->platform,
-                                    .business_name = s->business}};
+    struct wa_event e = {
+        .kind = WA_EVENT_PAIRED,
+        .paired = {
+            .pn = s->pn, .lid = s->lid, .platform = s->platform, .business_name = s->business}};
 
     keep_credentials(c, s);
     TRY(trust_phone(c, s));

@@ -8,7 +8,8 @@ enum { TYPE_VARINT = 0, TYPE_FIXED64 = 1, TYPE_BYTES = 2, TYPE_FIXED32 = 5 };
 static uint64_t little_endian(struct slice s)
 {
     uint64_t v = 0;
-    for (size_t i = s.len; i > 0; i--) v = v << 8 | s.data[i - 1];
+    for (size_t i = s.len; i > 0; i--)
+        v = v << 8 | s.data[i - 1];
     return v;
 }
 

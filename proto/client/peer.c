@@ -16,8 +16,7 @@ static err_t take_history(struct wa_client *c, const struct wa_info *info, struc
     return OK;
 }
 
-static err_t take_app_state_keys(struct wa_client *c, const struct wa_info *info,
-                                 struct slice raw)
+static err_t take_app_state_keys(struct wa_client *c, const struct wa_info *info, struct slice raw)
 {
     struct wa_job job = {.kind = WA_JOB_APP_STATE_KEYS, .time_s = info->time_s, .raw = raw};
 

@@ -107,7 +107,8 @@ err_t wa_prekeys_upload(struct wa_client *c)
     add_bytes(c, iq, "type", wa_be_bytes(c, WA_KEY_TYPE, 1));
     add_bytes(c, iq, "identity", SLICE_ARRAY(c->account.identity.public.bytes));
     struct wa_node *list = wa_node_add(iq, c->arena, "list");
-    for (size_t i = 0; i < n; i++) add_prekey(c, list, &keys[i]);
+    for (size_t i = 0; i < n; i++)
+        add_prekey(c, list, &keys[i]);
     TRY(add_signed_prekey(c, iq));
 
     c->uploading = true;

@@ -13,7 +13,7 @@
 struct kind {
     const char *type; /* NULL: the attribute is absent */
     enum wa_receipt_kind kind;
-    bool by_us;       /* another device of ours says so of itself */
+    bool by_us; /* another device of ours says so of itself */
 };
 static const struct kind kinds[] = {
     {NULL, WA_RECEIPT_DELIVERED, false},  {"inactive", WA_RECEIPT_DELIVERED, false},
@@ -61,10 +61,12 @@ static err_t find_parties(struct wa_client *c, const struct wa_node *receipt, st
     ENSURE(wa_jid_is_person(&who), BAD_STANZA);
     *out_own = wa_account_is_self(&c->account, &who);
     TRY(wa_party_of(c, &who, &e->receipt.who));
-    if (!wa_jid_is_person(&from)) e->receipt.chat.pn = from;
+    if (!wa_jid_is_person(&from))
+        e->receipt.chat.pn = from;
     else if (*out_own && !wa_jid_is_none(&recipient))
         TRY(wa_party_of(c, &recipient, &e->receipt.chat));
-    else e->receipt.chat = e->receipt.who;
+    else
+        e->receipt.chat = e->receipt.who;
     return OK;
 }
 
@@ -121,8 +123,10 @@ err_t wa_on_receipt(struct wa_client *c, const struct wa_node *receipt)
 
     wa_offline_count(c, receipt);
     TRY(wa_mapping_learn(c, &from, &lid));
-    if (slice_is(type, "retry")) e = wa_retry_asked(c, receipt);
-    else if (kind) e = report(c, receipt, kind);
+    if (slice_is(type, "retry"))
+        e = wa_retry_asked(c, receipt);
+    else if (kind)
+        e = report(c, receipt, kind);
     if (wa_is_fatal(e)) return e;
     wa_ack(c, receipt);
     return OK;

@@ -9,9 +9,8 @@ static const struct {
     err_t error;
     int code;
 } codes[] = {
-    {ERR_NO_SESSION, 1},    {ERR_BAD_KEY, 2},        {ERR_NO_PREKEY, 3},
-    {ERR_BAD_MESSAGE, 4},   {ERR_BAD_SIGNATURE, 12}, {ERR_FUTURE_MESSAGE, 6},
-    {ERR_BAD_MAC, 7},       {ERR_NO_SENDER_KEY, 11},
+    {ERR_NO_SESSION, 1},     {ERR_BAD_KEY, 2},        {ERR_NO_PREKEY, 3}, {ERR_BAD_MESSAGE, 4},
+    {ERR_BAD_SIGNATURE, 12}, {ERR_FUTURE_MESSAGE, 6}, {ERR_BAD_MAC, 7},   {ERR_NO_SENDER_KEY, 11},
 };
 
 static int code_of(err_t e)

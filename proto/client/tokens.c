@@ -90,8 +90,7 @@ static err_t issue_now(struct wa_client *c, const struct wa_party *who,
                        const struct wa_jid *address, struct wa_thread *t)
 {
     struct wa_node *iq = wa_iq_new(c, "set", "privacy");
-    struct wa_node *token =
-        wa_node_add(wa_node_add(iq, c->arena, "tokens"), c->arena, "token");
+    struct wa_node *token = wa_node_add(wa_node_add(iq, c->arena, "tokens"), c->arena, "token");
     struct issue *issue = xcalloc(sizeof(*issue));
     struct wa_jid bare = wa_jid_bare(address);
 

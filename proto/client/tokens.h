@@ -11,10 +11,10 @@
 enum { WA_TOKEN_BUCKET_S = 604800, WA_TOKEN_BUCKETS = 4, WA_TOKEN_MAX = 4096 };
 
 struct wa_thread {
-    enum wa_server family;  /* WA_SERVER_USER, WA_SERVER_LID, or WA_SERVER_NONE: unknown */
-    int64_t token_at_s;     /* theirs */
-    int64_t issued_at_s;    /* ours; 0 never */
-    struct slice token;     /* theirs; borrowed from the arena */
+    enum wa_server family; /* WA_SERVER_USER, WA_SERVER_LID, or WA_SERVER_NONE: unknown */
+    int64_t token_at_s;    /* theirs */
+    int64_t issued_at_s;   /* ours; 0 never */
+    struct slice token;    /* theirs; borrowed from the arena */
 };
 
 err_t wa_thread_load(struct wa_client *c, const struct wa_party *who,

@@ -45,7 +45,8 @@ static bool find_in_turn(struct fake_turn *t, struct slice key, struct entry **o
     bool found = false;
 
     if (!t) return false;
-    LIST_EACH(node, &t->entries) {
+    LIST_EACH(node, &t->entries)
+    {
         struct entry *e = LIST_ENTRY(node, struct entry, node);
         if (e->kind == SAVE && slice_eq(buf_slice(&e->key), key)) {
             *out = e;
@@ -112,7 +113,8 @@ static void hold(struct fake_host *h, const struct wa_message *m)
                         *authors[] = {&m->author.pn, &m->author.lid};
 
     for (int c = 0; c < 2; c++)
-        for (int a = 0; a < 2; a++) hold_as(h, chats[c], authors[a], m);
+        for (int a = 0; a < 2; a++)
+            hold_as(h, chats[c], authors[a], m);
 }
 
 static void put_party(struct buf *out, const struct wa_party *p)
@@ -161,7 +163,8 @@ static void put_receipt(struct buf *out, const struct wa_receipt *r)
     buf_put_text(out, " by ");
     put_party(out, &r->who);
     if (r->by_us) buf_put_text(out, " us");
-    for (size_t i = 0; i < r->id_count; i++) buf_printf(out, " " SLICE_FMT, SLICE_ARG(r->ids[i]));
+    for (size_t i = 0; i < r->id_count; i++)
+        buf_printf(out, " " SLICE_FMT, SLICE_ARG(r->ids[i]));
 }
 
 static void put_event(struct buf *out, const struct wa_event *e)
@@ -313,7 +316,8 @@ static void apply_save(struct fake_host *h, struct entry *e)
 
 static void outbox_remove(struct fake_host *h, struct slice id, bool all)
 {
-    LIST_EACH(node, &h->outbox) {
+    LIST_EACH(node, &h->outbox)
+    {
         struct fake_outbox *o = LIST_ENTRY(node, struct fake_outbox, node);
         if (!all && !slice_eq(buf_slice(&o->id), id)) continue;
         list_remove(node);
@@ -349,12 +353,14 @@ bool fake_commit(struct fake_host *h)
     struct fake_turn *t = first ? LIST_ENTRY(first, struct fake_turn, node) : NULL;
 
     if (!t) return false;
-    LIST_EACH(node, &t->entries) {
+    LIST_EACH(node, &t->entries)
+    {
         struct entry *e = LIST_ENTRY(node, struct entry, node);
         if (e->kind == SAVE) apply_save(h, e);
         if (e->kind == EVENT) record_event(h, e);
     }
-    LIST_EACH(node, &t->entries) {
+    LIST_EACH(node, &t->entries)
+    {
         struct entry *e = LIST_ENTRY(node, struct entry, node);
         if (e->kind != SEND) continue;
         h->undurable_sends--;
@@ -382,7 +388,8 @@ void fake_crash(struct fake_host *h)
 size_t fake_turns(const struct fake_host *h)
 {
     size_t n = 0;
-    for (const struct list *l = h->turns.next; l != &h->turns; l = l->next) n++;
+    for (const struct list *l = h->turns.next; l != &h->turns; l = l->next)
+        n++;
     return n;
 }
 
@@ -393,9 +400,11 @@ void fake_host_done(struct fake_host *h)
 
     fake_crash(h);
     outbox_remove(h, SLICE_NONE, true);
-    while ((row = map_next(&h->rows, &at, NULL))) drop_row(row);
+    while ((row = map_next(&h->rows, &at, NULL)))
+        drop_row(row);
     map_done(&h->rows);
-    for (size_t i = 0; i < h->event_count; i++) free(h->events[i]);
+    for (size_t i = 0; i < h->event_count; i++)
+        free(h->events[i]);
     free(h->events);
     arena_done(&h->arena);
 }
@@ -417,7 +426,8 @@ size_t fake_row_count(struct fake_host *h, enum wa_ns ns)
     struct slice key;
 
     snprintf(prefix, sizeof(prefix), "%d|", ns);
-    while (map_next(&h->rows, &at, &key)) n += slice_starts_with(key, slice_text(prefix));
+    while (map_next(&h->rows, &at, &key))
+        n += slice_starts_with(key, slice_text(prefix));
     return n;
 }
 

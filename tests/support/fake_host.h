@@ -15,17 +15,17 @@ struct fake_turn;
 struct fake_host {
     struct wa_host host;
     struct map rows;
-    struct list turns;      /* closed, oldest first */
+    struct list turns; /* closed, oldest first */
     struct fake_turn *open;
     uint64_t seed;
-    struct arena arena;     /* of events and messages recorded */
-    char **events;          /* as text, in order of commit */
+    struct arena arena; /* of events and messages recorded */
+    char **events;      /* as text, in order of commit */
     size_t event_count, event_cap, event_read;
-    struct list outbox;     /* struct fake_outbox: durable and not done */
+    struct list outbox; /* struct fake_outbox: durable and not done */
     void (*on_send)(void *ctx, const struct wa_send *send);
     void *ctx;
     size_t saves, loads;
-    err_t load_error;       /* what every load answers, when not OK */
+    err_t load_error;         /* what every load answers, when not OK */
     unsigned undurable_sends; /* sends of turns not committed yet */
 };
 
@@ -44,8 +44,7 @@ void fake_commit_all(struct fake_host *h);
 void fake_crash(struct fake_host *h);
 size_t fake_turns(const struct fake_host *h);
 /* The durable value, NULL when there is none. */
-const struct buf *fake_row(struct fake_host *h, enum wa_ns ns, const char *owner,
-                           const char *name);
+const struct buf *fake_row(struct fake_host *h, enum wa_ns ns, const char *owner, const char *name);
 /* How many durable rows of a kind there are. */
 size_t fake_row_count(struct fake_host *h, enum wa_ns ns);
 /* The next event not read yet, NULL at the end. Texts look like

@@ -22,13 +22,15 @@ struct xml {
 static struct slice word(struct xml *x, const char *stops)
 {
     const char *from = x->at;
-    while (*x->at && !strchr(stops, *x->at)) x->at++;
+    while (*x->at && !strchr(stops, *x->at))
+        x->at++;
     return arena_dup(&x->w->arena, slice_of(from, (size_t)(x->at - from)));
 }
 
 static void spaces(struct xml *x)
 {
-    while (isspace((unsigned char)*x->at)) x->at++;
+    while (isspace((unsigned char)*x->at))
+        x->at++;
 }
 
 static void parse_attr(struct xml *x, struct wa_node *n)
@@ -42,8 +44,10 @@ static void parse_attr(struct xml *x, struct wa_node *n)
 
     char *name = arena_text(&x->w->arena, key);
     bool is_jid = slice_find(value, '@') < value.len && wa_jid_parse(value, &jid) == OK;
-    if (is_jid) wa_node_set_jid(n, &x->w->arena, name, jid);
-    else wa_node_set(n, &x->w->arena, name, value);
+    if (is_jid)
+        wa_node_set_jid(n, &x->w->arena, name, jid);
+    else
+        wa_node_set(n, &x->w->arena, name, value);
 }
 
 static void parse_content(struct xml *x, struct wa_node *n)
@@ -68,7 +72,8 @@ static struct wa_node parse_node(struct xml *x)
     cr_assert_eq(*x->at, '<', "tag at %s", x->at);
     x->at++;
     n.tag = word(x, " />");
-    for (spaces(x); *x->at != '/' && *x->at != '>'; spaces(x)) parse_attr(x, &n);
+    for (spaces(x); *x->at != '/' && *x->at != '>'; spaces(x))
+        parse_attr(x, &n);
     if (*x->at++ == '/') {
         x->at++;
         return n;
@@ -187,7 +192,8 @@ bool world_commit_one(struct world *w)
 
 void world_resend_outbox(struct world *w)
 {
-    LIST_EACH(node, &w->h.outbox) {
+    LIST_EACH(node, &w->h.outbox)
+    {
         struct fake_outbox *o = LIST_ENTRY(node, struct fake_outbox, node);
         AUTO(buf) stanza = {0};
         buf_put(&stanza, buf_slice(&o->stanza)); /* the row may go meanwhile */
@@ -393,11 +399,15 @@ void world_answer(struct world *w, const char *type, const char *xmlns, const ch
               "expected iq %s %s, got %s", type, xmlns, w->last->text);
     struct slice id = arena_dup(&w->arena, wa_node_text(iq, "id"));
     bool is_error = isdigit((unsigned char)children[0]);
-    struct slice xml = is_error
-        ? arena_printf(&w->arena, "<iq from=\"@s.whatsapp.net\" type=\"error\" id=\"" SLICE_FMT
-                       "\"><error code=\"%s\" text=\"x\"/></iq>", SLICE_ARG(id), children)
-        : arena_printf(&w->arena, "<iq from=\"@s.whatsapp.net\" type=\"result\" id=\"" SLICE_FMT
-                       "\">%s</iq>", SLICE_ARG(id), children);
+    struct slice xml =
+        is_error ? arena_printf(&w->arena,
+                                "<iq from=\"@s.whatsapp.net\" type=\"error\" id=\"" SLICE_FMT
+                                "\"><error code=\"%s\" text=\"x\"/></iq>",
+                                SLICE_ARG(id), children)
+                 : arena_printf(&w->arena,
+                                "<iq from=\"@s.whatsapp.net\" type=\"result\" id=\"" SLICE_FMT
+                                "\">%s</iq>",
+                                SLICE_ARG(id), children);
     world_serve(w, arena_text(&w->arena, xml));
 }
 
@@ -496,8 +506,8 @@ struct slice world_bundle_xml(struct world *w, struct party *peer, const char *j
         &w->arena,
         "<user jid=\"%s\" t=\"1\"><registration>[" SLICE_FMT "]</registration><type>[05]</type>"
         "<identity>[" SLICE_FMT "]</identity><key><id>[" SLICE_FMT "]</id><value>[" SLICE_FMT
-        "]</value></key><skey><id>[" SLICE_FMT "]</id><value>[" SLICE_FMT "]</value><signature>["
-        SLICE_FMT "]</signature></skey></user>",
+        "]</value></key><skey><id>[" SLICE_FMT "]</id><value>[" SLICE_FMT
+        "]</value><signature>[" SLICE_FMT "]</signature></skey></user>",
         jid, SLICE_ARG(hex_number(w, b.registration_id, 4)),
         SLICE_ARG(hex(w, SLICE_ARRAY(b.identity.bytes))), SLICE_ARG(hex_number(w, b.prekey_id, 3)),
         SLICE_ARG(hex(w, SLICE_ARRAY(b.prekey.bytes))),
@@ -513,7 +523,8 @@ static void find_secret(const char *qr, uint8_t out[32])
     AUTO(buf) secret = {0};
     struct slice rest = slice_text(qr + strlen("qr ")), field = SLICE_NONE;
 
-    for (int i = 0; i < 4; i++) cr_assert(slice_split(&rest, ',', &field));
+    for (int i = 0; i < 4; i++)
+        cr_assert(slice_split(&rest, ',', &field));
     cr_assert_eq(text_unbase64(field, &secret), OK);
     memcpy(out, secret.data, 32);
 }

@@ -27,16 +27,16 @@ struct world {
     struct wa_server_keys keys;
     struct buf chain;
 
-    bool is_up;          /* the socket, as the host sees it */
+    bool is_up; /* the socket, as the host sees it */
     uint32_t link;
-    bool close_asked;    /* the client sent CLOSE */
+    bool close_asked; /* the client sent CLOSE */
     bool is_transport;
-    bool hold;           /* no commit by itself */
+    bool hold; /* no commit by itself */
     struct wa_server_handshake handshake;
     struct wa_server_result result; /* payload of the last connect, ciphers */
     struct wa_frames frames;
-    struct buf arrived;    /* bytes on the socket that the server has not read yet */
-    struct list received;  /* struct fake_stanza not looked at yet */
+    struct buf arrived;       /* bytes on the socket that the server has not read yet */
+    struct list received;     /* struct fake_stanza not looked at yet */
     struct fake_stanza *last; /* what world_take gave last */
     struct arena arena;
 };

@@ -45,17 +45,21 @@ static inline const char *cast_devices(struct cast *x, const char *jid, const ch
                                        struct party *phone, unsigned companion)
 {
     uint32_t valid[] = {1};
-    struct wa_key_index_list list = {.raw_id = 1, .timestamp = 1, .current_index = 1,
-                                     .valid = valid, .valid_count = 1};
+    struct wa_key_index_list list = {
+        .raw_id = 1, .timestamp = 1, .current_index = 1, .valid = valid, .valid_count = 1};
     struct slice bytes = wa_key_index_sign(&phone->ks, &x->w.arena, &list);
     char device[64] = "";
 
     if (companion)
         snprintf(device, sizeof(device), "<device id=\"%u\" key-index=\"1\"/>", companion);
-    return arena_text(&x->w.arena, arena_printf(&x->w.arena,
-        "<user jid=\"%s\"><devices><device-list hash=\"x\"><device id=\"0\"/>%s</device-list>"
-        "<key-index-list ts=\"1\">[" SLICE_FMT "]</key-index-list></devices><lid val=\"%s\"/>"
-        "</user>", jid, device, SLICE_ARG(cast_hex(x, bytes)), lid));
+    return arena_text(
+        &x->w.arena,
+        arena_printf(
+            &x->w.arena,
+            "<user jid=\"%s\"><devices><device-list hash=\"x\"><device id=\"0\"/>%s</device-list>"
+            "<key-index-list ts=\"1\">[" SLICE_FMT "]</key-index-list></devices><lid val=\"%s\"/>"
+            "</user>",
+            jid, device, SLICE_ARG(cast_hex(x, bytes)), lid));
 }
 
 static inline err_t cast_send(struct cast *x, struct wa_party to, const char *text)
@@ -83,10 +87,10 @@ static inline struct wa_party cast_peer_lid(void)
 
 static inline void cast_answer_usync(struct cast *x, const char *users)
 {
-    world_answer(&x->w, "get", "usync",
-                 arena_text(&x->w.arena, arena_printf(&x->w.arena,
-                                                      "<usync><result/><list>%s</list></usync>",
-                                                      users)));
+    world_answer(
+        &x->w, "get", "usync",
+        arena_text(&x->w.arena,
+                   arena_printf(&x->w.arena, "<usync><result/><list>%s</list></usync>", users)));
 }
 
 static inline void cast_answer_contact(struct cast *x, bool in)
@@ -108,11 +112,10 @@ static inline void cast_answer_devices(struct cast *x)
 
 static inline void cast_answer_bundles(struct cast *x)
 {
-    struct slice xml = arena_printf(
-        &x->w.arena, "<list>" SLICE_FMT SLICE_FMT SLICE_FMT "</list>",
-        SLICE_ARG(world_bundle_xml(&x->w, &x->peer, "888@lid")),
-        SLICE_ARG(world_bundle_xml(&x->w, &x->companion, "888:2@lid")),
-        SLICE_ARG(world_bundle_xml(&x->w, &x->phone, "777@lid")));
+    struct slice xml = arena_printf(&x->w.arena, "<list>" SLICE_FMT SLICE_FMT SLICE_FMT "</list>",
+                                    SLICE_ARG(world_bundle_xml(&x->w, &x->peer, "888@lid")),
+                                    SLICE_ARG(world_bundle_xml(&x->w, &x->companion, "888:2@lid")),
+                                    SLICE_ARG(world_bundle_xml(&x->w, &x->phone, "777@lid")));
 
     world_answer(&x->w, "get", "encrypt", arena_text(&x->w.arena, xml));
 }
@@ -148,7 +151,9 @@ static inline struct slice cast_read(struct cast *x, struct party *who,
 
 static inline void cast_ack(struct cast *x, struct slice id, const char *from, const char *more)
 {
-    world_serve(&x->w, arena_text(&x->w.arena, arena_printf(
-        &x->w.arena, "<ack class=\"message\" id=\"" SLICE_FMT "\" from=\"%s\" t=\"1700000002\" "
-        "%s/>", SLICE_ARG(id), from, more)));
+    world_serve(&x->w, arena_text(&x->w.arena, arena_printf(&x->w.arena,
+                                                            "<ack class=\"message\" id=\"" SLICE_FMT
+                                                            "\" from=\"%s\" t=\"1700000002\" "
+                                                            "%s/>",
+                                                            SLICE_ARG(id), from, more)));
 }

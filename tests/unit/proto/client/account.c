@@ -5,7 +5,8 @@
 static void count_up(void *ctx, void *out, size_t n)
 {
     uint8_t *next = ctx, *at = out;
-    for (size_t i = 0; i < n; i++) at[i] = (*next)++;
+    for (size_t i = 0; i < n; i++)
+        at[i] = (*next)++;
 }
 
 static void make(struct wa_account *a)
@@ -57,9 +58,12 @@ Test(account, knows_itself_by_either_address)
         const char *jid;
         bool self;
     } rows[] = {
-        {"15550001111@s.whatsapp.net", true}, {"15550001111:9@s.whatsapp.net", true},
-        {"15550001111@c.us", true},           {"777:3@lid", true},
-        {"777@s.whatsapp.net", false},        {"15550001111@lid", false},
+        {"15550001111@s.whatsapp.net", true},
+        {"15550001111:9@s.whatsapp.net", true},
+        {"15550001111@c.us", true},
+        {"777:3@lid", true},
+        {"777@s.whatsapp.net", false},
+        {"15550001111@lid", false},
         {"777@g.us", false},
     };
 

@@ -30,8 +30,9 @@ Test(ack_in, is_done_only_without_an_error)
         start(&x, &id);
         cast_ack(&x, id, "15550002222@s.whatsapp.net", rows[i].more);
         const char *got = fake_event(&x.w.h);
-        const char *want = arena_text(&x.w.arena, arena_printf(&x.w.arena,
-            "outbox_done " SLICE_FMT " %s", SLICE_ARG(id), rows[i].error));
+        const char *want =
+            arena_text(&x.w.arena, arena_printf(&x.w.arena, "outbox_done " SLICE_FMT " %s",
+                                                SLICE_ARG(id), rows[i].error));
         cr_expect_str_eq(got, want);
         const char *sent = world_next(&x.w);
         cr_expect_eq(sent && strstr(sent, "xmlns=\"privacy\""), !rows[i].more[0],
@@ -49,7 +50,8 @@ Test(ack_in, gives_a_token_once_per_week)
     cast_ack(&x, id, "15550002222@s.whatsapp.net", "");
     const char *sent = world_next(&x.w);
     cr_assert(strstr(sent, "<tokens><token jid=\"15550002222@s.whatsapp.net\" t=\"1700000000\" "
-                           "type=\"trusted_contact\"/></tokens>"), "%s", sent);
+                           "type=\"trusted_contact\"/></tokens>"),
+              "%s", sent);
     cast_ack(&x, id, "15550002222@s.whatsapp.net", "");
     world_expect_quiet(&x.w);
     x.w.now += 7 * 24 * 3600 * 1000LL;

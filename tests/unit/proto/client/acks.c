@@ -12,22 +12,25 @@
 enum who { NOBODY, PEER, PHONE, GROUP_PEER, GROUP_PHONE };
 
 struct row {
-    const char *line;       /* of the sheet */
+    const char *line; /* of the sheet */
     const char *in;
-    enum who from;          /* whose <enc> is put in; NOBODY: the stanza as it is */
+    enum who from; /* whose <enc> is put in; NOBODY: the stanza as it is */
     const char *out[3];
 };
 
 static const struct row rows[] = {
     {"7.5 delivered, DM: device kept, inactive",
-     "<message from=\"888:2@lid\" id=\"M\" type=\"text\" t=\"1\"/>", PEER,
+     "<message from=\"888:2@lid\" id=\"M\" type=\"text\" t=\"1\"/>",
+     PEER,
      {"<receipt id=\"M\" to=\"888:2@lid\" type=\"inactive\"/>"}},
     {"7.5 delivered, DM addressed by phone number",
      "<message from=\"15550002222:2@s.whatsapp.net\" sender_lid=\"888@lid\" id=\"M\" type=\"text\" "
-     "t=\"1\"/>", PEER,
+     "t=\"1\"/>",
+     PEER,
      {"<receipt id=\"M\" to=\"15550002222:2@s.whatsapp.net\" type=\"inactive\"/>"}},
     {"7.5 delivered, DM from the backlog",
-     "<message from=\"888:2@lid\" id=\"M\" type=\"text\" t=\"1\" offline=\"3\"/>", PEER,
+     "<message from=\"888:2@lid\" id=\"M\" type=\"text\" t=\"1\" offline=\"3\"/>",
+     PEER,
      {"<receipt id=\"M\" to=\"888:2@lid\" type=\"inactive\"/>"}},
     {"7.5 delivered, group: participant with device",
      "<message from=\"120363@g.us\" participant=\"888:2@lid\" id=\"M\" type=\"text\" t=\"1\"/>",
@@ -38,11 +41,13 @@ static const struct row rows[] = {
      PEER,
      {"<receipt id=\"M\" to=\"1234@broadcast\" type=\"inactive\" participant=\"888:2@lid\"/>"}},
     {"7.5 own DM echoed from another own device",
-     "<message from=\"777@lid\" recipient=\"888@lid\" id=\"M\" type=\"text\" t=\"1\"/>", PHONE,
+     "<message from=\"777@lid\" recipient=\"888@lid\" id=\"M\" type=\"text\" t=\"1\"/>",
+     PHONE,
      {"<receipt id=\"M\" to=\"777@lid\" type=\"sender\" recipient=\"888@lid\"/>"}},
     {"7.5 own DM echoed, by phone number",
      "<message from=\"15550001111@s.whatsapp.net\" recipient=\"15550002222@s.whatsapp.net\" "
-     "id=\"M\" type=\"text\" t=\"1\"/>", PHONE,
+     "id=\"M\" type=\"text\" t=\"1\"/>",
+     PHONE,
      {"<receipt id=\"M\" to=\"15550001111@s.whatsapp.net\" type=\"sender\" "
       "recipient=\"15550002222@s.whatsapp.net\"/>"}},
     {"7.5 own group message from another own device",
@@ -50,33 +55,41 @@ static const struct row rows[] = {
      GROUP_PHONE,
      {"<receipt id=\"M\" to=\"120363@g.us\" type=\"sender\" participant=\"777@lid\"/>"}},
     {"7.5 own DM without recipient (note to self): plain ack",
-     "<message from=\"777@lid\" id=\"M\" type=\"text\" t=\"1\"/>", PHONE,
+     "<message from=\"777@lid\" id=\"M\" type=\"text\" t=\"1\"/>",
+     PHONE,
      {"<ack class=\"message\" id=\"M\" to=\"777@lid\" from=\"" OWN "\"/>"}},
     {"7.5 category=peer",
-     "<message from=\"777@lid\" category=\"peer\" id=\"M\" type=\"text\" t=\"1\"/>", PHONE,
+     "<message from=\"777@lid\" category=\"peer\" id=\"M\" type=\"text\" t=\"1\"/>",
+     PHONE,
      {"<receipt id=\"M\" to=\"777@lid\" type=\"peer_msg\"/>"}},
     {"7.5 undecryptable: retry receipt, then the ack",
      "<message from=\"888:9@lid\" id=\"M\" type=\"text\" t=\"1\"><enc v=\"2\" type=\"msg\">[33]"
-     "</enc></message>", NOBODY,
+     "</enc></message>",
+     NOBODY,
      {"<receipt id=\"M\" to=\"888:9@lid\" type=\"retry\"><retry v=\"1\" count=\"1\" id=\"M\" "
       "t=\"1\" error=\"4\"/><registration>[4 B]</registration></receipt>",
       "<ack class=\"message\" id=\"M\" to=\"888:9@lid\" from=\"" OWN "\"/>"}},
     {"7.6 notification",
-     "<notification type=\"picture\" from=\"888@lid\" id=\"N\" t=\"1\"/>", NOBODY,
+     "<notification type=\"picture\" from=\"888@lid\" id=\"N\" t=\"1\"/>",
+     NOBODY,
      {"<ack class=\"notification\" id=\"N\" to=\"888@lid\" type=\"picture\"/>"}},
     {"7.6 notification of a group",
      "<notification type=\"w:gp2\" from=\"120363@g.us\" participant=\"888@lid\" id=\"N\" t=\"1\">"
-     "<add/></notification>", NOBODY,
+     "<add/></notification>",
+     NOBODY,
      {"<ack class=\"notification\" id=\"N\" to=\"120363@g.us\" participant=\"888@lid\" "
       "type=\"w:gp2\"/>"}},
     {"7.6 notification of a type nobody knows",
-     "<notification type=\"waffle\" from=\"@s.whatsapp.net\" id=\"N\"/>", NOBODY,
+     "<notification type=\"waffle\" from=\"@s.whatsapp.net\" id=\"N\"/>",
+     NOBODY,
      {"<ack class=\"notification\" id=\"N\" to=\"@s.whatsapp.net\" type=\"waffle\"/>"}},
     {"7.6 receipt, delivered",
-     "<receipt from=\"888:2@lid\" id=\"R\" t=\"1\"/>", NOBODY,
+     "<receipt from=\"888:2@lid\" id=\"R\" t=\"1\"/>",
+     NOBODY,
      {"<ack class=\"receipt\" id=\"R\" to=\"888:2@lid\"/>"}},
     {"7.6 receipt, read",
-     "<receipt from=\"888@lid\" id=\"R\" type=\"read\" t=\"1\"/>", NOBODY,
+     "<receipt from=\"888@lid\" id=\"R\" type=\"read\" t=\"1\"/>",
+     NOBODY,
      {"<ack class=\"receipt\" id=\"R\" to=\"888@lid\" type=\"read\"/>"}},
     {"7.6 receipt in a group",
      "<receipt from=\"120363@g.us\" participant=\"888:2@lid\" id=\"R\" type=\"read\" t=\"1\"/>",
@@ -84,16 +97,20 @@ static const struct row rows[] = {
      {"<ack class=\"receipt\" id=\"R\" to=\"120363@g.us\" participant=\"888:2@lid\" "
       "type=\"read\"/>"}},
     {"7.6 receipt whose participant equals from",
-     "<receipt from=\"888@lid\" participant=\"888@lid\" id=\"R\" type=\"read\" t=\"1\"/>", NOBODY,
+     "<receipt from=\"888@lid\" participant=\"888@lid\" id=\"R\" type=\"read\" t=\"1\"/>",
+     NOBODY,
      {"<ack class=\"receipt\" id=\"R\" to=\"888@lid\" type=\"read\"/>"}},
     {"7.6 recipient attribute: always echo",
-     "<receipt from=\"777:3@lid\" recipient=\"888@lid\" id=\"R\" type=\"read\" t=\"1\"/>", NOBODY,
+     "<receipt from=\"777:3@lid\" recipient=\"888@lid\" id=\"R\" type=\"read\" t=\"1\"/>",
+     NOBODY,
      {"<ack class=\"receipt\" id=\"R\" to=\"777:3@lid\" recipient=\"888@lid\" type=\"read\"/>"}},
     {"7.7 receipt of a type without an event",
-     "<receipt from=\"888@lid\" id=\"R\" type=\"server-error\" t=\"1\"/>", NOBODY,
+     "<receipt from=\"888@lid\" id=\"R\" type=\"server-error\" t=\"1\"/>",
+     NOBODY,
      {"<ack class=\"receipt\" id=\"R\" to=\"888@lid\" type=\"server-error\"/>"}},
     {"7.6 call",
-     "<call from=\"888@lid\" id=\"C\" t=\"1\"><offer call-id=\"x\" call-creator=\"888@lid\"/></call>",
+     "<call from=\"888@lid\" id=\"C\" t=\"1\"><offer call-id=\"x\" "
+     "call-creator=\"888@lid\"/></call>",
      NOBODY,
      {"<ack class=\"call\" id=\"C\" to=\"888@lid\"/>"}},
     {"7.6 encrypt notification with identity: no type",
@@ -102,28 +119,34 @@ static const struct row rows[] = {
      {"<ack class=\"notification\" id=\"N\" to=\"888@lid\"/>"}},
     {"7.6 status message",
      "<message from=\"status@broadcast\" participant=\"888:2@lid\" id=\"M\" type=\"text\" "
-     "t=\"1\"><enc v=\"2\" type=\"skmsg\">[00]</enc></message>", NOBODY,
-     {"<ack class=\"message\" id=\"M\" to=\"status@broadcast\" participant=\"888:2@lid\" from=\""
-      OWN "\"/>"}},
+     "t=\"1\"><enc v=\"2\" type=\"skmsg\">[00]</enc></message>",
+     NOBODY,
+     {"<ack class=\"message\" id=\"M\" to=\"status@broadcast\" participant=\"888:2@lid\" "
+      "from=\"" OWN "\"/>"}},
     {"7.6 top-level status",
      "<status from=\"status@broadcast\" participant=\"888:2@lid\" id=\"M\" t=\"1\"><enc v=\"2\" "
-     "type=\"skmsg\">[00]</enc></status>", NOBODY,
-     {"<ack class=\"status\" id=\"M\" to=\"status@broadcast\" participant=\"888:2@lid\" from=\""
-      OWN "\"/>"}},
+     "type=\"skmsg\">[00]</enc></status>",
+     NOBODY,
+     {"<ack class=\"status\" id=\"M\" to=\"status@broadcast\" participant=\"888:2@lid\" from=\"" OWN
+      "\"/>"}},
     {"7.6 newsletter",
      "<message from=\"1203@newsletter\" id=\"M\" type=\"text\" server_id=\"9\" t=\"1\"><plaintext>"
-     "[0a]</plaintext></message>", NOBODY,
+     "[0a]</plaintext></message>",
+     NOBODY,
      {"<ack class=\"message\" id=\"M\" to=\"1203@newsletter\" from=\"" OWN "\"/>"}},
     {"7.4 unavailable",
      "<message from=\"888:2@lid\" id=\"M\" type=\"media\" t=\"1\">"
-     "<unavailable type=\"view_once_unavailable_fanout\"/></message>", NOBODY,
+     "<unavailable type=\"view_once_unavailable_fanout\"/></message>",
+     NOBODY,
      {"<ack class=\"message\" id=\"M\" to=\"888:2@lid\" from=\"" OWN "\"/>"}},
     {"7.6 message that cannot be handled ever",
-     "<message from=\"888:2@lid\" id=\"M\" type=\"text\" t=\"1\"><novelty/></message>", NOBODY,
+     "<message from=\"888:2@lid\" id=\"M\" type=\"text\" t=\"1\"><novelty/></message>",
+     NOBODY,
      {"<ack class=\"message\" id=\"M\" to=\"888:2@lid\" from=\"" OWN "\" error=\"488\"/>"}},
     {"7.6 message without its author",
      "<message from=\"120363@g.us\" id=\"M\" type=\"text\" t=\"1\"><enc v=\"2\" type=\"skmsg\">[00]"
-     "</enc></message>", NOBODY,
+     "</enc></message>",
+     NOBODY,
      {"<ack class=\"message\" id=\"M\" to=\"120363@g.us\" from=\"" OWN "\" error=\"488\"/>"}},
 };
 
@@ -133,8 +156,9 @@ static void put_group_key(struct world *w, struct party *author, struct wa_node 
     AUTO(buf) inner = {0};
     AUTO(buf) message = {0};
 
-    cr_assert_eq(wa_group_distribute(&author->ks, &w->arena, SLICE("120363@g.us"),
-                                     &author->address, &distribution), OK);
+    cr_assert_eq(wa_group_distribute(&author->ks, &w->arena, SLICE("120363@g.us"), &author->address,
+                                     &distribution),
+                 OK);
     wa_pb_put_bytes(&inner, 1, SLICE("120363@g.us"));
     wa_pb_put_bytes(&inner, 2, distribution);
     wa_pb_put_bytes(&message, 2, buf_slice(&inner));
@@ -180,7 +204,8 @@ static void check(const struct row *row)
 
 Test(acks, every_line_of_the_sheet)
 {
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) check(&rows[i]);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        check(&rows[i]);
 }
 
 Test(acks, a_history_notification_gets_both_receipts)

@@ -22,7 +22,8 @@ Test(backoff, jitters_a_tenth_both_ways_and_resets)
 {
     struct wa_backoff b = {0};
 
-    for (int i = 0; i < 300; i++) wa_backoff_next(&b, 0);
+    for (int i = 0; i < 300; i++)
+        wa_backoff_next(&b, 0);
     cr_assert_eq(wa_backoff_next(&b, 0), 810000);
     cr_assert_eq(wa_backoff_next(&b, 1023), 990000);
     wa_backoff_reset(&b);

@@ -29,21 +29,20 @@ Test(content, tells_every_kind_of_the_table_apart)
         uint32_t field;
         const char *kind;
     } rows[] = {
-        {1, "text"},       {3, "image"},     {4, "contact"},       {5, "location"},
-        {6, "text"},       {7, "document"},  {8, "audio"},         {9, "video"},
-        {12, "revoke"},    {13, "contact"},  {18, "live_location"}, {26, "sticker"},
-        {28, "group_invite"}, {36, "interactive"}, {37, "view_once"}, {45, "interactive"},
-        {46, "reaction"},  {49, "poll"},     {50, "poll_vote"},    {51, "protocol"},
-        {53, "document"},  {55, "view_once"}, {58, "edit"},        {63, "pin"},
-        {64, "poll"},      {66, "video"},    {75, "event"},        {83, "album"},
-        {86, "sticker"},   {200, "unknown"},
+        {1, "text"},          {3, "image"},        {4, "contact"},        {5, "location"},
+        {6, "text"},          {7, "document"},     {8, "audio"},          {9, "video"},
+        {12, "revoke"},       {13, "contact"},     {18, "live_location"}, {26, "sticker"},
+        {28, "group_invite"}, {36, "interactive"}, {37, "view_once"},     {45, "interactive"},
+        {46, "reaction"},     {49, "poll"},        {50, "poll_vote"},     {51, "protocol"},
+        {53, "document"},     {55, "view_once"},   {58, "edit"},          {63, "pin"},
+        {64, "poll"},         {66, "video"},       {75, "event"},         {83, "album"},
+        {86, "sticker"},      {200, "unknown"},
     };
     AUTO(arena) a = {0};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct slice m = field(&a, rows[i].field, SLICE(""));
-        cr_expect_str_eq(wa_content_kind_text(kind_of(m)), rows[i].kind, "field %u",
-                         rows[i].field);
+        cr_expect_str_eq(wa_content_kind_text(kind_of(m)), rows[i].kind, "field %u", rows[i].field);
     }
 }
 
@@ -52,10 +51,12 @@ Test(content, reads_text_quote_and_mentions)
     AUTO(arena) a = {0};
     struct wa_jid mentioned[2] = {wa_jid_of(WA_SERVER_LID, SLICE("888"), 0),
                                   wa_jid_of(WA_SERVER_USER, SLICE("15550001111"), 0)};
-    struct wa_text text = {
-        .text = SLICE("hello @888"), .quoted_id = SLICE("ABC"),
-        .quoted_author = wa_jid_of(WA_SERVER_LID, SLICE("777"), 5),
-        .quoted_raw = field(&a, 1, SLICE("before")), .mentions = mentioned, .mention_count = 2};
+    struct wa_text text = {.text = SLICE("hello @888"),
+                           .quoted_id = SLICE("ABC"),
+                           .quoted_author = wa_jid_of(WA_SERVER_LID, SLICE("777"), 5),
+                           .quoted_raw = field(&a, 1, SLICE("before")),
+                           .mentions = mentioned,
+                           .mention_count = 2};
     AUTO(buf) m = {0};
     struct wa_body body;
 
@@ -93,7 +94,8 @@ Test(content, looks_through_wrappers_but_not_for_ever)
     cr_assert_eq(body.kind, WA_KIND_TEXT);
     cr_assert(slice_is(body.text, "deep"));
 
-    for (int i = 0; i < 40; i++) m = field(&a, 40, field(&a, 1, m));
+    for (int i = 0; i < 40; i++)
+        m = field(&a, 40, field(&a, 1, m));
     wa_body_read(m, &a, &body);
     cr_assert_eq(body.kind, WA_KIND_UNKNOWN);
     cr_assert(!body.is_empty);
@@ -137,7 +139,8 @@ Test(content, survives_every_truncation_and_refuses_bad_utf8)
 {
     AUTO(arena) a = {0};
     AUTO(buf) m = {0};
-    struct wa_text text = {.text = SLICE("hello"), .quoted_id = SLICE("ABC"),
+    struct wa_text text = {.text = SLICE("hello"),
+                           .quoted_id = SLICE("ABC"),
                            .quoted_author = wa_jid_of(WA_SERVER_LID, SLICE("777"), 0)};
     struct wa_body body;
 

@@ -31,8 +31,10 @@ static void peer_writes(struct run *r)
     struct world *w = &r->x.w;
     char text[16];
     int n = r->to_client++;
-    char *xml = arena_text(&w->arena, arena_printf(&w->arena,
-        "<message from=\"888@lid\" id=\"IN%d\" type=\"text\" t=\"1\"/>", n));
+    char *xml = arena_text(
+        &w->arena,
+        arena_printf(&w->arena, "<message from=\"888@lid\" id=\"IN%d\" type=\"text\" t=\"1\"/>",
+                     n));
     struct wa_node *stanza = world_parse(w, xml);
 
     snprintf(text, sizeof(text), "in%d", n);
@@ -91,17 +93,22 @@ static void on_iq(struct run *r, const struct wa_node *iq)
     const char *inner = "";
 
     if (slice_is(xmlns, "usync"))
-        inner = arena_text(&w->arena, arena_printf(&w->arena, "<usync><list>%s%s</list></usync>",
-            cast_devices(&r->x, "888@lid", "888@lid", &r->x.peer, 0),
-            cast_devices(&r->x, "777@lid", "777@lid", &r->x.phone, 5)));
+        inner = arena_text(&w->arena,
+                           arena_printf(&w->arena, "<usync><list>%s%s</list></usync>",
+                                        cast_devices(&r->x, "888@lid", "888@lid", &r->x.peer, 0),
+                                        cast_devices(&r->x, "777@lid", "777@lid", &r->x.phone, 5)));
     if (slice_is(xmlns, "encrypt") && wa_node_child(iq, "key"))
-        inner = arena_text(&w->arena, arena_printf(&w->arena, "<list>" SLICE_FMT SLICE_FMT
-            "</list>", SLICE_ARG(world_bundle_xml(w, &r->x.peer, "888@lid")),
-            SLICE_ARG(world_bundle_xml(w, &r->x.phone, "777@lid"))));
+        inner = arena_text(&w->arena,
+                           arena_printf(&w->arena, "<list>" SLICE_FMT SLICE_FMT "</list>",
+                                        SLICE_ARG(world_bundle_xml(w, &r->x.peer, "888@lid")),
+                                        SLICE_ARG(world_bundle_xml(w, &r->x.phone, "777@lid"))));
     if (slice_is(xmlns, "encrypt") && wa_node_child(iq, "count")) inner = "<count value=\"100\"/>";
-    world_serve(w, arena_text(&w->arena, arena_printf(&w->arena,
-        "<iq type=\"result\" from=\"@s.whatsapp.net\" id=\"" SLICE_FMT "\">%s</iq>",
-        SLICE_ARG(id), inner)));
+    world_serve(
+        w, arena_text(&w->arena,
+                      arena_printf(&w->arena,
+                                   "<iq type=\"result\" from=\"@s.whatsapp.net\" id=\"" SLICE_FMT
+                                   "\">%s</iq>",
+                                   SLICE_ARG(id), inner)));
 }
 
 static void server_reads(struct run *r)
@@ -124,7 +131,8 @@ static void come_back(struct run *r)
     world_serve(w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
     w->hold = true;
     world_resend_outbox(w);
-    for (size_t i = 0; i < r->queued; i++) world_serve_node(w, r->queue[i].stanza);
+    for (size_t i = 0; i < r->queued; i++)
+        world_serve_node(w, r->queue[i].stanza);
 }
 
 static void step(struct run *r)
@@ -160,7 +168,8 @@ static unsigned count_events(struct run *r, const char *text)
 {
     unsigned n = 0;
 
-    for (size_t i = 0; i < r->x.w.h.event_count; i++) n += strstr(r->x.w.h.events[i], text) != NULL;
+    for (size_t i = 0; i < r->x.w.h.event_count; i++)
+        n += strstr(r->x.w.h.events[i], text) != NULL;
     return n;
 }
 
@@ -191,7 +200,8 @@ static void run(uint64_t seed)
     cast_init(&r->x);
     world_introduce(&r->x.w, &r->x.peer);
     r->x.w.hold = true;
-    for (int i = 0; i < 1500; i++) step(r);
+    for (int i = 0; i < 1500; i++)
+        step(r);
     for (int i = 0; i < 3; i++) { /* quiet: everything settles */
         for (bool more = true; more;) {
             more = world_commit_one(&r->x.w);
@@ -206,5 +216,6 @@ static void run(uint64_t seed)
 
 Test(crash, nothing_is_lost_or_doubled_whatever_the_moment)
 {
-    for (uint64_t seed = 1; seed <= 8; seed++) run(seed);
+    for (uint64_t seed = 1; seed <= 8; seed++)
+        run(seed);
 }

@@ -6,26 +6,31 @@ Test(devices, keeps_the_phone_and_valid_companions)
 {
     struct cast x;
     uint32_t valid[] = {1, 3};
-    struct wa_key_index_list list = {.raw_id = 1, .timestamp = 1, .current_index = 5,
-                                     .valid = valid, .valid_count = 2};
+    struct wa_key_index_list list = {
+        .raw_id = 1, .timestamp = 1, .current_index = 5, .valid = valid, .valid_count = 2};
 
     cast_init(&x);
     struct slice bytes = wa_key_index_sign(&x.peer.ks, &x.w.arena, &list);
     cast_send(&x, cast_peer_lid(), "hi");
-    cast_answer_usync(&x, arena_text(&x.w.arena, arena_printf(&x.w.arena,
-        "<user jid=\"888@lid\"><devices><device-list><device id=\"0\"/>"
-        "<device id=\"2\" key-index=\"1\"/><device id=\"3\" key-index=\"2\"/>"
-        "<device id=\"4\" key-index=\"6\"/><device id=\"5\"/><device id=\"70000\" "
-        "key-index=\"1\"/><device id=\"99\" is_hosted=\"true\"/></device-list>"
-        "<key-index-list ts=\"1\">[" SLICE_FMT "]</key-index-list></devices></user>",
-        SLICE_ARG(cast_hex(&x, bytes)))));
+    cast_answer_usync(
+        &x,
+        arena_text(&x.w.arena,
+                   arena_printf(
+                       &x.w.arena,
+                       "<user jid=\"888@lid\"><devices><device-list><device id=\"0\"/>"
+                       "<device id=\"2\" key-index=\"1\"/><device id=\"3\" key-index=\"2\"/>"
+                       "<device id=\"4\" key-index=\"6\"/><device id=\"5\"/><device id=\"70000\" "
+                       "key-index=\"1\"/><device id=\"99\" is_hosted=\"true\"/></device-list>"
+                       "<key-index-list ts=\"1\">[" SLICE_FMT "]</key-index-list></devices></user>",
+                       SLICE_ARG(cast_hex(&x, bytes)))));
     const char *iq = world_next(&x.w);
     cr_assert(strstr(iq, "<key><user jid=\"888@lid\"/><user jid=\"888:2@lid\"/>"
                          "<user jid=\"888:4@lid\"/><user jid=\"888:99@hosted.lid\"/>"
                          "<user jid=\"15550001111@s.whatsapp.net\"/></key>") ||
                   strstr(iq, "<key><user jid=\"888@lid\"/><user jid=\"888:2@lid\"/>"
                              "<user jid=\"888:4@lid\"/><user jid=\"888:99@hosted.lid\"/>"
-                             "<user jid=\"777@lid\"/></key>"), "%s", iq);
+                             "<user jid=\"777@lid\"/></key>"),
+              "%s", iq);
     cast_done(&x);
 }
 
@@ -51,9 +56,11 @@ Test(devices, are_forgotten_when_the_server_says_so)
         {"<notification type=\"devices\" from=\"888@lid\" id=\"N\"><remove/></notification>",
          "888@lid"},
         {"<notification type=\"devices\" from=\"15550002222@s.whatsapp.net\" lid=\"888@lid\" "
-         "id=\"N\"><add/></notification>", "888@lid"},
+         "id=\"N\"><add/></notification>",
+         "888@lid"},
         {"<notification type=\"account_sync\" from=\"15550001111@s.whatsapp.net\" id=\"N\">"
-         "<devices dhash=\"x\"/></notification>", "777@lid"},
+         "<devices dhash=\"x\"/></notification>",
+         "777@lid"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -24,7 +24,8 @@ Test(keepalive, pings_every_twenty_to_thirty_seconds_and_lives)
     start(&w);
     for (int i = 0; i < 20; i++) {
         int64_t from = w.now;
-        while (list_empty(&w.received)) world_sleep(&w, 100);
+        while (list_empty(&w.received))
+            world_sleep(&w, 100);
         cr_assert(w.now - from >= 19900 && w.now - from <= 30100, "%lld",
                   (long long)(w.now - from));
         world_answer(&w, "get", "w:p", "");
@@ -70,8 +71,8 @@ Test(keepalive, is_not_put_off_by_further_sends)
     int64_t from = w.now;
     for (int i = 0; w.is_up && i < 100; i++) {
         struct slice ids[] = {SLICE("A")};
-        struct wa_read read = {.chat.lid = wa_jid_of(WA_SERVER_LID, SLICE("888"), 0),
-                               .ids = ids, .id_count = 1};
+        struct wa_read read = {
+            .chat.lid = wa_jid_of(WA_SERVER_LID, SLICE("888"), 0), .ids = ids, .id_count = 1};
         WORLD_TURN(&w, wa_client_mark_read(w.client, &read, w.now));
         world_sleep(&w, 1000);
     }

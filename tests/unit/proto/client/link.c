@@ -80,7 +80,8 @@ Test(link, ends_at_a_frame_that_is_no_ciphertext)
 
     world_init_paired(&w);
     world_login(&w);
-    feed(&w, SLICE("\0\0\x14" "01234567890123456789"));
+    feed(&w, SLICE("\0\0\x14"
+                   "01234567890123456789"));
     world_expect_event(&w, "disconnected protocol retries");
     cr_assert(!w.is_up);
     world_done(&w);
@@ -125,8 +126,10 @@ Test(link, reads_frames_in_any_pieces_and_several_at_once)
     world_login(&w);
     for (int i = 0; i < 2; i++) {
         char xml[128];
-        snprintf(xml, sizeof(xml), "<iq type=\"get\" xmlns=\"urn:xmpp:ping\" "
-                 "from=\"@s.whatsapp.net\" id=\"p%d\"/>", i);
+        snprintf(xml, sizeof(xml),
+                 "<iq type=\"get\" xmlns=\"urn:xmpp:ping\" "
+                 "from=\"@s.whatsapp.net\" id=\"p%d\"/>",
+                 i);
         buf_reset(&plain);
         wa_node_encode(world_parse(&w, xml), &plain);
         cr_assert_eq(wa_transport_seal(&w.result.transport, buf_slice(&plain), &both), OK);
@@ -215,7 +218,8 @@ Test(link, closes_the_account_when_a_row_is_damaged)
     AUTO(buf) plain = {0};
     AUTO(buf) frame = {0};
     wa_node_encode(world_parse(&w, "<message from=\"888:2@lid\" id=\"A\" type=\"text\" t=\"1\">"
-                                   "<enc v=\"2\" type=\"msg\">[00]</enc></message>"), &plain);
+                                   "<enc v=\"2\" type=\"msg\">[00]</enc></message>"),
+                   &plain);
     cr_assert_eq(wa_transport_seal(&w.result.transport, buf_slice(&plain), &frame), OK);
     fake_turn_open(&w.h);
     cr_assert_eq(wa_client_recv(w.client, buf_slice(&frame), w.now), ERR_STORE_DAMAGED);

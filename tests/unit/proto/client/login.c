@@ -101,8 +101,8 @@ Test(login, does_what_every_refusal_asks_for)
         {"<failure reason=\"503\"/>", "disconnected server 503 retries", 1, WA_CLIENT_OFFLINE},
         {"<stream:error code=\"401\"><conflict type=\"device_removed\"/></stream:error>",
          "unpaired logged_out 401", -1, WA_CLIENT_LOGGED_OUT},
-        {"<stream:error><conflict type=\"replaced\"/></stream:error>",
-         "disconnected replaced 409", -1, WA_CLIENT_OFFLINE},
+        {"<stream:error><conflict type=\"replaced\"/></stream:error>", "disconnected replaced 409",
+         -1, WA_CLIENT_OFFLINE},
         {"<stream:error code=\"409\"/>", "disconnected replaced 409", -1, WA_CLIENT_OFFLINE},
         {"<stream:error code=\"429\"/>", "disconnected rate_limited 429 retries", 8,
          WA_CLIENT_OFFLINE},
@@ -112,8 +112,8 @@ Test(login, does_what_every_refusal_asks_for)
         {"<stream:error code=\"516\"/>", "unpaired logged_out 516", -1, WA_CLIENT_LOGGED_OUT},
         {"<stream:error><ack class=\"message\" id=\"X\"/></stream:error>",
          "disconnected protocol retries", 1, WA_CLIENT_OFFLINE},
-        {"<stream:error><xml-not-well-formed/></stream:error>", "disconnected protocol retries",
-         1, WA_CLIENT_OFFLINE},
+        {"<stream:error><xml-not-well-formed/></stream:error>", "disconnected protocol retries", 1,
+         WA_CLIENT_OFFLINE},
         {"<xmlstreamend/>", "disconnected server retries", 1, WA_CLIENT_OFFLINE},
     };
 
@@ -129,8 +129,7 @@ Test(login, does_what_every_refusal_asks_for)
         cr_expect(!w.is_up, "%s", rows[i].stanza);
         cr_expect_eq(wa_client_state_of(w.client), rows[i].state, "%s", rows[i].stanza);
         enum wa_wish wish = wa_client_wish(w.client, &at);
-        cr_expect_eq(wish, rows[i].wait_s < 0 ? WA_WISH_NONE : WA_WISH_LINK, "%s",
-                     rows[i].stanza);
+        cr_expect_eq(wish, rows[i].wait_s < 0 ? WA_WISH_NONE : WA_WISH_LINK, "%s", rows[i].stanza);
         if (rows[i].wait_s >= 0) {
             int64_t wait = at - w.now, ideal = rows[i].wait_s * 1000;
             cr_expect(wait >= ideal * 9 / 10 && wait <= ideal * 11 / 10, "%s: %lld ms",

@@ -14,8 +14,9 @@ static void start(struct world *w, struct party *peer)
 
 static void receive(struct world *w, struct party *peer, const char *from, const char *id)
 {
-    char *xml = arena_text(&w->arena, arena_printf(&w->arena,
-        "<message %s id=\"%s\" type=\"text\" t=\"1\"/>", from, id));
+    char *xml = arena_text(
+        &w->arena,
+        arena_printf(&w->arena, "<message %s id=\"%s\" type=\"text\" t=\"1\"/>", from, id));
     struct wa_node *stanza = world_parse(w, xml);
 
     world_encrypt(w, peer, world_text(w, "hi"), stanza);
@@ -35,8 +36,8 @@ Test(mapping, is_told_once)
     world_expect_event(&w, "message text 888@lid from 888@lid:2 id B \"hi\"");
     cr_assert(slice_is(buf_slice(fake_row(&w.h, WA_NS_LID, "15550002222@s.whatsapp.net", "")),
                        "888@lid"));
-    cr_assert(slice_is(buf_slice(fake_row(&w.h, WA_NS_PN, "888@lid", "")),
-                       "15550002222@s.whatsapp.net"));
+    cr_assert(
+        slice_is(buf_slice(fake_row(&w.h, WA_NS_PN, "888@lid", "")), "15550002222@s.whatsapp.net"));
     party_done(&peer);
     world_done(&w);
 }

@@ -243,20 +243,22 @@ Test(message_in, follows_the_phone_to_lids)
     "participant_pn=\"15550002222@s.whatsapp.net\" addressing_mode=\"lid\" id=\"G%u\" "            \
     "type=\"text\" t=\"1700000001\" notify=\"Ann\"/>"
 
-static struct wa_node *group_stanza(struct world *w, struct party *peer, unsigned n,
-                                    bool with_key, const char *text)
+static struct wa_node *group_stanza(struct world *w, struct party *peer, unsigned n, bool with_key,
+                                    const char *text)
 {
     struct slice xml = arena_printf(&w->arena, GROUP_MESSAGE, n), distribution, sealed;
     struct wa_node *stanza = world_parse(w, arena_text(&w->arena, xml));
     AUTO(buf) skdm = {0};
 
     cr_assert_eq(wa_group_distribute(&peer->ks, &w->arena, SLICE("120363@g.us"), &peer->address,
-                                     &distribution), OK);
+                                     &distribution),
+                 OK);
     wa_pb_put_bytes(&skdm, 1, SLICE("120363@g.us"));
     wa_pb_put_bytes(&skdm, 2, distribution);
     if (with_key) world_encrypt(w, peer, field(w, 2, buf_slice(&skdm)), stanza);
     cr_assert_eq(wa_group_encrypt(&peer->ks, &w->arena, SLICE("120363@g.us"), &peer->address,
-                                  wa_pad(&peer->ks, &w->arena, world_text(w, text)), &sealed), OK);
+                                  wa_pad(&peer->ks, &w->arena, world_text(w, text)), &sealed),
+                 OK);
     /* The group part first: the pairwise one must be read before it all the same. */
     struct wa_node enc = {.tag = SLICE("enc")};
     wa_node_set_text(&enc, &w->arena, "v", "2");
@@ -299,7 +301,8 @@ Test(message_in, waits_for_a_missing_sender_key_and_completes)
     cr_assert(strstr(retry, "<receipt id=\"G1\" to=\"120363@g.us\" type=\"retry\" "
                             "participant=\"888:2@lid\"><retry v=\"1\" count=\"1\" id=\"G1\" "
                             "t=\"1700000001\" error=\"11\"/><registration>[4 B]</registration>"
-                            "</receipt>"), "%s", retry);
+                            "</receipt>"),
+              "%s", retry);
     world_expect(&w, "<ack class=\"message\" id=\"G1\" to=\"120363@g.us\" "
                      "participant=\"888:2@lid\" from=\"15550001111:5@s.whatsapp.net\"/>");
     cr_assert_eq(fake_row_count(&w.h, WA_NS_RETRY), 1);
@@ -308,8 +311,9 @@ Test(message_in, waits_for_a_missing_sender_key_and_completes)
     struct slice xml = arena_printf(&w.arena, GROUP_MESSAGE, 1), distribution;
     struct wa_node *stanza = world_parse(&w, arena_text(&w.arena, xml));
     AUTO(buf) skdm = {0};
-    cr_assert_eq(wa_group_distribute(&peer.ks, &w.arena, SLICE("120363@g.us"), &peer.address,
-                                     &distribution), OK);
+    cr_assert_eq(
+        wa_group_distribute(&peer.ks, &w.arena, SLICE("120363@g.us"), &peer.address, &distribution),
+        OK);
     wa_pb_put_bytes(&skdm, 1, SLICE("120363@g.us"));
     wa_pb_put_bytes(&skdm, 2, distribution);
     world_encrypt(&w, &peer, both(&w, field(&w, 2, buf_slice(&skdm)), world_text(&w, "lost")),
@@ -398,20 +402,32 @@ Test(message_in, survives_stanzas_without_what_they_need)
         "<message from=\"120363@g.us\" participant=\"999@g.us\" id=\"A\" t=\"1\"/>",
         "<message from=\"888@lid\" id=\"A\" t=\"x\"><enc/></message>",
         "<message from=\"888@lid\" id=\"A\" t=\"1\"><enc v=\"2\" type=\"msg\"/></message>",
-        "<message from=\"888@lid\" id=\"A\" t=\"1\"><enc v=\"2\" type=\"pkmsg\">[33]</enc></message>",
-        "<message from=\"888@lid\" id=\"A\" t=\"1\"><enc v=\"2\" type=\"msmsg\">[00]</enc></message>",
-        "<receipt/>", "<notification/>", "<ack/>", "<iq/>", "<ib/>", "<call/>", "<status/>",
-        "<success/>", "<presence from=\"888@lid\"/>", "<receipt type=\"retry\" id=\"A\" "
+        "<message from=\"888@lid\" id=\"A\" t=\"1\"><enc v=\"2\" "
+        "type=\"pkmsg\">[33]</enc></message>",
+        "<message from=\"888@lid\" id=\"A\" t=\"1\"><enc v=\"2\" "
+        "type=\"msmsg\">[00]</enc></message>",
+        "<receipt/>",
+        "<notification/>",
+        "<ack/>",
+        "<iq/>",
+        "<ib/>",
+        "<call/>",
+        "<status/>",
+        "<success/>",
+        "<presence from=\"888@lid\"/>",
+        "<receipt type=\"retry\" id=\"A\" "
         "from=\"888@lid\"/>",
         "<notification type=\"encrypt\" id=\"A\" from=\"@s.whatsapp.net\"/>",
         "<notification type=\"privacy_token\" id=\"A\" from=\"888@lid\"/>",
-        "<ack class=\"message\" from=\"888@lid\"/>", "<ack class=\"message\" id=\"X\"/>",
+        "<ack class=\"message\" from=\"888@lid\"/>",
+        "<ack class=\"message\" id=\"X\"/>",
     };
     struct world w;
 
     world_init_paired(&w);
     world_login(&w);
-    for (size_t i = 0; i < ARRAY_LEN(xml); i++) world_serve(&w, xml[i]);
+    for (size_t i = 0; i < ARRAY_LEN(xml); i++)
+        world_serve(&w, xml[i]);
     cr_assert(w.is_up);
     cr_assert_eq(wa_client_state_of(w.client), WA_CLIENT_ONLINE);
     world_done(&w);

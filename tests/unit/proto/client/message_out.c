@@ -31,12 +31,17 @@ Test(message_out, asks_for_exactly_what_it_needs)
     const char *contact = world_next(&x.w);
     cr_assert(strstr(contact, "mode=\"query\"") && strstr(contact, "context=\"interactive\""));
     cr_assert(strstr(contact, "<query><contact/><lid/></query><list><user><contact>[12 B]"
-                              "</contact></user></list>"), "%s", contact);
+                              "</contact></user></list>"),
+              "%s", contact);
     struct slice id = wa_node_text(x.w.last->stanza, "id");
-    world_serve(&x.w, arena_text(&x.w.arena, arena_printf(&x.w.arena,
-        "<iq type=\"result\" id=\"" SLICE_FMT "\"><usync><list><user "
-        "jid=\"15550002222@s.whatsapp.net\"><contact type=\"in\">x</contact>"
-        "<lid val=\"888@lid\"/></user></list></usync></iq>", SLICE_ARG(id))));
+    world_serve(
+        &x.w, arena_text(
+                  &x.w.arena,
+                  arena_printf(&x.w.arena,
+                               "<iq type=\"result\" id=\"" SLICE_FMT "\"><usync><list><user "
+                               "jid=\"15550002222@s.whatsapp.net\"><contact type=\"in\">x</contact>"
+                               "<lid val=\"888@lid\"/></user></list></usync></iq>",
+                               SLICE_ARG(id))));
     const char *devices = world_next(&x.w);
     cr_assert(strstr(devices, "context=\"message\"><query><devices version=\"2\"/><lid/></query>"
                               "<list><user jid=\"888@lid\"/><user jid=\"777@lid\"/></list>"),
@@ -171,16 +176,18 @@ Test(message_out, never_overwrites_the_ratchet_of_a_message_that_came_meanwhile)
     world_serve_node(&x.w, in);
     world_skip(&x.w);
 
-    struct slice xml = arena_printf(
-        &x.w.arena, "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT SLICE_FMT SLICE_FMT
-        "</list></iq>", SLICE_ARG(id), SLICE_ARG(world_bundle_xml(&x.w, &x.peer, "888@lid")),
-        SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid")),
-        SLICE_ARG(world_bundle_xml(&x.w, &x.phone, "777@lid")));
+    struct slice xml =
+        arena_printf(&x.w.arena,
+                     "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT SLICE_FMT SLICE_FMT
+                     "</list></iq>",
+                     SLICE_ARG(id), SLICE_ARG(world_bundle_xml(&x.w, &x.peer, "888@lid")),
+                     SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid")),
+                     SLICE_ARG(world_bundle_xml(&x.w, &x.phone, "777@lid")));
     world_serve(&x.w, arena_text(&x.w.arena, xml));
     const struct wa_node *m = world_next_node(&x.w);
     cr_assert(wa_node_is(m, "message"));
-    cr_assert(slice_is(wa_node_text(cast_enc_for(m, "888:2@lid"), "type"),
-                       "msg"), "the session that came with their message");
+    cr_assert(slice_is(wa_node_text(cast_enc_for(m, "888:2@lid"), "type"), "msg"),
+              "the session that came with their message");
     cr_assert(slice_is(cast_read(&x, &x.companion, m, "888:2@lid"), "mine"));
 
     struct wa_node *more = world_parse(&x.w, "<message from=\"888:2@lid\" id=\"B\" t=\"1\"/>");
@@ -288,8 +295,10 @@ Test(message_out, writes_a_note_to_oneself_to_the_phone)
 
     cast_send(&x, self, "note");
     cast_answer_usync(&x, cast_devices(&x, "777@lid", "777@lid", &x.phone, 5));
-    world_answer(&x.w, "get", "encrypt", arena_text(&x.w.arena, arena_printf(&x.w.arena,
-        "<list>" SLICE_FMT "</list>", SLICE_ARG(world_bundle_xml(&x.w, &x.phone, "777@lid")))));
+    world_answer(&x.w, "get", "encrypt",
+                 arena_text(&x.w.arena,
+                            arena_printf(&x.w.arena, "<list>" SLICE_FMT "</list>",
+                                         SLICE_ARG(world_bundle_xml(&x.w, &x.phone, "777@lid")))));
     const struct wa_node *m = world_next_node(&x.w);
     cr_assert_eq(wa_node_child(m, "participants")->child_count, 1);
     cr_assert(slice_is(cast_read(&x, &x.phone, m, "15550001111@s.whatsapp.net"), "note"));

@@ -10,8 +10,9 @@ static void start(struct world *w)
 
 static void receive(struct world *w, struct party *peer, const char *id)
 {
-    char *xml = arena_text(&w->arena, arena_printf(&w->arena,
-        "<message from=\"888@lid\" id=\"%s\" type=\"text\" t=\"1\"/>", id));
+    char *xml = arena_text(
+        &w->arena,
+        arena_printf(&w->arena, "<message from=\"888@lid\" id=\"%s\" type=\"text\" t=\"1\"/>", id));
     struct wa_node *stanza = world_parse(w, xml);
 
     world_encrypt(w, peer, world_text(w, "hi"), stanza);

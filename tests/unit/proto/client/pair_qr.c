@@ -35,19 +35,23 @@ static char *success(struct world *w, const uint8_t secret[32], size_t spoil)
 
     read_account(w, &account);
     party_init(&phone, "777@lid", 0, 7);
-    struct slice identity = wa_adv_issue(&phone.ks, &w->arena,
-                                         secret ? secret : account.adv_secret.bytes,
-                                         &account.identity.public, &grant);
+    struct slice identity =
+        wa_adv_issue(&phone.ks, &w->arena, secret ? secret : account.adv_secret.bytes,
+                     &account.identity.public, &grant);
     AUTO(buf) bytes = {0};
     buf_put(&bytes, identity);
     if (spoil) bytes.data[spoil] ^= 1;
     text_hex(buf_slice(&bytes), &hex);
     party_done(&phone);
-    return arena_text(&w->arena, arena_printf(&w->arena,
-        "<iq from=\"@s.whatsapp.net\" type=\"set\" id=\"2\" xmlns=\"md\"><pair-success>"
-        "<device-identity>[" SLICE_FMT "]</device-identity>"
-        "<device jid=\"15550001111:5@s.whatsapp.net\" lid=\"777:5@lid\"/>"
-        "<platform name=\"android\"/></pair-success></iq>", SLICE_ARG(buf_slice(&hex))));
+    return arena_text(
+        &w->arena,
+        arena_printf(
+            &w->arena,
+            "<iq from=\"@s.whatsapp.net\" type=\"set\" id=\"2\" xmlns=\"md\"><pair-success>"
+            "<device-identity>[" SLICE_FMT "]</device-identity>"
+            "<device jid=\"15550001111:5@s.whatsapp.net\" lid=\"777:5@lid\"/>"
+            "<platform name=\"android\"/></pair-success></iq>",
+            SLICE_ARG(buf_slice(&hex))));
 }
 
 Test(pair_qr, shows_a_code_of_five_fields_with_our_keys)

@@ -31,8 +31,10 @@ static void expect_upload(struct world *w, uint32_t first, size_t n)
 static void answer_upload(struct world *w, const char *how)
 {
     struct slice id = wa_node_text(w->last->stanza, "id");
-    char *xml = arena_text(&w->arena, arena_printf(&w->arena,
-        "<iq type=\"%s\" from=\"@s.whatsapp.net\" id=\"" SLICE_FMT "\"/>", how, SLICE_ARG(id)));
+    char *xml = arena_text(
+        &w->arena,
+        arena_printf(&w->arena, "<iq type=\"%s\" from=\"@s.whatsapp.net\" id=\"" SLICE_FMT "\"/>",
+                     how, SLICE_ARG(id)));
     world_serve(w, xml);
 }
 

@@ -15,11 +15,13 @@ Test(receipt, tells_who_got_and_read_what)
     static const struct {
         const char *xml, *event;
     } rows[] = {
-        {"<receipt from=\"888:2@lid\" id=\"A\" t=\"5\"/>", "receipt delivered 888@lid by 888@lid A"},
+        {"<receipt from=\"888:2@lid\" id=\"A\" t=\"5\"/>",
+         "receipt delivered 888@lid by 888@lid A"},
         {"<receipt from=\"888:2@lid\" id=\"A\" type=\"inactive\" t=\"5\"/>",
          "receipt delivered 888@lid by 888@lid A"},
         {"<receipt from=\"888@lid\" id=\"A\" type=\"read\" t=\"5\"><list><item id=\"B\"/>"
-         "<item id=\"C\"/></list></receipt>", "receipt read 888@lid by 888@lid A B C"},
+         "<item id=\"C\"/></list></receipt>",
+         "receipt read 888@lid by 888@lid A B C"},
         {"<receipt from=\"888@lid\" id=\"A\" type=\"played\" t=\"5\"/>",
          "receipt played 888@lid by 888@lid A"},
         {"<receipt from=\"120363@g.us\" participant=\"888:2@lid\" id=\"A\" type=\"read\" t=\"5\"/>",
@@ -30,7 +32,8 @@ Test(receipt, tells_who_got_and_read_what)
          "receipt read 888@lid by 777@lid us A"},
         {"<receipt from=\"120363@g.us\" participant=\"777@lid\" id=\"A\" type=\"read\" t=\"5\"/>",
          "receipt read 120363@g.us by 777@lid us A"},
-        {"<receipt from=\"777:3@lid\" recipient=\"888@lid\" id=\"A\" type=\"sender\" t=\"5\"/>", NULL},
+        {"<receipt from=\"777:3@lid\" recipient=\"888@lid\" id=\"A\" type=\"sender\" t=\"5\"/>",
+         NULL},
         {"<receipt from=\"777@lid\" id=\"A\" t=\"5\"/>", NULL},
         {"<receipt from=\"888@lid\" id=\"A\" type=\"peer_msg\" t=\"5\"/>", NULL},
         {"<receipt from=\"888@lid\" id=\"A\" t=\"5\"><error type=\"feature-incapable\"/></receipt>",
@@ -65,14 +68,17 @@ static void read_ids(struct world *w, size_t n, bool is_group, enum wa_server au
 {
     struct slice *ids = arena_array(&w->arena, struct slice, n);
 
-    for (size_t i = 0; i < n; i++) ids[i] = arena_printf(&w->arena, "M%zu", i);
-    struct wa_read read = {
-        .chat.pn = is_group ? wa_jid_of(WA_SERVER_GROUP, SLICE("120363"), 0)
-                            : wa_jid_of(WA_SERVER_USER, SLICE("15550002222"), 0),
-        .author.lid = author == WA_SERVER_LID ? wa_jid_of(author, SLICE("888"), 0)
-                                              : (struct wa_jid){0},
-        .author.pn = wa_jid_of(WA_SERVER_USER, SLICE("15550002222"), 0),
-        .is_group = is_group, .ids = ids, .id_count = n};
+    for (size_t i = 0; i < n; i++)
+        ids[i] = arena_printf(&w->arena, "M%zu", i);
+    struct wa_read read = {.chat.pn = is_group ? wa_jid_of(WA_SERVER_GROUP, SLICE("120363"), 0)
+                                               : wa_jid_of(WA_SERVER_USER, SLICE("15550002222"), 0),
+                           .author.lid = author == WA_SERVER_LID
+                                             ? wa_jid_of(author, SLICE("888"), 0)
+                                             : (struct wa_jid){0},
+                           .author.pn = wa_jid_of(WA_SERVER_USER, SLICE("15550002222"), 0),
+                           .is_group = is_group,
+                           .ids = ids,
+                           .id_count = n};
     WORLD_TURN(w, wa_client_mark_read(w->client, &read, w->now));
 }
 

@@ -7,7 +7,8 @@
 #define LOST                                                                                       \
     "<message from=\"888:2@lid\" id=\"A1\" type=\"text\" t=\"1700000001\" notify=\"Ann\">"         \
     "<enc v=\"2\" type=\"msg\">[33aabbccddeeff00112233445566]</enc></message>"
-#define ACK "<ack class=\"message\" id=\"A1\" to=\"888:2@lid\" from=\"15550001111:5@s.whatsapp.net\"/>"
+#define ACK                                                                                        \
+    "<ack class=\"message\" id=\"A1\" to=\"888:2@lid\" from=\"15550001111:5@s.whatsapp.net\"/>"
 
 Test(retry_in, asks_five_times_with_keys_from_the_second_on)
 {
@@ -64,7 +65,8 @@ Test(retry_in, completes_with_the_session_made_from_its_keys)
     world_login(&w);
     world_serve(&w, LOST);
     world_serve(&w, LOST);
-    for (int i = 0; i < 2; i++) world_next(&w);
+    for (int i = 0; i < 2; i++)
+        world_next(&w);
     const struct wa_node *receipt = world_next_node(&w);
     const struct wa_node *keys = wa_node_child(receipt, "keys");
     const struct wa_node *key = wa_node_child(keys, "key"), *skey = wa_node_child(keys, "skey");
@@ -122,9 +124,12 @@ Test(retry_in, tells_what_went_wrong)
         struct world w;
         world_init_paired(&w);
         world_login(&w);
-        char *xml = arena_text(&w.arena, arena_printf(&w.arena,
-            "<message from=\"120363@g.us\" participant=\"888:2@lid\" id=\"A\" t=\"1\">"
-            "<enc v=\"2\" type=\"%s\">[%s]</enc></message>", rows[i].type, rows[i].hex));
+        char *xml = arena_text(
+            &w.arena,
+            arena_printf(&w.arena,
+                         "<message from=\"120363@g.us\" participant=\"888:2@lid\" id=\"A\" t=\"1\">"
+                         "<enc v=\"2\" type=\"%s\">[%s]</enc></message>",
+                         rows[i].type, rows[i].hex));
         world_serve(&w, xml);
         const char *got = world_next(&w);
         cr_expect(strstr(got, rows[i].error), "%s: %s", rows[i].type, got);

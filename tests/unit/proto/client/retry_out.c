@@ -15,10 +15,15 @@ static void start(struct cast *x, struct slice *out_id)
 static void ask(struct cast *x, const char *from, struct slice id, unsigned count,
                 uint32_t registration, const char *keys)
 {
-    world_serve(&x->w, arena_text(&x->w.arena, arena_printf(&x->w.arena,
-        "<receipt from=\"%s\" id=\"" SLICE_FMT "\" type=\"retry\" t=\"2\"><retry v=\"1\" "
-        "count=\"%u\" id=\"" SLICE_FMT "\" t=\"1\"/><registration>[%08x]</registration>%s"
-        "</receipt>", from, SLICE_ARG(id), count, SLICE_ARG(id), registration, keys)));
+    world_serve(&x->w, arena_text(&x->w.arena,
+                                  arena_printf(&x->w.arena,
+                                               "<receipt from=\"%s\" id=\"" SLICE_FMT
+                                               "\" type=\"retry\" t=\"2\"><retry v=\"1\" "
+                                               "count=\"%u\" id=\"" SLICE_FMT
+                                               "\" t=\"1\"/><registration>[%08x]</registration>%s"
+                                               "</receipt>",
+                                               from, SLICE_ARG(id), count, SLICE_ARG(id),
+                                               registration, keys)));
 }
 
 static void expect_ack(struct cast *x)
@@ -75,8 +80,8 @@ Test(retry_out, installs_the_keys_that_come_along)
     struct slice user = world_bundle_xml(&x.w, &anew, "888:2@lid");
     size_t from = (size_t)(strstr((const char *)user.data, "<type>") - (const char *)user.data);
     struct slice inner = slice_sub(user, from, user.len - strlen("</user>"));
-    char *keys = arena_text(&x.w.arena, arena_printf(&x.w.arena, "<keys>" SLICE_FMT "</keys>",
-                                                     SLICE_ARG(inner)));
+    char *keys = arena_text(
+        &x.w.arena, arena_printf(&x.w.arena, "<keys>" SLICE_FMT "</keys>", SLICE_ARG(inner)));
     ask(&x, COMPANION, id, 2, anew.ks.registration_id, keys);
     const struct wa_node *m = expect_resend(&x, COMPANION, "2");
     cr_assert(slice_is(wa_node_text(wa_node_child(m, "enc"), "type"), "pkmsg"));
@@ -96,9 +101,11 @@ Test(retry_out, fetches_a_bundle_for_a_session_that_is_gone)
     const char *iq = world_next(&x.w);
     cr_assert(strstr(iq, "<key><user jid=\"888:2@lid\" reason=\"identity\"/></key>"), "%s", iq);
     struct slice iq_id = wa_node_text(x.w.last->stanza, "id");
-    char *answer = arena_text(&x.w.arena, arena_printf(&x.w.arena,
-        "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
-        SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
+    char *answer = arena_text(
+        &x.w.arena,
+        arena_printf(
+            &x.w.arena, "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
+            SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
     expect_ack(&x);
     world_serve(&x.w, answer);
     const struct wa_node *m = expect_resend(&x, COMPANION, "1");
@@ -116,9 +123,11 @@ Test(retry_out, makes_a_new_session_when_asked_twice_but_once_an_hour)
     const char *first = world_next(&x.w);
     cr_assert(strstr(first, "xmlns=\"encrypt\""), "recreated once: %s", first);
     struct slice iq_id = wa_node_text(x.w.last->stanza, "id");
-    char *answer = arena_text(&x.w.arena, arena_printf(&x.w.arena,
-        "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
-        SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
+    char *answer = arena_text(
+        &x.w.arena,
+        arena_printf(
+            &x.w.arena, "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
+            SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
     expect_ack(&x);
     world_serve(&x.w, answer);
     expect_resend(&x, COMPANION, "2");
@@ -135,11 +144,16 @@ Test(retry_out, gives_our_own_phone_the_copy)
     struct slice id;
 
     start(&x, &id);
-    world_serve(&x.w, arena_text(&x.w.arena, arena_printf(&x.w.arena,
-        "<receipt from=\"15550001111@s.whatsapp.net\" recipient=\"15550002222@s.whatsapp.net\" "
-        "id=\"" SLICE_FMT "\" type=\"retry\" t=\"2\"><retry v=\"1\" count=\"1\" id=\"" SLICE_FMT
-        "\" t=\"1\"/><registration>[%08x]</registration></receipt>", SLICE_ARG(id), SLICE_ARG(id),
-        x.phone.ks.registration_id)));
+    world_serve(
+        &x.w, arena_text(&x.w.arena,
+                         arena_printf(
+                             &x.w.arena,
+                             "<receipt from=\"15550001111@s.whatsapp.net\" "
+                             "recipient=\"15550002222@s.whatsapp.net\" "
+                             "id=\"" SLICE_FMT
+                             "\" type=\"retry\" t=\"2\"><retry v=\"1\" count=\"1\" id=\"" SLICE_FMT
+                             "\" t=\"1\"/><registration>[%08x]</registration></receipt>",
+                             SLICE_ARG(id), SLICE_ARG(id), x.phone.ks.registration_id)));
     const struct wa_node *m = expect_resend(&x, "15550001111@s.whatsapp.net", "1");
     cr_assert(slice_is(wa_node_text(m, "recipient"), "15550002222@s.whatsapp.net"));
     struct slice plain = world_decrypt(&x.w, &x.phone, wa_node_child(m, "enc"));

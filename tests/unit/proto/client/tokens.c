@@ -4,10 +4,16 @@
 
 static void give(struct cast *x, const char *hex, long t)
 {
-    world_serve(&x->w, arena_text(&x->w.arena, arena_printf(&x->w.arena,
-        "<notification type=\"privacy_token\" from=\"15550002222@s.whatsapp.net\" "
-        "sender_lid=\"888@lid\" id=\"N\" t=\"1\"><tokens><token type=\"trusted_contact\" "
-        "t=\"%ld\">[%s]</token></tokens></notification>", t, hex)));
+    world_serve(
+        &x->w,
+        arena_text(
+            &x->w.arena,
+            arena_printf(
+                &x->w.arena,
+                "<notification type=\"privacy_token\" from=\"15550002222@s.whatsapp.net\" "
+                "sender_lid=\"888@lid\" id=\"N\" t=\"1\"><tokens><token type=\"trusted_contact\" "
+                "t=\"%ld\">[%s]</token></tokens></notification>",
+                t, hex)));
     cr_assert(strstr(world_next(&x->w), "<ack class=\"notification\""));
 }
 
