@@ -61,7 +61,7 @@ void wa_account_encode(const struct wa_account *a, struct buf *out)
 
 static void read_pair(struct reader *r, struct crypto_pair *out)
 {
-    struct slice both = reader_bytes(r, 2 * CRYPTO_KEY);
+    struct slice both = reader_bytes(r, sizeof(*out));
 
     if (both.len == 0) return;
     memcpy(out->secret.bytes, both.data, CRYPTO_KEY);

@@ -50,7 +50,7 @@ static size_t add_devices(const struct wa_jid *user, const struct wa_devices *de
 static err_t has_phash(struct wa_client *c, const struct wa_party *peer, const struct wa_jid *from,
                        struct slice phash, bool *out)
 {
-    struct wa_jid *jids = arena_array(c->arena, struct wa_jid, 2 * WA_DEVICES_MAX);
+    struct wa_jid *jids = arena_array(c->arena, struct wa_jid, (size_t)2 * WA_DEVICES_MAX);
     struct wa_jid self =
         from->server == WA_SERVER_LID ? wa_account_lid(&c->account) : wa_account_pn(&c->account);
     struct wa_jid peer_jid = wa_jid_bare(from), self_jid = wa_jid_bare(&self);

@@ -115,7 +115,7 @@ static err_t take_user(struct wa_client *c, const struct wa_node *user, bool rep
 {
     struct wa_jid jid = wa_node_jid(user, "jid");
     struct wa_bundle bundle;
-    bool has;
+    bool has = false;
 
     ENSURE(wa_jid_is_person(&jid), BAD_STANZA);
     if (wa_node_child(user, "error"))

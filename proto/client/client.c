@@ -191,7 +191,7 @@ struct slice wa_client_message_id(struct wa_client *c, int64_t now, struct arena
     char text[2 * RANDOM + 1];
 
     wa_random(c, id, sizeof(id));
-    for (int i = 0; i < RANDOM; i++)
+    for (size_t i = 0; i < RANDOM; i++)
         snprintf(text + 2 * i, 3, "%02X", id[i]);
     return arena_printf(arena, "3EB0%s", text);
 }

@@ -58,8 +58,8 @@ static void query_free(struct wa_query *q)
 
 void wa_iq_free(struct wa_client *c)
 {
-    while (!list_empty(&c->queries))
-        query_free(LIST_ENTRY(c->queries.next, struct wa_query, node));
+    for (struct list *node; (node = list_pop(&c->queries));)
+        query_free(LIST_ENTRY(node, struct wa_query, node));
 }
 
 void wa_iq_cancel(struct wa_client *c, const void *op)

@@ -174,7 +174,7 @@ static err_t decrypt_group(struct wa_client *c, struct inbound *in, const struct
 static err_t on_enc(struct wa_client *c, struct inbound *in, const struct wa_node *enc)
 {
     bool is_group = slice_is(wa_node_text(enc, "type"), "skmsg");
-    struct slice padded, message;
+    struct slice padded = SLICE_NONE, message;
     err_t e = is_group ? decrypt_group(c, in, enc, &padded) : decrypt_pairwise(c, in, enc, &padded);
 
     if (wa_is_fatal(e)) return e;

@@ -75,10 +75,11 @@ static err_t emit_aggregated(struct wa_client *c, const struct wa_node *particip
                              struct wa_event *e)
 {
     const struct wa_node *user;
-    struct slice key = wa_node_text(participants, "key");
+    struct slice *key = arena_new(c->arena, struct slice);
 
-    ENSURE(wa_id_ok(key), BAD_STANZA);
-    e->receipt.ids = &key;
+    *key = wa_node_text(participants, "key");
+    ENSURE(wa_id_ok(*key), BAD_STANZA);
+    e->receipt.ids = key;
     e->receipt.id_count = 1;
     for (size_t i = 0; (user = wa_node_next(participants, "user", &i));) {
         struct wa_jid jid = wa_node_jid(user, "jid");
