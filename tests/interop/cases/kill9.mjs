@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { check, same } from '../lib/context.mjs';
 import { peerKinds } from '../lib/peer.mjs';
 import { interop } from '../lib/paths.mjs';
-import { EventsReader, LegacySseSubscriber, StreamableSubscriber } from '../lib/subscribers.mjs';
+import { EventsReader, LegacySseSubscriber, RestSubscriber, StreamableSubscriber } from '../lib/subscribers.mjs';
 import { accountStatus, messageOf, pairAccount, wholeChat, wholeLog } from '../lib/tools.mjs';
 import { pause, until } from '../lib/wait.mjs';
 import { open } from './main.mjs';
@@ -138,24 +138,31 @@ function exactlyOnce(wanted, have, what) {
   same([...count].filter(([, times]) => times > 1), [], `${what}: doubled`);
 }
 
-async function kill9(t) {
-  const slow = slowFlushes(t.dir);
-  const sim = await t.sim();
-  const parleyd = await t.parleyd({ sim });
-  const door = { url: parleyd.url, key: parleyd.testKey };
+/** The MCP clients of the case: an agent that answers, and one that comes back with new sessions. */
+async function mcpClients(t, door) {
   const agent = await open(t, StreamableSubscriber, door, 'agent');
   await agent.call('subscribe_events', { events: EVERYTHING });
+  const returning = new Returning(t, door);
+  returning.running = returning.run();
+  return { agent, returning, session: agent.sessionId };
+}
+
+async function kill9(t, clientsOf) {
+  const slow = slowFlushes(t.dir);
+  const sim = await t.sim();
+  sim.recordTrace();
+  const parleyd = await t.parleyd({ sim });
+  const door = { url: parleyd.url, key: parleyd.testKey };
+  const { agent, returning, session } = await clientsOf(t, door);
   const script = await open(t, EventsReader, door, 'script');
-  const session = agent.sessionId;
   await sim.addPhone(ACCOUNT, 'Parley');
   const account = await pairAccount(agent, sim, ACCOUNT);
 
   const peers = [];
   for (const [n, kind] of peerKinds.entries()) peers.push(await t.pairedPeer(sim, kind, `1555000300${n + 1}`));
-  const returning = new Returning(t, door);
   const answerer = new Answerer(agent);
   const writers = peers.map((peer) => new Writer(peer));
-  const background = [returning.run(), answerer.run()];
+  const answering = answerer.run();
   const writing = writers.map((writer) => writer.run());
 
   await killRounds(parleyd, slow);
@@ -167,29 +174,46 @@ async function kill9(t) {
   const received = () => agent.events.items.filter(({ event }) => event === 'message.received').map((event) => messageOf(event).text);
   await until(60_000, 'every message to be heard', () => acked.every((text) => received().includes(text)), 500);
   answerer.stopped = true;
-  await background[1];
-  const texts = () => peers.flatMap((peer) => peer.events.items.filter(({ event }) => event === 'message').map(({ text }) => text));
+  await answering;
+  const texts = () => peers.flatMap(textsOnce);
   await until(60_000, 'every answer to arrive', () => answerer.sent.every((text) => texts().includes(text)), 500);
 
   const log = await settledLog(agent);
-  await until(20_000, 'the legacy client to catch up', () => log.every(({ seq }) => returning.seqs.has(seq)), 200);
-  returning.stopped = true;
-  await background[0];
-
+  const seqs = log.map(({ seq }) => seq);
+  if (returning) await sawAll(returning, seqs);
   exactlyOnce(acked, received(), 'messages heard');
   exactlyOnce(answerer.sent, texts(), 'answers that arrived');
-  const stored = [];
-  for (const chat of new Set(log.filter(({ event }) => event === 'message.received').map((event) => messageOf(event).chat_id)))
-    stored.push(...(await wholeChat(agent, chat)));
-  exactlyOnce([...acked, ...answerer.sent], stored.map(({ text }) => text), 'messages stored');
-  const seqs = log.map(({ seq }) => seq);
-  same(agent.seqs, seqs, 'what the TypeScript subscriber saw');
+  exactlyOnce([...acked, ...answerer.sent], await storedTexts(agent, log), 'messages stored');
+  same(agent.seqs, seqs, `what ${agent.name} saw`);
   same(script.seqs, seqs, 'what the /v1/events reader saw');
-  same([...returning.seqs].sort((a, b) => a - b), seqs, 'what the legacy client saw');
-  same(agent.sessionId, session, 'the session of the TypeScript subscriber');
+  same(agent.sessionId, session, 'the session of the agent');
   same(log.filter(({ event }) => event === 'account.unpaired'), [], 'accounts that were lost');
   same(await releasedEarly(parleyd), 0, 'sends that left before their commit');
   console.log(`  ${ROUNDS} kills, ${acked.length} messages, ${answerer.sent.length} answers, ${log.length} events`);
+}
+
+/**
+ * The texts that a peer read, each id once: what was cut off before its ack goes again under its id, and Baileys hands
+ * both to its application.
+ */
+function textsOnce(peer) {
+  const messages = peer.events.items.filter(({ event }) => event === 'message');
+  return [...new Map(messages.map(({ id, text }) => [id, text])).values()];
+}
+
+async function sawAll(returning, seqs) {
+  await until(20_000, 'the legacy client to catch up', () => seqs.every((seq) => returning.seqs.has(seq)), 200);
+  returning.stopped = true;
+  await returning.running;
+  same([...returning.seqs].sort((a, b) => a - b), seqs, 'what the legacy client saw');
+}
+
+/** The texts of every chat that the log names. */
+async function storedTexts(agent, log) {
+  const chats = new Set(log.filter(({ event }) => event === 'message.received').map((event) => messageOf(event).chat_id));
+  const texts = [];
+  for (const chat of chats) texts.push(...(await wholeChat(agent, chat)).map(({ text }) => text));
+  return texts;
 }
 
 /** The log once nothing is added to it any more. */
@@ -203,12 +227,22 @@ async function settledLog(agent) {
   }, 1500);
 }
 
+const needs = ['sim', 'parleyd', 'whatsmeow'];
+const ms = 120_000 + ROUNDS * 15_000;
+
 export const killCases = [
   {
+    name: 'kill9-rest',
+    about: `kill -9 of parleyd ${ROUNDS} times in traffic of three clients, seen over REST and /v1/events`,
+    needs,
+    ms,
+    run: (t) => kill9(t, async (_, door) => ({ agent: await open(t, RestSubscriber, door, 'agent') })),
+  },
+  {
     name: 'kill9',
-    about: `kill -9 of parleyd ${ROUNDS} times in traffic of three peers; nothing lost, nothing doubled`,
-    needs: ['sim', 'parleyd', 'whatsmeow'],
-    ms: 60_000 + ROUNDS * 15_000,
-    run: kill9,
+    about: `kill -9 of parleyd ${ROUNDS} times in traffic of three clients, seen by MCP clients that go on`,
+    needs,
+    ms,
+    run: (t) => kill9(t, mcpClients),
   },
 ];

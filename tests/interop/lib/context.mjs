@@ -60,7 +60,10 @@ export class Context {
 
   async sim(options = {}) {
     const sim = new Sim({ dir: this.dir, ...options });
-    this.atEnd(() => sim.kill());
+    this.atEnd(async () => {
+      await sim.saveTrace();
+      await sim.kill();
+    });
     return sim.start();
   }
 

@@ -1,4 +1,5 @@
 // The drivers of the real peers as child processes, with the line protocol of README.md.
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Child } from './process.mjs';
 import { interop, runtimes } from './paths.mjs';
@@ -35,6 +36,7 @@ export class Peer {
         return; // A package that writes past console; it is in the log of the driver's author, not ours.
       }
       this.events.push(event);
+      appendFileSync(join(this.dir, `${this.name}.events`), `${new Date().toISOString()} ${line}\n`);
     };
     this.child = new Child({ ...drivers[this.kind], dir: this.dir, logName: this.name, onLine });
     this.child.ended.then(() => this.events.push({ event: 'ended' }));

@@ -1,4 +1,6 @@
 // parley-sim as a child process, and a client of its control API.
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Child, freePort, program } from './process.mjs';
 import { until } from './wait.mjs';
 
@@ -48,10 +50,12 @@ export class Sim {
   }
 
   stop() {
+    clearInterval(this.recorder);
     return this.child.stop();
   }
 
   kill() {
+    clearInterval(this.recorder);
     return this.child.kill();
   }
 
@@ -100,6 +104,20 @@ export class Sim {
 
   trace(device) {
     return this.#ask('GET', `/trace${device ? `?device=${encodeURIComponent(device)}` : ''}`);
+  }
+
+  /** Adds what went over every wire since the last call to a file of the case's folder. */
+  async saveTrace() {
+    if (this.child.end) return;
+    const { stanzas, last_seq } = await this.#ask('GET', `/trace?since=${this.traced ?? 0}`);
+    const lines = stanzas.map(({ at, device, direction, stanza }) => `${at} ${device} ${direction === 'from_client' ? '>' : '<'} ${stanza}\n`);
+    this.traced = last_seq;
+    appendFileSync(join(this.dir, `${this.logName}.trace`), lines.join(''));
+  }
+
+  /** The sim keeps only the newest stanzas: a long case has them saved as it goes. */
+  recordTrace() {
+    this.recorder = setInterval(() => this.saveTrace().catch(() => {}), 500);
   }
 
   /** Arms a fault, `count` times (once without it), or does at once what happens at once. */

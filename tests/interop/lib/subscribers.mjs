@@ -4,6 +4,7 @@ import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StreamableHTTPClientTransport as StreamableV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { LoggingMessageNotificationSchema, ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { Client as ClientV2, StreamableHTTPClientTransport as StreamableV2 } from '@modelcontextprotocol/client';
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Child } from './process.mjs';
 import { interop } from './paths.mjs';
@@ -30,10 +31,11 @@ class Subscriber {
   notices = [];
   errors = [];
 
-  constructor({ url, key, name }) {
+  constructor({ url, key, name, dir }) {
     this.base = url;
     this.key = key;
     this.name = name;
+    this.dir = dir;
   }
 
   get headers() {
@@ -42,8 +44,10 @@ class Subscriber {
 
   /** An event comes as log data, or in the _meta of a resource update under the server's own name. */
   take(body) {
-    if (body && typeof body === 'object' && body.event && body.event_id) this.events.push(body);
+    const isEvent = body && typeof body === 'object' && body.event && body.event_id;
+    if (isEvent) this.events.push(body);
     else this.notices.push(body);
+    if (this.dir) appendFileSync(join(this.dir, `${this.name}.events`), `${new Date().toISOString()} ${JSON.stringify(body)}\n`);
   }
 
   takeMeta(params) {
@@ -167,11 +171,6 @@ export class ListenSubscriber extends Subscriber {
 export class PythonSubscriber extends Subscriber {
   #next = 1;
   #waiting = new Map();
-
-  constructor(options) {
-    super(options);
-    this.dir = options.dir;
-  }
 
   async connect() {
     const env = { PARLEY_URL: this.base, PARLEY_API_KEY: this.key };
