@@ -8,6 +8,7 @@
 
 #include "server/api/claims.h"
 #include "server/api/edge.h"
+#include "server/api/schema.h"
 #include "server/api/tool.h"
 #include "server/events/hub.h"
 #include "server/tenant/auth.h"
@@ -35,6 +36,23 @@ static void log_failure(const struct call *c)
     edge_log(c->error, subject, "call failed", c->trail);
 }
 
+/* Test builds hold every result against its outputSchema, as clients do. */
+static void check_result(const struct call *c)
+{
+#ifdef PARLEY_MONITOR
+    AUTO(buf) why = {0};
+    struct json *value = NULL;
+    err_t e = json_parse(buf_slice(&c->result), SIZE_MAX, &value);
+
+    if (e != OK || !shape_accepts(tool_result(c->tool), value, &why)) {
+        LOG(ERROR, NULL, "%s gave what its schema forbids: %s " SLICE_FMT, c->tool->name,
+            buf_text(&why), SLICE_ARG(buf_slice(&c->result)));
+        abort();
+    }
+    json_free(value);
+#endif
+}
+
 /* Tells the door, once. */
 static void tell(struct call *c)
 {
@@ -44,6 +62,8 @@ static void tell(struct call *c)
     if (c->error != OK) {
         write_problem(c);
         log_failure(c);
+    } else {
+        check_result(c);
     }
     if (c->done) c->done(c);
 }
