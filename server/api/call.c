@@ -10,7 +10,8 @@
 #include "server/api/edge.h"
 #include "server/api/schema.h"
 #include "server/api/tool.h"
-#include "server/events/hub.h"
+#include "server/log.h"
+#include "server/metrics.h"
 #include "server/tenant/auth.h"
 
 static _Thread_local struct list running; /* of this worker */
@@ -20,11 +21,8 @@ static atomic_ullong last_id;
 
 static void write_problem(struct call *c)
 {
-    struct buf b = {0};
-
-    edge_problem(&b, c->error, c->words, c->field, c->expected);
-    c->problem = arena_dup(&c->arena, buf_slice(&b));
-    buf_done(&b);
+    edge_problem(&c->problem_text, c->error, c->words, c->field, c->expected);
+    c->problem = buf_slice(&c->problem_text);
 }
 
 static void log_failure(const struct call *c)
@@ -59,6 +57,9 @@ static void tell(struct call *c)
     if (c->told) return;
     c->told = true;
     timer_disarm(c->home, &c->deadline);
+    metric_add(METRIC_calls, 1);
+    metric_add(METRIC_calls_failed, c->error != OK);
+    metric_add(METRIC_call_ms, (uint64_t)(worker_ticks(c->home) - c->started_ticks));
     if (c->error != OK) {
         write_problem(c);
         log_failure(c);
@@ -302,6 +303,7 @@ void call_free(struct call *c)
 {
     json_free(c->parsed);
     buf_done(&c->result);
+    buf_done(&c->problem_text);
     arena_done(&c->arena);
     free(c);
 }
@@ -325,6 +327,7 @@ void call_start(struct call *c, void (*done)(struct call *c), void *owner)
     list_push(&running, &c->link);
     c->done = done;
     c->owner = owner;
+    c->started_ticks = worker_ticks(c->home);
     timer_arm(c->home, &c->deadline, now + CALL_MS);
     steps_init(&c->steps, call_steps, now);
     r = steps_run(&c->steps, c, now);

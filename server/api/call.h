@@ -35,7 +35,7 @@ struct call_image {
 };
 
 struct call {
-    struct arena arena; /* everything of the call, the result included */
+    struct arena arena; /* of the tool; `done` leaves it alone, the account's worker may be in it */
     struct server *server;
     struct worker *home;
     struct principal who;
@@ -43,7 +43,7 @@ struct call {
     const struct json *args; /* checked against the tool's rows before run() */
     uint64_t id;             /* for logs and cancellation; unique in the process */
 
-    /* The reply, whole when `done` is called. */
+    /* The reply, whole when `done` is called, and borrowed until it returns. */
     err_t error;
     struct slice problem; /* {"code":…,"message":…,…}, when error is not OK */
     struct buf result;    /* a JSON object by the tool's result schema, when it is OK */
@@ -65,9 +65,11 @@ struct call {
     struct slice effect;      /* of an earlier call with this claim that got no reply */
     void *state;              /* of the tool, in the arena */
     void (*on_cancel)(struct call *c); /* of a tool that waits at home: ends it */
+    struct buf problem_text;
     char words[ACCOUNT_WORDS_MAX];
     char trail[ACCOUNT_WORDS_MAX];
     char field[64], expected[160]; /* of a refused argument */
+    int64_t started_ticks;
     bool travelling, joining, told;
 };
 

@@ -10,6 +10,7 @@
 
 #include "proto/base/map.h"
 #include "server/api/edge.h"
+#include "server/metrics.h"
 #include "server/server.h"
 #include "storage/events.h"
 #include "storage/writer.h"
@@ -126,7 +127,10 @@ static void set_state(struct hub_stream *s, int state)
     s->state = state;
     switch (s->state) {
     case HUB_LIVE: list_push(&s->feed->live, &s->link); break;
-    case HUB_HELD: list_push(&h->held, &s->link); break;
+    case HUB_HELD:
+        list_push(&h->held, &s->link);
+        metric_add(METRIC_stream_holds, 1);
+        break;
     case HUB_REPLAYING:
         list_push(&h->replaying, &s->link);
         wake(h);
@@ -149,6 +153,7 @@ static bool show(struct hub *h, struct hub_stream *s, struct hub_event *e)
 
     if (m.own || m.key) {
         h->current = s;
+        metric_add(METRIC_events_shown, 1);
         taken = s->on_event(s, e, m);
         if (h->current != s) return false;
         h->current = NULL;

@@ -11,6 +11,7 @@
 #include "server/api/json.h"
 #include "server/rest/feed.h"
 #include "server/rest/keys.h"
+#include "server/rest/openapi.h"
 #include "server/tenant/auth.h"
 
 /* ---- the reply ---- */
@@ -200,6 +201,7 @@ static void run_tool(struct request *r, const char *name)
 #undef TOOL
 
 const struct route rest_routes[] = {
+    {"GET", "/openapi.json", openapi_get},
     {"GET", "/v1/events", feed_open},
     {"GET", "/v1/keys", keys_list},
     {"POST", "/v1/keys", keys_make},
