@@ -1,6 +1,7 @@
 /* Queries by the table iqs.def; the short answers stand here. */
 #include "tools/sim/iq.h"
 
+#include "tools/sim/faults.h"
 #include "tools/sim/rules.h"
 
 struct wa_node *sim_iq_result(struct sim_conn *c, const struct wa_node *iq)
@@ -131,6 +132,18 @@ static void on_answer(struct sim_conn *c, const struct wa_node *iq)
     if (c->phase == SIM_PAIRING) sim_on_pair_sign(c, iq);
 }
 
+static bool is_faulty(struct sim_conn *c, const struct wa_node *iq)
+{
+    struct slice xmlns = wa_node_text(iq, "xmlns");
+    struct sim_fault f;
+
+    if (c->local) return false;
+    if (sim_fault_take_tag(c->relay, SIM_FAULT_NO_ANSWER, c->device, xmlns, NULL)) return true;
+    if (!sim_fault_take_tag(c->relay, SIM_FAULT_IQ_ERROR, c->device, xmlns, &f)) return false;
+    sim_iq_error(c, iq, f.value, f.text[0] ? f.text : "error");
+    return true;
+}
+
 void sim_on_iq(struct sim_conn *c, const struct wa_node *iq)
 {
     struct slice type = wa_node_text(iq, "type");
@@ -139,7 +152,7 @@ void sim_on_iq(struct sim_conn *c, const struct wa_node *iq)
         on_answer(c, iq);
         return;
     }
-    if (!sim_rules_hold(c, SIM_SCOPE_IQ, iq)) return;
+    if (!sim_rules_hold(c, SIM_SCOPE_IQ, iq) || is_faulty(c, iq)) return;
     for (size_t i = 0; c->device && i < ARRAY_LEN(iqs); i++)
         if (matches(&iqs[i], iq)) {
             iqs[i].run(c, iq);
