@@ -106,6 +106,7 @@ static inline void world_advance(struct world *w, int64_t ms)
 {
     int64_t until = w->now_ms + ms;
 
+    world_settle(w);
     while (sim_relay_due(&w->relay) <= until) {
         w->now_ms = sim_relay_due(&w->relay);
         world_settle(w);
