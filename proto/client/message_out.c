@@ -555,7 +555,7 @@ err_t wa_send_start(struct wa_client *c, const struct wa_text *text)
 
 static struct wa_sending *first(struct wa_client *c)
 {
-    return LIST_ENTRY(c->sends.next, struct wa_sending, node);
+    return LIST_ENTRY(c->sends.next, struct wa_sending, node); /* NOLINT(*-unix.Malloc) */
 }
 
 err_t wa_sends_drop(struct wa_client *c, err_t e)
@@ -563,14 +563,14 @@ err_t wa_sends_drop(struct wa_client *c, err_t e)
     err_t fatal = OK;
 
     while (fatal == OK && !list_empty(&c->sends))
-        fatal = finish(first(c), e); /* NOLINT(*-unix.Malloc) */
+        fatal = finish(first(c), e);
     return fatal;
 }
 
 void wa_sends_free(struct wa_client *c)
 {
     while (!list_empty(&c->sends))
-        op_free(first(c)); /* NOLINT(*-unix.Malloc) */
+        op_free(first(c));
 }
 
 size_t wa_sends_memory(const struct wa_client *c)
