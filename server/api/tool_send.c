@@ -103,20 +103,23 @@ static err_t run_send(struct call *c, struct account *a, struct turn *t)
 
 /* ---- the answer ---- */
 
-static err_t write_sent(struct call *c, struct view *v, struct slice id, struct db_message *m)
+static err_t write_sent(struct call *c, struct view *v, const struct call_chat *in,
+                        const struct db_message *m)
 {
     struct pen p = pen_on(&c->result);
-    struct call_chat in;
 
-    TRY(call_message(c, v, id, &in, m));
-    return call_write_message(c, &p, NULL, v, &in, m);
+    return call_write_message(c, &p, NULL, v, in, m);
 }
 
+/* Pending means that there was no ack, even when the other phone has told already that it got it. */
 static err_t on_sent(struct call *c, struct account *a, struct turn *t)
 {
+    struct call_chat in;
     struct db_message m;
 
-    return write_sent(c, turn_view(t), slice_text(c->ask.message), &m);
+    TRY(call_message(c, turn_view(t), slice_text(c->ask.message), &in, &m));
+    if (c->ask.sent == ACCOUNT_SENT_PENDING) m.status = MESSAGE_PENDING;
+    return write_sent(c, turn_view(t), &in, &m);
 }
 
 static struct slice sent_id(struct call *c) { return slice_text(c->ask.message); }
@@ -153,10 +156,11 @@ static err_t refused(const struct db_message *m)
 /* An earlier call with this idempotency key stored the message and did not live to answer. */
 static err_t read_effect(struct call *c, struct view *v)
 {
+    struct call_chat in;
     struct db_message m;
 
-    TRY(write_sent(c, v, c->effect, &m));
-    return m.status == MESSAGE_FAILED ? refused(&m) : OK;
+    TRY(call_message(c, v, c->effect, &in, &m));
+    return m.status == MESSAGE_FAILED ? refused(&m) : write_sent(c, v, &in, &m);
 }
 
 /* ---- the call ---- */

@@ -75,7 +75,11 @@ void event_message_received(struct buf *out, const struct event_about *about,
 void event_message_sent(struct buf *out, const struct event_about *about,
                         const struct face_message *m)
 {
-    add_message(out, EVENT_MESSAGE_SENT, about, m);
+    struct face_message sent = *m;
+
+    /* A receipt may have been faster than the ack; the event is about the ack. */
+    sent.status = message_status_text(MESSAGE_SENT);
+    add_message(out, EVENT_MESSAGE_SENT, about, &sent);
 }
 
 void event_message_read(struct buf *out, const struct event_about *about,
