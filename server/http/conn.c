@@ -24,7 +24,7 @@ struct conn_head {
     struct span {
         uint32_t from, to;
     } target, names[HTTP_HEADERS_MAX], values[HTTP_HEADERS_MAX];
-    size_t count;
+    size_t count, trailer_bytes;
     bool in_value;
     const char *chunk_from, *chunk_to; /* the bytes being parsed now */
     const char *name_to;               /* where the last piece of a name ended */
@@ -298,11 +298,21 @@ static int on_url(llhttp_t *p, const char *at, size_t n)
     return keep(c, &c->parse->target, at, n);
 }
 
+/* Fields behind a chunked body: nobody asked for them, and the buffer holds the body now. */
+static int skip_trailer(struct conn *c, size_t n)
+{
+    c->parse->trailer_bytes += n;
+    if (c->parse->trailer_bytes > HTTP_HEADER_BYTES_MAX)
+        return refuse(c, 431, "headers_too_large", "the request's trailers are above 16 KiB");
+    return 0;
+}
+
 static int on_field(llhttp_t *p, const char *at, size_t n)
 {
     struct conn *c = p->data;
     struct conn_head *h = c->parse;
 
+    if (c->request) return skip_trailer(c, n);
     if (h->in_value) {
         h->count++;
         h->in_value = false;
@@ -318,6 +328,7 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
     struct conn *c = p->data;
     struct conn_head *h = c->parse;
 
+    if (c->request) return skip_trailer(c, n);
     /* A value in two pieces is a chunk boundary, or a folded line, which we refuse: proxies and
      * servers disagree about what it means (RFC 9112 5.2). */
     bool folded = h->in_value && h->values[h->count].to != h->values[h->count].from &&

@@ -347,10 +347,10 @@ static json_t *describe_letter(const struct sim_letter *letter)
 
 static err_t get_inbox(struct answer *a)
 {
-    json_t *messages = json_array();
     struct sim_phone *p;
 
     TRY(phone_of(a->q, &p));
+    json_t *messages = json_array();
     LIST_EACH(l, &p->letters)
     json_array_append_new(messages, describe_letter(LIST_ENTRY(l, struct sim_letter, link)));
     set(a->out, "messages", messages);
@@ -378,9 +378,9 @@ static err_t get_devices(struct answer *a)
 {
     struct sim_account *account =
         sim_account_find(&a->q->server->relay.people, plain_number(a->q->segments[0]));
-    json_t *devices = json_array();
 
     if (!account) return fail(NOT_FOUND, "no account has this number");
+    json_t *devices = json_array();
     LIST_EACH(l, &account->devices)
     json_array_append_new(devices, describe_device(LIST_ENTRY(l, struct sim_device, link)));
     set(a->out, "number", json_text(account->number));

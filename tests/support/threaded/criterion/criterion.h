@@ -29,8 +29,7 @@ THREADED_SHARED bool threaded_failed;
 #define THREADED_ROW(list, suite_, name_, run_, ...)                                               \
     __attribute__((constructor)) static void add_##suite_##_##name_(void)                          \
     {                                                                                              \
-        static struct threaded_test row = {                                                        \
-            #suite_, #name_, run_, {__VA_ARGS__}, NULL};                                           \
+        static struct threaded_test row = {#suite_, #name_, run_, {__VA_ARGS__}, NULL};            \
         row.next = list;                                                                           \
         list = &row;                                                                               \
     }
@@ -43,8 +42,8 @@ THREADED_SHARED bool threaded_failed;
 #define threaded_check(ends, condition, ...)                                                       \
     do {                                                                                           \
         if (condition) break;                                                                      \
-        fprintf(stderr, "%s:%d: %s", __FILE__, __LINE__, #condition);                             \
-        fprintf(stderr, " " __VA_ARGS__);                                                           \
+        fprintf(stderr, "%s:%d: %s", __FILE__, __LINE__, #condition);                              \
+        fprintf(stderr, " " __VA_ARGS__);                                                          \
         fputc('\n', stderr);                                                                       \
         if (ends) _exit(1);                                                                        \
         threaded_failed = true;                                                                    \

@@ -144,6 +144,14 @@ Test(http, answers_pipelined_requests_in_order_on_one_connection)
     cr_assert_eq(count(got, "HTTP/1.1 404"), 1);
 }
 
+Test(http, trailers_are_no_part_of_the_body)
+{
+    const char *got = ask("POST /echo HTTP/1.1\r\n" H CLOSE "Transfer-Encoding: chunked\r\n\r\n"
+                          "3\r\nabc\r\n0\r\nX-Sum: 900150983cd24fb0\r\nY: z\r\n\r\n");
+    cr_assert(strstr(got, "POST /echo q= abc"), "%s", got);
+    cr_assert(strstr(got, "Content-Length: 17\r\n"), "%s", got);
+}
+
 Test(http, byte_by_byte_is_the_same_request)
 {
     int fd = dial();
