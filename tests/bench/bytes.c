@@ -1,0 +1,88 @@
+/* bench_bytes [accounts] [chats] [messages]: bytes written per inbound message at 1, 8 and 64
+ * messages per commit, messages spread over all accounts; the fold is not in it but counted beside.
+ * Budgets: under 45 KB at one message per commit, under 20 KB at eight. */
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "storage_load.h"
+
+/* LMDB writes through these. The kernel's own count (/proc/self/io) takes a whole large folio for
+ * every page that becomes dirty in it, so it says what the page cache does, not the disk. */
+static uint64_t lmdb_bytes;
+ssize_t pwrite(int fd, const void *data, size_t n, off_t at);
+ssize_t pwritev(int fd, const struct iovec *v, int count, off_t at);
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
+{
+    lmdb_bytes += n;
+    return syscall(SYS_pwrite64, fd, data, n, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *v, int count, off_t at)
+{
+    for (int i = 0; i < count; i++) lmdb_bytes += v[i].iov_len;
+    return syscall(SYS_pwritev, fd, v, count, (long)at, 0L);
+}
+
+static void measure(struct load *l, size_t per_commit, size_t messages)
+{
+    struct batch *batches = calloc(per_commit, sizeof(*batches));
+    double *took = calloc(messages / per_commit, sizeof(*took));
+    size_t commits = 0;
+
+    for (size_t i = 0; i < per_commit; i++)
+        batch_init(&batches[i]);
+    uint64_t before = lmdb_bytes;
+    double cpu = cpu_s();
+    for (; commits < messages / per_commit; commits++) {
+        for (size_t i = 0; i < per_commit; i++) {
+            struct scope scope = {l->tenant, 1 + (uint32_t)rand() % l->accounts};
+            load_turn(l, &batches[i], scope, 1 + (uint32_t)rand() % l->chats);
+            writer_post(l->writer, &batches[i]);
+        }
+        double start = now_s();
+        writer_step(l->writer);
+        took[commits] = (now_s() - start) * 1000;
+        for (size_t i = 0; i < per_commit; i++)
+            MUST(batches[i].result);
+    }
+    size_t n = commits * per_commit;
+    uint64_t bytes = lmdb_bytes - before;
+    cpu = cpu_s() - cpu;
+
+    before = lmdb_bytes;
+    double fold_cpu = cpu_s();
+    for (uint32_t account = 1; account <= l->accounts; account++)
+        load_fold(l, (struct scope){l->tenant, account});
+    fold_cpu = cpu_s() - fold_cpu;
+    printf("%8zu %10zu %12.1f %10.1f %10.0f %10.0f %10.2f %10.2f\n", per_commit, n,
+           (double)bytes / (double)n / 1024, (double)(lmdb_bytes - before) / (double)n / 1024,
+           cpu / (double)n * 1e6, fold_cpu / (double)n * 1e6, percentile(took, commits, 0.5),
+           percentile(took, commits, 0.99));
+    for (size_t i = 0; i < per_commit; i++)
+        batch_done(&batches[i]);
+    free(batches);
+    free(took);
+}
+
+int main(int argc, char **argv)
+{
+    struct load l;
+    uint32_t accounts = argument(argc, argv, 1, 1000), chats = argument(argc, argv, 2, 20);
+    size_t messages = argument(argc, argv, 3, 4096), used;
+
+    load_open(&l, bench_folder(), accounts, chats, true);
+    load_fill(&l, 10);
+    load_reopen(&l);
+    MUST(store_used(l.store, &used));
+    printf("%u accounts, %u chats each, 10 messages per chat before; database %zu MB; flush p50 "
+           "%.2f ms\n",
+           accounts, chats, used >> 20, flush_p50_ms(l.path));
+    printf("%8s %10s %12s %10s %10s %10s %10s %10s\n", "/commit", "messages", "KB/message",
+           "KB fold", "CPU us", "fold us", "commit p50", "p99 ms");
+    measure(&l, 1, messages / 4);
+    measure(&l, 8, messages);
+    measure(&l, 64, messages);
+    load_close(&l);
+    return 0;
+}
