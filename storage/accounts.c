@@ -43,7 +43,8 @@ void db_accounts(struct range *r, struct view *v, uint32_t tenant)
 bool db_account_next(struct range *r, struct db_account *out)
 {
     if (!typed_next(r, FIELDS(fields), out)) return false;
-    out->tenant = key_number(r, 0);
-    out->account = key_number(r, 4);
+    struct reader key = reader_of(r->key);
+    out->tenant = key_read_int(&key);
+    out->account = key_read_int(&key);
     return true;
 }

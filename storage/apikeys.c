@@ -1,6 +1,5 @@
 #include "storage/apikeys.h"
 
-#include "proto/base/reader.h"
 #include "storage/typed.h"
 
 static const struct field fields[] = {
@@ -14,7 +13,7 @@ static const struct field fields[] = {
 static struct key key_of_apikey(uint32_t tenant, uint32_t number)
 {
     struct key k = key_of_tenant(tenant);
-    key_be32(&k, number);
+    key_int(&k, number);
     return k;
 }
 
@@ -50,7 +49,7 @@ err_t db_apikey_login(struct view *v, struct slice hash, struct db_apikey *out)
     TRY(view_find(v, DB_logins, hash, &payload));
     if (slice_is_none(payload)) return ERR_NOT_FOUND;
     struct reader r = reader_of(payload);
-    uint32_t tenant = reader_be32(&r), number = reader_be32(&r);
+    uint32_t tenant = key_read_int(&r), number = key_read_int(&r);
     if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "login row");
     return db_apikey_get(v, tenant, number, out);
 }
@@ -64,7 +63,8 @@ void db_apikeys(struct range *r, struct view *v, uint32_t tenant)
 bool db_apikey_next(struct range *r, struct db_apikey *out)
 {
     if (!typed_next(r, FIELDS(fields), out)) return false;
-    out->tenant = key_number(r, 0);
-    out->number = key_number(r, 4);
+    struct reader key = reader_of(r->key);
+    out->tenant = key_read_int(&key);
+    out->number = key_read_int(&key);
     return true;
 }

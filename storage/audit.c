@@ -33,7 +33,9 @@ void db_audits(struct range *r, struct view *v, uint32_t tenant, int64_t from_ms
 bool db_audit_next(struct range *r, struct db_audit *out)
 {
     if (!typed_next(r, FIELDS(fields), out)) return false;
-    out->at_ms = (int64_t)key_long(r, 4);
-    out->nonce = key_number(r, 12);
+    struct reader key = reader_of(r->key);
+    key_read_int(&key);
+    out->at_ms = (int64_t)reader_be64(&key);
+    out->nonce = reader_be32(&key);
     return true;
 }

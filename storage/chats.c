@@ -66,7 +66,7 @@ err_t db_chat_shows(struct view *v, struct scope scope, struct place place, bool
 
 /* --- the chatlist ------------------------------------------------------------------------- */
 
-enum { LIST_PEERS = 256, LIST_ENTRY_SIZE = 5, LIST_BLOCK_AT = 13 };
+enum { LIST_PEERS = 256, LIST_ENTRY_SIZE = 5 };
 enum list_flag { LISTED = 1, UNREAD = 2, ARCHIVED = 4, PINNED = 8 };
 
 static uint8_t flags_of(const struct db_chat *c)
@@ -79,7 +79,7 @@ static uint8_t flags_of(const struct db_chat *c)
 static struct key key_of_list(struct scope scope, uint32_t peer)
 {
     struct key k = key_of_kind(scope, 0, KIND_chatlist);
-    key_be32(&k, peer / LIST_PEERS);
+    key_int(&k, peer / LIST_PEERS);
     return k;
 }
 
@@ -298,7 +298,8 @@ static err_t consider_list(struct page *p)
 
     range_prefix(&r, p->view, DB_data, key_slice(&prefix), RANGE_FORWARDS);
     while (range_next(&r)) {
-        uint32_t peer = key_number(&r, LIST_BLOCK_AT) * LIST_PEERS;
+        struct reader key = key_read_rest(r.key);
+        uint32_t peer = key_read_int(&key) * LIST_PEERS;
         const uint8_t *at = r.value.data, *end = at + r.value.len;
         for (; at + LIST_ENTRY_SIZE <= end; at += LIST_ENTRY_SIZE, peer++) {
             uint32_t sec =

@@ -94,8 +94,8 @@ static err_t check_logs(struct check *c)
     range_prefix(&r, c->view, DB_events, SLICE_NONE, RANGE_FORWARDS);
     while (range_next(&r)) {
         struct db_log log;
-        uint32_t tenant = (uint32_t)r.key.data[0] << 24 | (uint32_t)r.key.data[1] << 16 |
-                          (uint32_t)r.key.data[2] << 8 | r.key.data[3];
+        struct reader key = reader_of(r.key);
+        uint32_t tenant = key_read_int(&key);
         struct key number = event_key(tenant, EVENT_NUMBER_ROW);
         if (!slice_eq(r.key, key_slice(&number))) {
             found++;

@@ -2,7 +2,6 @@
  * so that the look-up of an inbound message is one get. */
 #include "storage/contacts.h"
 
-#include "proto/base/reader.h"
 #include "storage/chats.h"
 #include "storage/typed.h"
 
@@ -118,12 +117,14 @@ err_t db_contact_page(struct view *v, struct scope scope, uint32_t from_peer, si
 
     range_between(&r, v, DB_data, key_slice(&from), key_slice(&to), RANGE_FORWARDS);
     while (n < limit && range_next(&r)) {
-        uint32_t peer = key_number(&r, 8);
-        if (r.key.data[12] == KIND_contact) {
+        uint32_t peer;
+        uint8_t kind;
+        key_read_peer(r.key, &peer, &kind);
+        if (kind == KIND_contact) {
             TRY(decode(r.value, peer, &out[n]));
             if (!out[n].alias_of) n++;
         }
-        struct key next = key_of_contact(scope, peer + (r.key.data[12] >= KIND_contact));
+        struct key next = key_of_contact(scope, peer + (kind >= KIND_contact));
         range_skip_to(&r, key_slice(&next));
     }
     TRY(range_error(&r));

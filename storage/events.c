@@ -1,7 +1,5 @@
 #include "storage/events.h"
 
-#include "proto/base/reader.h"
-
 static uint8_t *put_be(uint8_t *at, uint64_t v, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -87,7 +85,8 @@ void db_events(struct range *r, struct view *v, uint32_t tenant, uint64_t after,
 bool db_event_next(struct range *r, struct db_event *out)
 {
     if (!range_next(r)) return false;
-    struct reader key = reader_of(slice_from(r->key, 4));
+    struct reader key = reader_of(r->key);
+    key_read_int(&key);
     out->seq = reader_be64(&key);
     r->error = event_decode(r->value, &out->head, &out->bytes);
     return r->error == OK;

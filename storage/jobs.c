@@ -7,13 +7,18 @@ static const struct field fields[] = {
     FIELD_INT(3, struct db_job, created_ms), FIELD_INT(4, struct db_job, due_ms),
     FIELD_BYTES(5, struct db_job, position), FIELD_BYTES(6, struct db_job, input),
 };
-enum { NUMBER_AT = 13 }; /* in the key */
 
 static struct key key_of_job(struct scope scope, uint32_t number)
 {
     struct key k = key_of_kind(scope, 0, KIND_jobs);
-    key_be32(&k, number);
+    key_int(&k, number);
     return k;
+}
+
+static uint32_t number_of(const struct range *r)
+{
+    struct reader key = key_read_rest(r->key);
+    return key_read_int(&key);
 }
 
 err_t db_job_add(struct batch *b, struct view *v, struct scope scope, struct db_job *job)
@@ -23,7 +28,7 @@ err_t db_job_add(struct batch *b, struct view *v, struct scope scope, struct db_
     struct key prefix = key_of_kind(scope, 0, KIND_jobs);
 
     range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_BACKWARDS);
-    job->number = range_next(&r) ? key_number(&r, NUMBER_AT) + 1 : 1;
+    job->number = range_next(&r) ? number_of(&r) + 1 : 1;
     TRY(range_error(&r));
     db_job_put(b, scope, job);
     return OK;
@@ -50,6 +55,6 @@ void db_jobs(struct range *r, struct view *v, struct scope scope)
 bool db_job_next(struct range *r, struct db_job *out)
 {
     if (!typed_next(r, FIELDS(fields), out)) return false;
-    out->number = key_number(r, NUMBER_AT);
+    out->number = number_of(r);
     return true;
 }

@@ -1,9 +1,6 @@
 #include "storage/keys.h"
 
-#include "proto/base/reader.h"
 #include "storage/typed.h"
-
-enum { NAME_AT = 14 }; /* in the key: tenant, account, peer, kind, namespace */
 
 static struct key key_of_ns(struct scope scope, uint32_t peer, uint8_t ns)
 {
@@ -50,7 +47,12 @@ void db_keys(struct range *r, struct view *v, struct scope scope, uint32_t peer,
     range_prefix(r, v, DB_data, key_slice(&k), RANGE_FORWARDS);
 }
 
-struct slice db_key_name(const struct range *r) { return slice_from(r->key, NAME_AT); }
+struct slice db_key_name(const struct range *r)
+{
+    struct reader key = key_read_rest(r->key);
+    reader_u8(&key);
+    return reader_rest(&key);
+}
 
 /* A row of packed keys: (number (4), value as block) …, by number. */
 
@@ -58,7 +60,7 @@ static struct key key_of_pack(struct scope scope, uint8_t ns, uint32_t number)
 {
     struct key k = key_of_kind(scope, 0, KIND_packs);
     key_u8(&k, ns);
-    key_be32(&k, number / PACK_KEYS);
+    key_int(&k, number / PACK_KEYS);
     return k;
 }
 

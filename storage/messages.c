@@ -1,6 +1,5 @@
 #include "storage/messages.h"
 
-#include "proto/base/reader.h"
 #include "storage/chats.h"
 #include "storage/typed.h"
 
@@ -30,29 +29,25 @@ static const struct field fields[] = {
     FIELD_BYTES(23, struct db_message, media),
     FIELD_BYTES(24, struct db_message, reactions),
     FIELD_BYTES(25, struct db_message, extra),
+    FIELD_UINT(26, struct db_message, place.secret),
 };
-enum { SEC_AT = 13 }; /* in the key: tenant, account, peer, kind; then sec, seq, secret */
 
+/* Newest first: what arrives stands beside its chat's row. */
 static struct key key_of_place(struct scope scope, struct place p)
 {
     struct key k = key_of_kind(scope, p.peer, KIND_message);
-    key_be32(&k, p.sec);
-    key_be32(&k, p.seq);
-    key_be64(&k, p.secret);
+    key_be32(&k, ~p.sec);
+    key_be32(&k, ~p.seq);
     return k;
 }
 
 static err_t place_of_key(struct slice key, struct place *out)
 {
-    struct reader r = reader_of(slice_from(key, SEC_AT - 5));
-    struct place p = {.peer = reader_be32(&r)};
-    reader_u8(&r);
-    p.sec = reader_be32(&r);
-    p.seq = reader_be32(&r);
-    p.secret = reader_be64(&r);
-    if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "key of a message");
-    *out = p;
-    return OK;
+    uint8_t kind;
+    struct reader r = key_read_peer(key, &out->peer, &kind);
+    out->sec = ~reader_be32(&r);
+    out->seq = ~reader_be32(&r);
+    return reader_end(&r) == OK ? OK : fail(STORE_DAMAGED, "key of a message");
 }
 
 void db_message_put(struct batch *b, struct scope scope, const struct db_message *m)
@@ -67,26 +62,23 @@ void db_message_delete(struct batch *b, struct scope scope, struct place place)
     batch_delete(b, DB_data, key_slice(&k));
 }
 
-err_t db_message_get(struct view *v, struct scope scope, struct place place, struct db_message *out)
+err_t db_message_find(struct view *v, struct scope scope, struct place place, bool *out_found,
+                      struct db_message *out)
 {
     struct key k = key_of_place(scope, place);
-    TRY(typed_get(v, DB_data, &k, FIELDS(fields), out));
+    TRY(typed_find(v, DB_data, &k, FIELDS(fields), out, out_found));
+    if (!*out_found) return OK;
+    *out_found = place.secret == 0 || place.secret == out->place.secret;
+    place.secret = out->place.secret;
     out->place = place;
     return OK;
 }
 
-err_t db_message_at(struct view *v, struct scope scope, uint32_t peer, uint32_t sec, uint32_t seq,
-                    bool *out_found, struct db_message *out)
+err_t db_message_get(struct view *v, struct scope scope, struct place place, struct db_message *out)
 {
-    AUTO(range) r = {0};
-    struct key prefix = key_of_kind(scope, peer, KIND_message);
-
-    key_be32(&prefix, sec);
-    key_be32(&prefix, seq);
-    range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_FORWARDS);
-    *out_found = typed_next(&r, FIELDS(fields), out);
-    TRY(range_error(&r));
-    return *out_found ? place_of_key(r.key, &out->place) : OK;
+    bool found;
+    TRY(db_message_find(v, scope, place, &found, out));
+    return found ? OK : fail(NOT_FOUND, "no such message");
 }
 
 /* --- by WhatsApp's id --------------------------------------------------------------------- */
@@ -153,6 +145,15 @@ err_t db_seen_find(struct view *v, struct scope scope, const struct db_contact *
 
 /* --- walking ------------------------------------------------------------------------------ */
 
+/* Where the walk begins has been passed by whoever asks: it is left out, and what has the same
+ * second and seq in another part is told apart by the secret. */
+static bool is_beyond(const struct message_walk *w, struct place p)
+{
+    if (w->from.sec == 0) return true;
+    int c = place_cmp(p, w->from);
+    return w->direction == RANGE_FORWARDS ? c > 0 : c < 0;
+}
+
 /* The next message of one part that is shown. */
 static void advance(struct message_walk *w, size_t i)
 {
@@ -162,14 +163,16 @@ static void advance(struct message_walk *w, size_t i)
         w->has[i] = typed_next(&w->parts[i], FIELDS(fields), m);
         if (w->error == OK) w->error = range_error(&w->parts[i]);
         if (w->has[i] && w->error == OK) w->error = place_of_key(w->parts[i].key, &m->place);
-    } while (w->error == OK && w->has[i] && m->place.seq < w->cleared[i]);
+    } while (w->error == OK && w->has[i] &&
+             (m->place.seq < w->cleared[i] || !is_beyond(w, m->place)));
 }
 
-static void start_part(struct message_walk *w, struct view *v, struct scope scope, uint32_t peer,
-                       struct place from)
+/* Keys run from the newest to the oldest, so the walk goes the other way over them. */
+static void start_part(struct message_walk *w, struct view *v, struct scope scope, uint32_t peer)
 {
     struct key prefix = key_of_kind(scope, peer, KIND_message);
     struct key low = prefix, high = key_behind(key_slice(&prefix));
+    struct place from = w->from;
     struct db_chat chat;
     size_t i = w->count++;
 
@@ -177,36 +180,37 @@ static void start_part(struct message_walk *w, struct view *v, struct scope scop
     if (w->error != OK) return;
     w->cleared[i] = w->all ? 0 : chat.cleared_seq;
     from.peer = peer;
-    if (from.sec && w->direction == RANGE_BACKWARDS) high = key_of_place(scope, from);
+    if (from.sec && w->direction == RANGE_BACKWARDS) low = key_of_place(scope, from);
     if (from.sec && w->direction == RANGE_FORWARDS) {
-        low = key_of_place(scope, from);
-        key_u8(&low, 0); /* behind the place itself */
+        high = key_of_place(scope, from);
+        key_u8(&high, 0); /* the place itself is inside */
     }
-    range_between(&w->parts[i], v, DB_data, key_slice(&low), key_slice(&high), w->direction);
+    range_between(&w->parts[i], v, DB_data, key_slice(&low), key_slice(&high),
+                  w->direction == RANGE_FORWARDS ? RANGE_BACKWARDS : RANGE_FORWARDS);
     advance(w, i);
 }
 
 static void start_all(struct message_walk *w, struct view *v, struct scope scope,
-                      const struct db_contact *chat, struct place from)
+                      const struct db_contact *chat)
 {
-    start_part(w, v, scope, chat->peer, from);
+    start_part(w, v, scope, chat->peer);
     for (size_t i = 0; i < CONTACT_PARTS_MAX && chat->parts[i] && w->error == OK; i++)
-        start_part(w, v, scope, chat->parts[i], from);
+        start_part(w, v, scope, chat->parts[i]);
 }
 
 void message_walk_init(struct message_walk *w, struct view *v, struct scope scope,
                        const struct db_contact *chat, struct place from,
                        enum range_direction direction)
 {
-    *w = (struct message_walk){.direction = direction};
-    start_all(w, v, scope, chat, from);
+    *w = (struct message_walk){.direction = direction, .from = from};
+    start_all(w, v, scope, chat);
 }
 
 void message_walk_all(struct message_walk *w, struct view *v, struct scope scope,
                       const struct db_contact *chat)
 {
     *w = (struct message_walk){.direction = RANGE_FORWARDS, .all = true};
-    start_all(w, v, scope, chat, (struct place){0});
+    start_all(w, v, scope, chat);
 }
 
 bool message_walk_next(struct message_walk *w, struct db_message *out)

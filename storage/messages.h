@@ -1,7 +1,8 @@
-/* Messages of a chat, oldest first, and the index by WhatsApp's own id beside them.
+/* Messages of a chat, and the index by WhatsApp's own id beside them.
  *
- * The key of a row is the body of its msg_ id (id.h, struct place): sec is WhatsApp's time, seq the
- * order of arrival in the chat (db_chat.next_seq), secret 64 random bits. Rows never move. */
+ * A row is named by the body of its msg_ id (id.h, struct place): sec is WhatsApp's time, seq the
+ * order of arrival in the chat (db_chat.next_seq); the secret, 64 random bits, is in the row. Rows
+ * never move. */
 #pragma once
 #include "storage/contacts.h"
 #include "storage/id.h"
@@ -27,14 +28,14 @@ struct db_message {
 void db_message_put(struct batch *b, struct scope scope, const struct db_message *m);
 /* The row alone, not its index. */
 void db_message_delete(struct batch *b, struct scope scope, struct place place);
-/* NOT_FOUND also when the secret is not the row's. Cleared messages are found until they are
- * removed: see db_chat_shows() in chats.h. */
+/* NOT_FOUND also when the secret is neither 0 (not known) nor the row's. Cleared messages are found
+ * until they are removed: see db_chat_shows() in chats.h. */
 err_t db_message_get(struct view *v, struct scope scope, struct place place,
                      struct db_message *out) MUST_CHECK;
 
-/* By what a posting block knows of a place. */
-err_t db_message_at(struct view *v, struct scope scope, uint32_t peer, uint32_t sec, uint32_t seq,
-                    bool *out_found, struct db_message *out) MUST_CHECK;
+/* The same without an error: *out_found. */
+err_t db_message_find(struct view *v, struct scope scope, struct place place, bool *out_found,
+                      struct db_message *out) MUST_CHECK;
 
 /* Seen: where the message with this stanza id of this author is; the author is the address that
  * names the person in this account (LID before phone number), none for our own. */
@@ -65,6 +66,7 @@ struct message_walk {
     uint32_t cleared[CONTACT_PARTS_MAX + 1]; /* seqs below are not shown */
     size_t count;
     bool all;
+    struct place from; /* sec 0: from the end */
     enum range_direction direction;
     err_t error;
 };

@@ -10,13 +10,18 @@ static const struct field fields[] = {
     FIELD_INT(9, struct db_outbox, expires_ms),  FIELD_UINT(10, struct db_outbox, attempts),
     FIELD_BYTES(11, struct db_outbox, claim),    FIELD_BYTES(12, struct db_outbox, extra),
 };
-enum { ORDINAL_AT = 13 }; /* in the key */
 
 static struct key key_of_outbox(struct scope scope, uint64_t ordinal)
 {
     struct key k = key_of_kind(scope, 0, KIND_outbox);
     key_be64(&k, ordinal);
     return k;
+}
+
+static uint64_t ordinal_of(const struct range *r)
+{
+    struct reader key = key_read_rest(r->key);
+    return reader_be64(&key);
 }
 
 err_t db_outbox_add(struct batch *b, struct view *v, struct scope scope, struct db_outbox *o)
@@ -26,7 +31,7 @@ err_t db_outbox_add(struct batch *b, struct view *v, struct scope scope, struct 
     struct key prefix = key_of_kind(scope, 0, KIND_outbox);
 
     range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_BACKWARDS);
-    o->ordinal = range_next(&r) ? key_long(&r, ORDINAL_AT) + 1 : 1;
+    o->ordinal = range_next(&r) ? ordinal_of(&r) + 1 : 1;
     TRY(range_error(&r));
     db_outbox_put(b, scope, o);
     return OK;
@@ -62,6 +67,6 @@ void db_outboxes(struct range *r, struct view *v, struct scope scope)
 bool db_outbox_next(struct range *r, struct db_outbox *out)
 {
     if (!typed_next(r, FIELDS(fields), out)) return false;
-    out->ordinal = key_long(r, ORDINAL_AT);
+    out->ordinal = ordinal_of(r);
     return true;
 }

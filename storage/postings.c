@@ -2,13 +2,12 @@
 
 #include <stdlib.h>
 
-#include "proto/base/reader.h"
 #include "storage/record.h"
 #include "storage/tail.h"
 
 _Static_assert(sizeof(((struct posting_stream *)0)->term) == TERM_MAX, "a term fits");
 
-enum { TERM_AT = 13, FIRST_SIZE = 12 }; /* in the key */
+enum { FIRST_SIZE = 12 }; /* at the end of the key */
 
 int posting_cmp(struct posting a, struct posting b)
 {
@@ -39,7 +38,7 @@ static struct key key_of_block(struct scope scope, struct slice term, struct pos
 
 static err_t first_of_key(struct slice key, struct posting *out)
 {
-    if (key.len < TERM_AT + 1 + FIRST_SIZE) return fail(STORE_DAMAGED, "key of a posting block");
+    if (key.len < FIRST_SIZE) return fail(STORE_DAMAGED, "key of a posting block");
     struct reader r = reader_of(slice_from(key, key.len - FIRST_SIZE));
     out->sec = reader_be32(&r);
     out->peer = reader_be32(&r);
@@ -198,14 +197,16 @@ void posting_terms(struct range *r, struct view *v, struct scope scope, struct s
 
 struct slice posting_term(const struct range *r)
 {
-    struct slice rest = slice_from(r->key, TERM_AT);
+    struct reader key = key_read_rest(r->key);
+    struct slice rest = reader_rest(&key);
     return slice_sub(rest, 0, slice_find(rest, 0));
 }
 
 struct key posting_behind_term(const struct range *r)
 {
     struct key k = {0};
-    key_bytes(&k, slice_sub(r->key, 0, TERM_AT + posting_term(r).len));
+    struct slice term = posting_term(r);
+    key_bytes(&k, slice_sub(r->key, 0, (size_t)(term.data - r->key.data) + term.len));
     key_u8(&k, 1);
     return k;
 }

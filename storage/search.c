@@ -187,7 +187,8 @@ static err_t load(struct search *s, struct posting p, bool *out_found, struct db
     TRY(note_of(s, p.peer, &note));
     if (p.seq < note->cleared_seq) return OK;
     if (s->query->peer && s->query->peer != note->person) return OK;
-    TRY(db_message_at(s->view, s->scope, p.peer, p.sec, p.seq, out_found, out));
+    struct place place = {.peer = p.peer, .sec = p.sec, .seq = p.seq};
+    TRY(db_message_find(s->view, s->scope, place, out_found, out));
     if (*out_found && out->deleted) *out_found = false;
     return OK;
 }

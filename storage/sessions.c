@@ -67,14 +67,16 @@ void db_sessions(struct range *r, struct view *v, uint32_t tenant)
 bool db_session_next(struct range *r, uint32_t *out_tenant, struct db_session *out)
 {
     while (range_next(r)) {
-        struct slice id = slice_from(r->key, 4);
+        struct reader key = reader_of(r->key);
+        uint32_t tenant = key_read_int(&key);
+        struct slice id = reader_rest(&key);
         size_t end = slice_find(id, 0);
         if (end + 1 != id.len) continue; /* a subscription */
 
         r->error = record_decode(FIELDS(fields), r->value, out);
         if (r->error != OK) return false;
         out->id = slice_sub(id, 0, end);
-        *out_tenant = key_number(r, 0);
+        *out_tenant = tenant;
         return true;
     }
     return false;
@@ -112,7 +114,9 @@ void db_subscriptions(struct range *r, struct view *v, uint32_t tenant, struct s
 bool db_subscription_next(struct range *r, struct db_subscription *out)
 {
     if (!typed_next(r, FIELDS(subscription_fields), out)) return false;
-    struct slice rest = slice_from(r->key, 4);
+    struct reader key = reader_of(r->key);
+    key_read_int(&key);
+    struct slice rest = reader_rest(&key);
     out->name = slice_from(rest, slice_find(rest, 0) + 1);
     return true;
 }

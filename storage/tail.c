@@ -1,15 +1,18 @@
 #include "storage/tail.h"
 
-#include "proto/base/reader.h"
 #include "storage/typed.h"
-
-enum { ORDINAL_AT = 13 }; /* in the key */
 
 static struct key key_of_row(struct scope scope, uint64_t ordinal)
 {
     struct key k = key_of_kind(scope, 0, KIND_tail);
     key_be64(&k, ordinal);
     return k;
+}
+
+static uint64_t ordinal_of(const struct range *r)
+{
+    struct reader key = key_read_rest(r->key);
+    return reader_be64(&key);
 }
 
 void db_tail(struct range *r, struct view *v, struct scope scope, enum range_direction direction)
@@ -23,7 +26,7 @@ static err_t ordinal_at_end(struct view *v, struct scope scope, enum range_direc
 {
     AUTO(range) r = {0};
     db_tail(&r, v, scope, direction);
-    *out = range_next(&r) ? key_long(&r, ORDINAL_AT) : 0;
+    *out = range_next(&r) ? ordinal_of(&r) : 0;
     return range_error(&r);
 }
 
@@ -39,7 +42,6 @@ err_t db_tail_add(struct batch *b, struct view *v, struct scope scope, struct pl
     buf_put_be32(&payload, place.peer);
     buf_put_be32(&payload, place.sec);
     buf_put_be32(&payload, place.seq);
-    buf_put_be64(&payload, place.secret);
     for (size_t i = 0; i < terms->count; i++) {
         assert(terms->items[i].len > 0 && terms->items[i].len <= TERM_MAX);
         buf_put_u8(&payload, (uint8_t)terms->items[i].len);
@@ -63,8 +65,7 @@ bool db_tail_next(struct range *r, struct tail_row *out)
     if (!range_next(r)) return false;
     struct reader in = reader_of(r->value);
     struct place p = {.peer = reader_be32(&in), .sec = reader_be32(&in), .seq = reader_be32(&in)};
-    p.secret = reader_be64(&in);
-    *out = (struct tail_row){key_long(r, ORDINAL_AT), p, reader_rest(&in)};
+    *out = (struct tail_row){ordinal_of(r), p, reader_rest(&in)};
     if (in.error != OK) r->error = fail(STORE_DAMAGED, "row of the tail");
     return r->error == OK;
 }

@@ -30,7 +30,7 @@ err_t db_tail_count(struct view *v, struct scope scope, size_t *out) MUST_CHECK;
 
 struct tail_row {
     uint64_t ordinal;
-    struct place place;
+    struct place place; /* without its secret */
     struct slice terms; /* tail_next_term() */
 };
 void db_tail(struct range *r, struct view *v, struct scope scope, enum range_direction direction);

@@ -1,6 +1,5 @@
 #include "storage/tenants.h"
 
-#include "proto/base/reader.h"
 #include "storage/typed.h"
 
 static const struct field fields[] = {
@@ -37,7 +36,8 @@ void db_tenants(struct range *r, struct view *v)
 bool db_tenant_next(struct range *r, struct db_tenant *out)
 {
     if (!typed_next(r, FIELDS(fields), out)) return false;
-    out->tenant = key_number(r, 0);
+    struct reader key = reader_of(r->key);
+    out->tenant = key_read_int(&key);
     return true;
 }
 

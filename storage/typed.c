@@ -1,7 +1,5 @@
 #include "storage/typed.h"
 
-#include "proto/base/reader.h"
-
 void typed_put(struct batch *b, enum db db, const struct key *key, const struct field *fields,
                size_t count, const void *object)
 {
@@ -32,18 +30,6 @@ bool typed_next(struct range *r, const struct field *fields, size_t count, void 
     if (!range_next(r)) return false;
     r->error = record_decode(fields, count, r->value, object);
     return r->error == OK;
-}
-
-uint32_t key_number(const struct range *r, size_t at)
-{
-    struct reader key = reader_of(slice_from(r->key, at));
-    return reader_be32(&key);
-}
-
-uint64_t key_long(const struct range *r, size_t at)
-{
-    struct reader key = reader_of(slice_from(r->key, at));
-    return reader_be64(&key);
 }
 
 err_t typed_current(const struct batch *b, struct view *v, enum db db, const struct key *key,

@@ -18,10 +18,6 @@ err_t typed_get(struct view *v, enum db db, const struct key *key, const struct 
 /* The walk's next row; r->error says why it is false. */
 bool typed_next(struct range *r, const struct field *fields, size_t count, void *object);
 
-/* The number that begins `at` bytes into the key where the walk stands. */
-uint32_t key_number(const struct range *r, size_t at);
-uint64_t key_long(const struct range *r, size_t at);
-
 /* For read-modify-write: what the batch itself says about the key, else the view. */
 err_t typed_current(const struct batch *b, struct view *v, enum db db, const struct key *key,
                     struct slice *out) MUST_CHECK;

@@ -4,6 +4,7 @@
 
 #include "fixture.h"
 #include "storage/check.h"
+#include "storage/events.h"
 
 static struct fixture f;
 static char said[4096];
@@ -93,7 +94,8 @@ Test(check, finds_an_event_that_is_missing)
     struct batch b;
     fill();
     batch_init(&b);
-    batch_delete(&b, DB_events, SLICE("\0\0\0\1\0\0\0\0\0\0\0\7"));
+    struct key seventh = event_key(1, 7);
+    batch_delete(&b, DB_events, key_slice(&seventh));
     fixture_commit(&f, &b);
     batch_done(&b);
     struct check_result r = check();

@@ -277,7 +277,7 @@ Test(writer, a_full_map_fails_the_batch_and_not_the_store)
     }
     cr_assert_eq(e, ERR_STORE_FULL);
     batch_reset(&b);
-    batch_delete(&b, DB_data, SLICE("\0\0\0\0"));
+    batch_delete(&b, DB_data, SLICE("\0"));
     CHECK_OK(writer_commit(small.writer, &b));
     batch_done(&b);
     writer_free(small.writer);
