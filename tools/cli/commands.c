@@ -54,15 +54,12 @@ static int run_accounts(struct cli *c, int argc, char **argv)
     if (argc) return cli_usage("accounts takes no arguments");
     if (!tool_ask(c, "list_accounts", "{}", &a)) return CLI_FAILED;
     struct json *j = parse(&a);
-    const struct json *items = json_get(j, "items");
+    const struct json *items = json_get(j, "accounts");
     printf("%-28s %-14s %-16s %s\n", "ACCOUNT", "STATUS", "PHONE", "NAME");
     for (size_t i = 0; i < json_count(items); i++) {
         const struct json *row = json_at(items, i);
-        struct slice id = json_get_text(row, "account_id");
-        if (slice_is_none(id)) id = json_get_text(row, "id");
-        printf("%-28.*s %-14.*s %-16.*s " SLICE_FMT "\n", SLICE_ARG(id),
-               SLICE_ARG(json_get_text(row, "status")),
-               SLICE_ARG(json_get_text(row, "phone_number")),
+        printf("%-28.*s %-14.*s %-16.*s " SLICE_FMT "\n", SLICE_ARG(json_get_text(row, "id")),
+               SLICE_ARG(json_get_text(row, "status")), SLICE_ARG(json_get_text(row, "phone")),
                SLICE_ARG(json_get_text(row, "display_name")));
     }
     json_free(j);
@@ -113,7 +110,7 @@ static bool scan_in_sandbox(struct cli *c, struct slice code, char *number, size
 }
 
 struct pairing {
-    char account[64], code[1200], url[600], status[32], phone[32];
+    char account[64], code[1200], url[600], status[32];
 };
 
 static void copy(char *out, size_t n, struct slice s) { snprintf(out, n, SLICE_FMT, SLICE_ARG(s)); }
@@ -127,7 +124,6 @@ static bool read_pairing(const struct answer *a, struct pairing *out)
     copy(out->status, sizeof(out->status), json_get_text(j, "status"));
     copy(out->code, sizeof(out->code), json_get_text(inner ? inner : j, "code"));
     copy(out->url, sizeof(out->url), json_get_text(inner ? inner : j, "url"));
-    copy(out->phone, sizeof(out->phone), json_get_text(j, "phone_number"));
     json_free(j);
     return out->status[0] != '\0';
 }
@@ -249,9 +245,9 @@ static int run_events(struct cli *c, int argc, char **argv)
     pen_end(&p);
     if (!tool_ask(c, "list_events", buf_text(&args), &a)) return CLI_FAILED;
     struct json *j = parse(&a);
-    for (size_t i = 0; i < json_count(json_get(j, "items")); i++) {
+    for (size_t i = 0; i < json_count(json_get(j, "events")); i++) {
         AUTO(buf) line = {0};
-        json_write(&line, json_at(json_get(j, "items"), i));
+        json_write(&line, json_at(json_get(j, "events"), i));
         printf("%s\n", buf_text(&line));
     }
     json_free(j);
@@ -286,7 +282,8 @@ static int run_key(struct cli *c, int argc, char **argv)
         pen_end(&p);
         if (!door_ask(c, "POST", "/v1/keys", buf_text(&body), &a)) return CLI_FAILED;
     } else {
-        return cli_usage("key new --live|--test [--name NAME], key first --live|--test, or key list");
+        return cli_usage(
+            "key new --live|--test [--name NAME], key first --live|--test, or key list");
     }
     int result = a.status < 300 ? CLI_DONE : door_problem(&a);
     struct json *j = result == CLI_DONE ? parse(&a) : NULL;
