@@ -23,6 +23,7 @@
 #include "server/directory.h"
 #include "server/events/hub.h"
 #include "server/log.h"
+#include "server/metrics.h"
 #include "server/server.h"
 #include "server/upkeep.h"
 #include "storage/chats.h"
@@ -212,13 +213,28 @@ static void show_status(const char *account)
                  s.codes_left, s.code[0] ? " has code" : "");
 }
 
+static void show_metric(const char *name)
+{
+    AUTO(buf) text = {0}, line = {0};
+
+    metrics_write(&house.server, &text);
+    buf_printf(&line, "\n%s ", name);
+    const char *at = strstr(buf_text(&text), buf_text(&line));
+    out_line("metric %.*s", at ? (int)strcspn(at + 1, "\n") : 4, at ? at + 1 : "none");
+}
+
 static void obey(char *line)
 {
     char verb[16] = "", account[64] = "", to[128] = "";
     int at = 0;
 
     sscanf(line, "%15s %63s %127s %n", verb, account, to, &at);
-    if (strcmp(verb, "status") == 0) {
+    if (strcmp(verb, "faults") == 0) {
+        err_t e = faults_parse(writer_faults(house.server.writer), slice_text(line + 7));
+        out_line("faults %s", e == OK ? "ok" : err_words());
+    } else if (strcmp(verb, "metric") == 0) {
+        show_metric(account);
+    } else if (strcmp(verb, "status") == 0) {
         show_status(account);
     } else if (strcmp(verb, "accounts") == 0) {
         show_accounts();
@@ -433,7 +449,7 @@ void rig_sim_start(struct rig *r)
     cr_assert_fail("the sandbox does not start");
 }
 
-void rig_sim_kill(struct rig *r) { reap(&r->sim, SIGKILL); }
+void rig_sim_stop(struct rig *r) { reap(&r->sim, SIGTERM); }
 
 void rig_server_start(struct rig *r)
 {

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-enum { RIG_LINE_MAX = 64 * 1024 };
+enum { RIG_LINE_MAX = 256 * 1024 };
 
 struct rig {
     char folder[64]; /* data of the server and state of the sandbox are below it */
@@ -24,7 +24,7 @@ struct rig {
 void rig_open(struct rig *r);
 void rig_close(struct rig *r);
 void rig_sim_start(struct rig *r);
-void rig_sim_kill(struct rig *r);
+void rig_sim_stop(struct rig *r);
 void rig_server_start(struct rig *r);
 /* kill -9 */
 void rig_server_kill(struct rig *r);
@@ -32,7 +32,8 @@ void rig_server_kill(struct rig *r);
 int rig_server_stop(struct rig *r);
 
 /* Says a line to the server: "pair", "send ACC JID TEXT", "status ACC", "messages ACC", "chats
- * ACC", "events", "read ACC CHAT", "reconnect ACC", "logout ACC", "delete ACC", "accounts". */
+ * ACC", "events", "read ACC CHAT", "reconnect ACC", "logout ACC", "delete ACC", "accounts", "pair
+ * ACC", "faults NAME=N …", "metric NAME". */
 void rig_say(struct rig *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The next line; fails the test after `ms`. */
 const char *rig_hear(struct rig *r, int ms);
