@@ -171,6 +171,11 @@ static err_t decrypt_group(struct wa_client *c, struct inbound *in, const struct
     return wa_group_decrypt(&c->keystore, c->arena, group, &in->address, enc->bytes, out_padded);
 }
 
+/* A used counter means a message that we have read, and what we hold does not get this far. If it
+ * is one that we should hold, its author used the counter twice: whatsmeow and Baileys now and then
+ * lose a step of their ratchet. Only a retry brings that message. */
+static bool was_read_before(const struct inbound *in) { return in->info.is_peer; }
+
 static err_t on_enc(struct wa_client *c, struct inbound *in, const struct wa_node *enc)
 {
     bool is_group = slice_is(wa_node_text(enc, "type"), "skmsg");
@@ -178,7 +183,7 @@ static err_t on_enc(struct wa_client *c, struct inbound *in, const struct wa_nod
     err_t e = is_group ? decrypt_group(c, in, enc, &padded) : decrypt_pairwise(c, in, enc, &padded);
 
     if (wa_is_fatal(e)) return e;
-    if (e == ERR_OLD_COUNTER) return OK; /* read before: the receipt was lost */
+    if (e == ERR_OLD_COUNTER && was_read_before(in)) return OK; /* the receipt was lost */
     if (e != OK) {
         in->failure = e;
         return OK;

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "proto/client/account.h"
 #include "proto/client/jobs.h"
@@ -103,6 +104,44 @@ Test(message_in, gives_a_held_message_its_receipt_and_nothing_else)
     world_expect(&w, RECEIPT_888);
     world_expect_no_event(&w);
     cr_assert_eq(w.h.saves, saves, "nothing was written");
+    done(&w, &peer);
+}
+
+/* The peer's session with us, to be put back: its next message then uses the same counter again. */
+static struct buf *session_of(struct party *peer)
+{
+    char prefix[16];
+    struct buf *value;
+    struct slice key;
+    size_t at = 0;
+
+    snprintf(prefix, sizeof(prefix), "%d|", WA_SIGNAL_SESSION);
+    while ((value = map_next(&peer->rows, &at, &key)))
+        if (slice_starts_with(key, slice_text(prefix))) return value;
+    return NULL;
+}
+
+Test(message_in, asks_again_for_another_message_under_a_used_counter)
+{
+    struct world w;
+    struct party peer;
+    AUTO(buf) before = {0};
+
+    start(&w, &peer);
+    serve(&w, &peer, FROM_888, world_text(&w, "hello"));
+    buf_put(&before, buf_slice(session_of(&peer)));
+    serve(&w, &peer,
+          "<message from=\"888:2@lid\" id=\"A2\" type=\"text\" t=\"1700000002\" notify=\"Ann\"/>",
+          world_text(&w, "read"));
+    buf_reset(session_of(&peer));
+    buf_put(session_of(&peer), buf_slice(&before));
+    world_skip(&w);
+    fake_events_skip(&w.h);
+    serve(&w, &peer,
+          "<message from=\"888:2@lid\" id=\"A3\" type=\"text\" t=\"1700000003\" notify=\"Ann\"/>",
+          world_text(&w, "lost"));
+    world_expect_event(&w, "message unknown 888@lid from 888@lid:2 id A3 by Ann waiting");
+    cr_assert(strstr(world_next(&w), "<receipt id=\"A3\" to=\"888:2@lid\" type=\"retry\"><retry "));
     done(&w, &peer);
 }
 
