@@ -119,11 +119,9 @@ static bool check_enum(const struct arg *a, const struct json *v)
 }
 
 static bool (*const item_checks[])(struct slice) = {
-    [ARG_TIME] = is_time,       [ARG_PHONE] = is_phone,
-    [ARG_ACCOUNT] = is_account, [ARG_CHAT] = is_chat,
-    [ARG_MESSAGE] = is_message, [ARG_SUBSCRIPTION] = is_subscription,
-    [ARG_PHONES] = is_phone,    [ARG_EVENTS] = is_event,
-    [ARG_MESSAGE_OR_TIME] = is_message_or_time,
+    [ARG_TIME] = is_time,    [ARG_PHONE] = is_phone,     [ARG_ACCOUNT] = is_account,
+    [ARG_CHAT] = is_chat,    [ARG_MESSAGE] = is_message, [ARG_SUBSCRIPTION] = is_subscription,
+    [ARG_PHONES] = is_phone, [ARG_EVENTS] = is_event,    [ARG_MESSAGE_OR_TIME] = is_message_or_time,
 };
 
 static bool check_item(const struct arg *a, const struct json *v)
@@ -176,8 +174,10 @@ void arg_expected(const struct arg *a, struct buf *out)
         buf_printf(out, "an array of at most %lld E.164 numbers with a leading +", max);
         break;
     case ARG_EVENTS:
-        buf_printf(out, "an array of %lld to %lld event names such as message.received, "
-                        "message.* or *", min, max);
+        buf_printf(out,
+                   "an array of %lld to %lld event names such as message.received, "
+                   "message.* or *",
+                   min, max);
         break;
     default: buf_put_text(out, types[a->type].expected);
     }
@@ -219,7 +219,8 @@ static err_t refuse_unknown(const struct tool *t, struct slice name, struct args
     const struct arg *a;
     char field[60];
 
-    for (size_t i = 0; (a = tool_arg(t, i)); i++) buf_printf(&known, "%s%s", i ? ", " : "", a->name);
+    for (size_t i = 0; (a = tool_arg(t, i)); i++)
+        buf_printf(&known, "%s%s", i ? ", " : "", a->name);
     name = text_cut(name, sizeof(field) - 1);
     snprintf(field, sizeof(field), SLICE_FMT, SLICE_ARG(name));
     refuse(field, "left out", wrong);
@@ -234,11 +235,11 @@ err_t args_check(const struct tool *t, const struct json *args, struct args_wron
     struct slice key;
     void *at = NULL;
 
-    if (args && json_kind(args) != JSON_OBJ)
-        return refuse("arguments", "an object", wrong);
+    if (args && json_kind(args) != JSON_OBJ) return refuse("arguments", "an object", wrong);
     while (json_next(args, &at, &key, &v))
         if (!find_arg(t, key)) return refuse_unknown(t, key, wrong);
-    for (size_t i = 0; (a = tool_arg(t, i)); i++) TRY(check_one(a, json_get(args, a->name), wrong));
+    for (size_t i = 0; (a = tool_arg(t, i)); i++)
+        TRY(check_one(a, json_get(args, a->name), wrong));
     return OK;
 }
 
@@ -258,7 +259,7 @@ int64_t arg_int_or(const struct call *c, const char *name, int64_t or)
 {
     int64_t n;
 
-    return json_int(member(c, name), &n) ? n : or;
+    return json_int(member(c, name), &n) ? n : or ;
 }
 
 int64_t arg_time(const struct call *c, const char *name)
@@ -275,7 +276,7 @@ uint64_t arg_seq_or(const struct call *c, const char *name, uint64_t or)
     int64_t n;
 
     if (json_int(v, &n)) return (uint64_t)n;
-    return v && text_u64(json_text(v), &seq) == OK ? seq : or;
+    return v && text_u64(json_text(v), &seq) == OK ? seq : or ;
 }
 
 size_t arg_count(const struct call *c, const char *name) { return json_count(member(c, name)); }

@@ -16,7 +16,8 @@ struct args_wrong {
 };
 
 /* BAD_ARGUMENT. `args` NULL counts as {}. */
-err_t args_check(const struct tool *t, const struct json *args, struct args_wrong *wrong) MUST_CHECK;
+err_t args_check(const struct tool *t, const struct json *args,
+                 struct args_wrong *wrong) MUST_CHECK;
 /* "an integer from 1 to 200" */
 void arg_expected(const struct arg *a, struct buf *out);
 

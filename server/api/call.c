@@ -276,9 +276,12 @@ static void on_deadline(struct timer *t, int64_t now)
     if (c->joining && !claim_leave(tenants_claims(c->server->tenants), c)) return;
     note_error(c, fail(QUERY_TIMEOUT, "%s took longer than %d s", c->tool->name, CALL_MS / 1000),
                err_words(), err_trail());
-    if (c->travelling) tell(c); /* its work comes back and frees it */
-    else if (c->on_cancel) c->on_cancel(c);
-    else end(c);
+    if (c->travelling)
+        tell(c); /* its work comes back and frees it */
+    else if (c->on_cancel)
+        c->on_cancel(c);
+    else
+        end(c);
 }
 
 /* ---- for the doors ---- */
@@ -339,8 +342,10 @@ void call_cancel(struct call *c)
     if (c->travelling || c->told) return;
     if (c->joining && !claim_leave(tenants_claims(c->server->tenants), c)) return;
     note_error(c, fail(CANCELLED, "%s was cancelled", c->tool->name), err_words(), err_trail());
-    if (c->on_cancel) c->on_cancel(c);
-    else end(c);
+    if (c->on_cancel)
+        c->on_cancel(c);
+    else
+        end(c);
 }
 
 void call_abandon(struct call *c)

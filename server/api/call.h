@@ -2,8 +2,8 @@
  *
  * A door makes a call on its own worker (`home`), gives it a principal and arguments, starts it and
  * hears exactly once, on `home`, how it ended. In between it runs as steps: check arguments,
- * authorise, claim the idempotency key, run. A tool that reads answers at home from a short view; one
- * that acts travels to the account's worker as an account_call and comes back with its last
+ * authorise, claim the idempotency key, run. A tool that reads answers at home from a short view;
+ * one that acts travels to the account's worker as an account_call and comes back with its last
  * commit. So a reply never leaves before what it says is durable. */
 #pragma once
 #include "proto/base/arena.h"
@@ -24,7 +24,7 @@ struct view;
 
 enum {
     CALL_IDEMPOTENCY_KEY_MAX = 255,
-    CALL_MS = 45 * 1000, /* the longest any call may take; then QUERY_TIMEOUT */
+    CALL_MS = 45 * 1000,     /* the longest any call may take; then QUERY_TIMEOUT */
     CALL_ARGS_MAX = 1 << 20, /* bytes of arguments */
 };
 
@@ -54,16 +54,16 @@ struct call {
 
     /* ---- private to server/api ---- */
     struct steps steps;
-    struct json *parsed;      /* owns args */
-    struct account_call ask;  /* while it is on the account's worker */
-    const struct act *act;    /* what it does there */
+    struct json *parsed;     /* owns args */
+    struct account_call ask; /* while it is on the account's worker */
+    const struct act *act;   /* what it does there */
     struct timer deadline;
-    struct list link;         /* of the home worker's running calls */
-    struct claim *claim;      /* its idempotency claim, NULL */
-    struct list claim_link;   /* in another call's claim, which it joined */
+    struct list link;       /* of the home worker's running calls */
+    struct claim *claim;    /* its idempotency claim, NULL */
+    struct list claim_link; /* in another call's claim, which it joined */
     struct post post;
-    struct slice effect;      /* of an earlier call with this claim that got no reply */
-    void *state;              /* of the tool, in the arena */
+    struct slice effect;               /* of an earlier call with this claim that got no reply */
+    void *state;                       /* of the tool, in the arena */
     void (*on_cancel)(struct call *c); /* of a tool that waits at home: ends it */
     struct buf problem_text;
     char words[ACCOUNT_WORDS_MAX];

@@ -46,10 +46,7 @@ void claims_free(struct claims *cs)
     free(cs);
 }
 
-static struct slice place_of(const struct claim *k)
-{
-    return slice_of(k->place, sizeof(k->place));
-}
+static struct slice place_of(const struct claim *k) { return slice_of(k->place, sizeof(k->place)); }
 static struct slice hash_of(const struct claim *k) { return slice_of(k->place + 4, CLAIM_HASH); }
 
 /* ---- identity of a call ---- */
@@ -232,8 +229,10 @@ static void on_joined(struct post *p, struct worker *w)
     struct call *c = CONTAINER_OF(p, struct call, post);
 
     c->joining = false;
-    if (c->error == OK) call_finish(c);
-    else call_fail(c, c->error);
+    if (c->error == OK)
+        call_finish(c);
+    else
+        call_fail(c, c->error);
 }
 
 static void send_reply(const struct call *c, struct call *joiner)
@@ -274,7 +273,8 @@ void claim_release(struct claims *cs, struct call *c)
 
     if (!c->claim) return;
     joiners = take_joiners(cs, c->claim, &n);
-    for (size_t i = 0; i < n; i++) send_reply(c, joiners[i]);
+    for (size_t i = 0; i < n; i++)
+        send_reply(c, joiners[i]);
     free(joiners);
     c->claim = NULL;
 }

@@ -21,8 +21,8 @@ enum claim_outcome {
     CLAIM_REPLY,  /* c->result or c->error is what the first call answered */
     CLAIM_EFFECT, /* the first call's effect is stored, its reply is not: *out_effect names it */
 };
-/* On the call's home worker. BAD_ARGUMENT: the key was used with other arguments. `out_effect` is in
- * the call's arena. */
+/* On the call's home worker. BAD_ARGUMENT: the key was used with other arguments. `out_effect` is
+ * in the call's arena. */
 err_t claim_take(struct claims *cs, struct call *c, enum claim_outcome *out,
                  struct slice *out_effect) MUST_CHECK;
 /* In the turn of the effect, on the account's worker; nothing when the call has no claim. */

@@ -68,5 +68,6 @@ void edge_log(err_t e, const char *subject, const char *what, const char *trail)
 {
     enum log_level level = classes[class_of(e)].level;
 
-    if (log_on(level)) log_write(level, subject, "%s: %s", what, trail && *trail ? trail : err_name(e));
+    if (log_on(level))
+        log_write(level, subject, "%s: %s", what, trail && *trail ? trail : err_name(e));
 }

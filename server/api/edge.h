@@ -7,10 +7,10 @@
 #include "proto/base/err.h"
 
 struct edge {
-    int status;           /* HTTP */
-    int rpc;              /* JSON-RPC code, for errors outside a tool result */
-    const char *code;     /* public code of the native surface: "not_found" */
-    int retry_after_s;    /* 0: do not repeat unchanged */
+    int status;        /* HTTP */
+    int rpc;           /* JSON-RPC code, for errors outside a tool result */
+    const char *code;  /* public code of the native surface: "not_found" */
+    int retry_after_s; /* 0: do not repeat unchanged */
 };
 /* Any err_t but OK. */
 const struct edge *edge_of(err_t e);

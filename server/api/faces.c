@@ -47,7 +47,8 @@ void face_message_json(struct buf *out, const struct face_message *m)
     pen_text(&p, "reply_to", m->reply_to);
     pen_text(&p, "reply_to_whatsapp_id", m->reply_to_whatsapp_id);
     pen_array(&p, "mentions");
-    for (size_t i = 0; i < m->mention_count; i++) pen_text(&p, NULL, m->mentions[i]);
+    for (size_t i = 0; i < m->mention_count; i++)
+        pen_text(&p, NULL, m->mentions[i]);
     pen_end(&p);
     pen_time(&p, "sent_at", m->sent_at);
     pen_word(&p, "status", m->status);

@@ -44,15 +44,15 @@ struct face_message {
     bool from_me;
     bool is_group;
     struct face_person sender;
-    const char *type;     /* wa_content_kind_text() */
-    struct slice text;    /* body or caption: text of somebody else; SLICE_NONE is null */
-    struct slice reply_to;             /* "msg_…" of the quoted message, SLICE_NONE */
+    const char *type;      /* wa_content_kind_text() */
+    struct slice text;     /* body or caption: text of somebody else; SLICE_NONE is null */
+    struct slice reply_to; /* "msg_…" of the quoted message, SLICE_NONE */
     struct slice reply_to_whatsapp_id; /* its WhatsApp id, also when we do not hold it */
     const struct slice *mentions;      /* "+1415…" or "123@lid" */
     size_t mention_count;
-    int64_t sent_at;      /* ms */
-    const char *status;   /* message_status_text() */
-    uint16_t error;       /* of WhatsApp's ack, 0 */
+    int64_t sent_at;    /* ms */
+    const char *status; /* message_status_text() */
+    uint16_t error;     /* of WhatsApp's ack, 0 */
 };
 
 /* {"phone":…,"lid":…,"name":…} */

@@ -22,8 +22,10 @@ static err_t check_depth(struct slice text)
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i];
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {
@@ -73,7 +75,7 @@ enum json_kind json_kind(const struct json *j)
 
 const char *json_kind_text(enum json_kind k)
 {
-    static const char *const names[] = {"absent",  "object",  "array",   "string",
+    static const char *const names[] = {"absent",  "object", "array",   "string",
                                         "integer", "number", "boolean", "null"};
     return names[k];
 }
@@ -253,8 +255,10 @@ void pen_end(struct pen *p)
 void pen_text(struct pen *p, const char *key, struct slice text)
 {
     begin(p, key);
-    if (slice_is_none(text)) buf_put(p->out, SLICE("null"));
-    else json_quote(p->out, text);
+    if (slice_is_none(text))
+        buf_put(p->out, SLICE("null"));
+    else
+        json_quote(p->out, text);
 }
 
 void pen_word(struct pen *p, const char *key, const char *text)

@@ -17,7 +17,16 @@ enum {
 
 struct json;
 
-enum json_kind { JSON_ABSENT, JSON_OBJ, JSON_ARR, JSON_STR, JSON_INT, JSON_NUM, JSON_BOOL, JSON_NIL };
+enum json_kind {
+    JSON_ABSENT,
+    JSON_OBJ,
+    JSON_ARR,
+    JSON_STR,
+    JSON_INT,
+    JSON_NUM,
+    JSON_BOOL,
+    JSON_NIL
+};
 
 /* BAD_JSON with words that say where, TOO_LARGE. `*out` is the caller's: json_free. */
 err_t json_parse(struct slice text, size_t max_bytes, struct json **out) MUST_CHECK;
@@ -51,7 +60,7 @@ void json_write_sorted(struct buf *out, const struct json *j);
  * the top. Keys are ours, written as they are. */
 struct pen {
     struct buf *out;
-    uint64_t arrays;  /* bit per depth: this level is an array */
+    uint64_t arrays; /* bit per depth: this level is an array */
     unsigned depth;
     bool has_sibling; /* the current level has a value already */
     bool is_named;    /* pen_name() wrote the name of the next value */

@@ -46,7 +46,7 @@ static void paint_row(const struct qr *q, unsigned y, unsigned scale, uint8_t *r
 {
     memset(row, 0xff, len);
     for (unsigned x = 0; x < q->size * scale; x++)
-        if (is_dark(q, x / scale, y)) row[x / 8] &= (uint8_t)~(0x80 >> x % 8);
+        if (is_dark(q, x / scale, y)) row[x / 8] &= (uint8_t) ~(0x80 >> x % 8);
 }
 
 static void write_rows(png_structp png, const struct qr *q, unsigned scale, uint8_t *row,
@@ -54,12 +54,12 @@ static void write_rows(png_structp png, const struct qr *q, unsigned scale, uint
 {
     for (unsigned y = 0; y < q->size; y++) {
         paint_row(q, y, scale, row, len);
-        for (unsigned i = 0; i < scale; i++) png_write_row(png, row);
+        for (unsigned i = 0; i < scale; i++)
+            png_write_row(png, row);
     }
 }
 
-static bool write_png(const struct qr *q, unsigned scale, uint8_t *row, size_t len,
-                      struct buf *out)
+static bool write_png(const struct qr *q, unsigned scale, uint8_t *row, size_t len, struct buf *out)
 {
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
     png_infop info = png ? png_create_info_struct(png) : NULL;
@@ -101,7 +101,8 @@ err_t qr_png(struct slice text, unsigned scale, struct buf *out)
 static void paint_runs(const struct qr *q, unsigned y, struct buf *out)
 {
     for (unsigned x = 0, end; x < q->size; x = end) {
-        for (end = x + 1; end < q->size && is_dark(q, end, y) == is_dark(q, x, y);) end++;
+        for (end = x + 1; end < q->size && is_dark(q, end, y) == is_dark(q, x, y);)
+            end++;
         if (is_dark(q, x, y)) buf_printf(out, "M%u %uh%uv1h-%uz", x, y, end - x, end - x);
     }
 }
@@ -116,7 +117,8 @@ err_t qr_svg(struct slice text, struct buf *out)
                "shape-rendering=\"crispEdges\" role=\"img\" aria-label=\"QR code\">"
                "<rect width=\"%u\" height=\"%u\" fill=\"#fff\"/><path fill=\"#000\" d=\"",
                q.size, q.size, q.size, q.size);
-    for (unsigned y = 0; y < q.size; y++) paint_runs(&q, y, out);
+    for (unsigned y = 0; y < q.size; y++)
+        paint_runs(&q, y, out);
     buf_put_text(out, "\"/></svg>");
     return OK;
 }

@@ -5,10 +5,8 @@
 #include "proto/base/text.h"
 #include "server/api/json.h"
 
-#define FIELD(name, type, need, of, meaning)                                                       \
-    {#name, SHAPE_##type, SHAPE_##need, of, meaning},
-#define SHAPE(name, meaning, fields)                                                               \
-    static const struct shape_field name##_fields[] = {fields {0}};
+#define FIELD(name, type, need, of, meaning) {#name, SHAPE_##type, SHAPE_##need, of, meaning},
+#define SHAPE(name, meaning, fields) static const struct shape_field name##_fields[] = {fields{0}};
 #include "server/api/shapes.def"
 #undef SHAPE
 #undef FIELD
@@ -35,7 +33,8 @@ static void write_words(struct pen *p, const char *words)
     struct slice left = slice_text(words), word;
 
     pen_array(p, "enum");
-    while (slice_split(&left, ',', &word)) pen_text(p, NULL, word);
+    while (slice_split(&left, ',', &word))
+        pen_text(p, NULL, word);
     pen_end(p);
 }
 
@@ -128,8 +127,10 @@ static void write_arg(struct pen *p, const struct arg *a)
     pen_object(p, a->name);
     pen_word(p, "type", arg_types[a->type].type);
     pen_word(p, "description", a->meaning);
-    if (is_array) write_items(p, a);
-    else if (arg_types[a->type].pattern) pen_word(p, "pattern", arg_types[a->type].pattern);
+    if (is_array)
+        write_items(p, a);
+    else if (arg_types[a->type].pattern)
+        pen_word(p, "pattern", arg_types[a->type].pattern);
     if (arg_types[a->type].format) pen_word(p, "format", arg_types[a->type].format);
     if (a->type == ARG_ENUM) write_words(p, a->choices);
     if (a->type == ARG_TEXT) {
@@ -151,7 +152,8 @@ void schema_of_args(struct buf *out, const struct tool *t)
     pen_object(&p, NULL);
     pen_word(&p, "type", "object");
     pen_object(&p, "properties");
-    for (size_t i = 0; (a = tool_arg(t, i)); i++) write_arg(&p, a);
+    for (size_t i = 0; (a = tool_arg(t, i)); i++)
+        write_arg(&p, a);
     pen_end(&p);
     pen_array(&p, "required");
     for (size_t i = 0; (a = tool_arg(t, i)); i++)

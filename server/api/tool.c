@@ -76,8 +76,7 @@ static err_t no_chat(struct slice id)
 }
 
 /* The account by its number, as chat and message ids hold it. */
-static err_t scope_of_number(struct call *c, struct view *v, uint32_t number,
-                             struct call_chat *out)
+static err_t scope_of_number(struct call *c, struct view *v, uint32_t number, struct call_chat *out)
 {
     struct scope scope = {c->who.tenant, number};
     struct account_status status;
@@ -159,10 +158,14 @@ void call_write_status(struct call *c, const struct account_status *s)
     pen_object(&p, NULL);
     pen_word(&p, "account_id", s->id);
     pen_word(&p, "status", account_state_text(s->state));
-    if (s->reason == WA_REASON_NONE) pen_null(&p, "reason");
-    else pen_word(&p, "reason", wa_reason_text(s->reason));
-    if (s->reason_code) pen_int(&p, "reason_code", s->reason_code);
-    else pen_null(&p, "reason_code");
+    if (s->reason == WA_REASON_NONE)
+        pen_null(&p, "reason");
+    else
+        pen_word(&p, "reason", wa_reason_text(s->reason));
+    if (s->reason_code)
+        pen_int(&p, "reason_code", s->reason_code);
+    else
+        pen_null(&p, "reason_code");
     pen_time(&p, "banned_until", s->until_s * 1000);
     pen_time(&p, "retry_at", s->retry_at);
     pen_time(&p, "changed_at", s->changed_at);
@@ -185,8 +188,8 @@ err_t call_write_message(struct call *c, struct pen *p, const char *key, struct 
 static const char *chat_type(unsigned kind)
 {
     static const char *const types[] = {
-        [CONTACT_PERSON] = "person",       [CONTACT_GROUP] = "group",
-        [CONTACT_STATUS] = "status",       [CONTACT_BROADCAST] = "broadcast",
+        [CONTACT_PERSON] = "person",         [CONTACT_GROUP] = "group",
+        [CONTACT_STATUS] = "status",         [CONTACT_BROADCAST] = "broadcast",
         [CONTACT_NEWSLETTER] = "newsletter", [CONTACT_OTHER] = "other"};
 
     return kind < ARRAY_LEN(types) && types[kind] ? types[kind] : "other";
@@ -247,7 +250,8 @@ void cursor_write(struct pen *p, const char *key, char tag, const uint64_t *numb
     AUTO(buf) raw = {0}, text = {0};
 
     buf_put_u8(&raw, (uint8_t)tag);
-    for (size_t i = 0; i < n; i++) buf_put_varint(&raw, numbers[i]);
+    for (size_t i = 0; i < n; i++)
+        buf_put_varint(&raw, numbers[i]);
     text_base64url(buf_slice(&raw), &text);
     pen_text(p, key, buf_slice(&text));
 }
@@ -260,7 +264,8 @@ err_t cursor_read(struct slice text, char tag, uint64_t *numbers, size_t n)
     if (text_unbase64(text, &raw) == OK) {
         r = reader_of(buf_slice(&raw));
         if (reader_u8(&r) == (uint8_t)tag) {
-            for (size_t i = 0; i < n; i++) numbers[i] = reader_varint(&r);
+            for (size_t i = 0; i < n; i++)
+                numbers[i] = reader_varint(&r);
             if (reader_end(&r) == OK) return OK;
         }
     }

@@ -48,7 +48,8 @@ int64_t call_now(const struct call *c);
 
 /* NOT_FOUND unless the caller sees it. */
 err_t call_account(struct call *c, struct slice id, struct account_status *out) MUST_CHECK;
-/* Of `account_id`, or the only account that the caller sees; BAD_ARGUMENT when there are several. */
+/* Of `account_id`, or the only account that the caller sees; BAD_ARGUMENT when there are several.
+ */
 err_t call_account_arg(struct call *c, struct account_status *out) MUST_CHECK;
 
 struct call_chat {

@@ -52,8 +52,10 @@ static void on_pairing(struct call *c)
     err_t e = call_account(c, slice_text(c->ask.account), &s);
 
     if (e == OK) e = write_pairing(c, &s);
-    if (e == OK) call_finish(c);
-    else call_fail(c, e);
+    if (e == OK)
+        call_finish(c);
+    else
+        call_fail(c, e);
 }
 
 /* The reply names a code that changes: a repeated call is answered from the account. */
@@ -88,8 +90,10 @@ static void write_account(struct call *c, struct pen *p, const struct account_st
     pen_object(p, NULL);
     pen_word(p, "id", s->id);
     pen_word(p, "status", account_state_text(s->state));
-    if (s->reason == WA_REASON_NONE) pen_null(p, "reason");
-    else pen_word(p, "reason", wa_reason_text(s->reason));
+    if (s->reason == WA_REASON_NONE)
+        pen_null(p, "reason");
+    else
+        pen_word(p, "reason", wa_reason_text(s->reason));
     pen_text(p, "phone", from_text(s->phone));
     pen_text(p, "lid", from_text(s->lid));
     pen_text(p, "display_name", from_text(s->name));
@@ -107,7 +111,8 @@ static err_t read_cursor(struct call *c, bool *sandbox, struct slice *after)
     err_t e = OK;
 
     if (slice_is_none(cursor)) return OK;
-    if (text_unbase64(cursor, &raw) != OK || raw.len < 2 || (raw.data[0] != 'L' && raw.data[0] != 'T'))
+    if (text_unbase64(cursor, &raw) != OK || raw.len < 2 ||
+        (raw.data[0] != 'L' && raw.data[0] != 'T'))
         e = fail(BAD_ARGUMENT, "cursor must be the next_cursor of a previous list_accounts");
     if (e == OK) {
         *sandbox = raw.data[0] == 'T';
@@ -153,10 +158,13 @@ enum step_result tool_list_accounts(struct call *c)
     n = list_page(c, sandbox, after, page, limit + 1);
     pen_object(&p, NULL);
     pen_array(&p, "accounts");
-    for (size_t i = 0; i < n && i < limit; i++) write_account(c, &p, &page[i]);
+    for (size_t i = 0; i < n && i < limit; i++)
+        write_account(c, &p, &page[i]);
     pen_end(&p);
-    if (n > limit) write_cursor(&p, &page[limit - 1]);
-    else pen_null(&p, "next_cursor");
+    if (n > limit)
+        write_cursor(&p, &page[limit - 1]);
+    else
+        pen_null(&p, "next_cursor");
     pen_end(&p);
     return STEP_DONE;
 }

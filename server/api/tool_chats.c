@@ -33,8 +33,8 @@ static err_t read_cursor(struct call *c, uint32_t account, struct chat_cursor *o
     if (slice_is_none(text)) return OK;
     TRY(cursor_read(text, CHAT_CURSOR, n, CHAT_CURSOR_NUMBERS));
     if (n[0] != account) return fail(BAD_ARGUMENT, "cursor belongs to another account");
-    *out = (struct chat_cursor){.set = true, .pinned = n[1] != 0, .activity_sec = (uint32_t)n[2],
-                                .peer = (uint32_t)n[3]};
+    *out = (struct chat_cursor){
+        .set = true, .pinned = n[1] != 0, .activity_sec = (uint32_t)n[2], .peer = (uint32_t)n[3]};
     return OK;
 }
 
@@ -42,8 +42,10 @@ static void write_cursor(struct pen *p, uint32_t account, const struct chat_curs
 {
     uint64_t n[CHAT_CURSOR_NUMBERS] = {account, next->pinned, next->activity_sec, next->peer};
 
-    if (next->set) cursor_write(p, "next_cursor", CHAT_CURSOR, n, CHAT_CURSOR_NUMBERS);
-    else pen_null(p, "next_cursor");
+    if (next->set)
+        cursor_write(p, "next_cursor", CHAT_CURSOR, n, CHAT_CURSOR_NUMBERS);
+    else
+        pen_null(p, "next_cursor");
 }
 
 static err_t read_chats(struct call *c, struct view *v)
@@ -113,8 +115,8 @@ static err_t open_row(struct turn *t, struct scope scope, uint32_t peer, struct 
 static err_t run_open(struct call *c, struct account *a, struct turn *t)
 {
     struct slice phone = arg_text(c, "phone");
-    struct slice jid = arena_printf(&c->arena, SLICE_FMT "@s.whatsapp.net",
-                                    SLICE_ARG(slice_from(phone, 1)));
+    struct slice jid =
+        arena_printf(&c->arena, SLICE_FMT "@s.whatsapp.net", SLICE_ARG(slice_from(phone, 1)));
     const struct account_status *s = account_status_of(a);
     struct pen p = pen_on(&c->result);
     struct contact_ref who;

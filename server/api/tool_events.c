@@ -39,8 +39,8 @@ static err_t read_selection(struct call *c, struct view *v, struct selection *ou
         if (!slice_is_none(out->account) && !slice_is(out->account, chat->account.id))
             return fail(BAD_ARGUMENT, "chat_id is a chat of another account than account_id");
     }
-    out->count = subscription_filters(v, c->who.tenant, f.kinds, out->account, out->chat,
-                                      out->filters);
+    out->count =
+        subscription_filters(v, c->who.tenant, f.kinds, out->account, out->chat, out->filters);
     return OK;
 }
 
@@ -63,8 +63,10 @@ static void on_change_home(struct post *p, struct worker *w)
     batch_done(&ch->batch);
     c->travelling = false;
     if (e == OK) e = subscriptions_refresh(c->server, c->who.tenant, slice_text(c->who.key));
-    if (e == OK) call_finish(c);
-    else call_fail(c, e);
+    if (e == OK)
+        call_finish(c);
+    else
+        call_fail(c, e);
 }
 
 static void on_change_stored(struct batch *b)
@@ -109,7 +111,8 @@ static void write_subscription(struct pen *p, const struct subscription *s)
     pen_object(p, NULL);
     pen_word(p, "id", s->id);
     pen_array(p, "events");
-    while (slice_split(&left, ',', &name)) pen_text(p, NULL, name);
+    while (slice_split(&left, ',', &name))
+        pen_text(p, NULL, name);
     pen_end(p);
     pen_text(p, "account_id", s->account);
     pen_text(p, "chat_id", s->chat);
@@ -155,8 +158,9 @@ static err_t add_subscription(struct call *c, struct view *v)
     s.cursor = log.next_seq - 1;
     TRY(find_subscription(c, v, s.id, &old, &found, &count));
     if (!found && (count + 1) * SUBSCRIPTION_FILTERS_MAX > HUB_KEY_FILTERS_MAX)
-        return fail(BAD_ARGUMENT, "this key has %zu subscriptions already, at most %d are possible; "
-                                  "remove one with unsubscribe_events",
+        return fail(BAD_ARGUMENT,
+                    "this key has %zu subscriptions already, at most %d are possible; "
+                    "remove one with unsubscribe_events",
                     count, HUB_KEY_FILTERS_MAX / SUBSCRIPTION_FILTERS_MAX);
     write_subscription(&p, found ? &old : &s);
     subscription_put(&open_change(c)->batch, &c->who, &c->arena, found ? &old : &s);
@@ -199,13 +203,17 @@ static err_t read_subscriptions(struct call *c, struct view *v)
     pen_object(&p, NULL);
     pen_array(&p, "subscriptions");
     db_subscriptions(&r, v, c->who.tenant, slice_text(c->who.key));
-    while (subscription_next(&r, &c->arena, &s)) write_subscription(&p, &s);
+    while (subscription_next(&r, &c->arena, &s))
+        write_subscription(&p, &s);
     pen_end(&p);
     pen_end(&p);
     return range_error(&r);
 }
 
-enum step_result tool_list_subscriptions(struct call *c) { return call_read(c, read_subscriptions); }
+enum step_result tool_list_subscriptions(struct call *c)
+{
+    return call_read(c, read_subscriptions);
+}
 
 /* ---- list_events ---- */
 
@@ -260,8 +268,7 @@ static err_t read_events(struct call *c, struct view *v)
 
     TRY(read_selection(c, v, &sel));
     TRY(db_log_find(v, c->who.tenant, &log));
-    truncated = arg_given(c, "cursor") &&
-                (cursor + 1 < log.first_seq || cursor >= log.next_seq);
+    truncated = arg_given(c, "cursor") && (cursor + 1 < log.first_seq || cursor >= log.next_seq);
     if (cursor + 1 < log.first_seq) cursor = log.first_seq - 1;
     if (cursor >= log.next_seq) cursor = log.next_seq - 1;
     pen_object(&p, NULL);
@@ -410,7 +417,8 @@ enum step_result tool_wait_for_event(struct call *c)
     w->deferred.run = on_turn_over;
     w->timer.fire = on_time;
     c->on_cancel = on_cancel;
-    hub_stream_open(hub_at(c->server->hubs, worker_index(c->home)), &w->stream, arg_seq_or(c, "cursor", HUB_FROM_NOW));
+    hub_stream_open(hub_at(c->server->hubs, worker_index(c->home)), &w->stream,
+                    arg_seq_or(c, "cursor", HUB_FROM_NOW));
     w->cursor = w->stream.cursor;
     timer_arm(c->home, &w->timer,
               worker_now(c->home) + arg_int_or(c, "timeout_ms", WAIT_DEFAULT_MS));

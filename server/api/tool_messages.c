@@ -65,8 +65,8 @@ static err_t read_page_cursor(struct call *c, const struct call_chat *in, struct
     TRY(cursor_read(text, PAGE_CURSOR, n, PAGE_CURSOR_NUMBERS));
     if (n[0] != in->contact.peer || n[1] > RANGE_BACKWARDS || n[1] != b->direction)
         return fail(BAD_ARGUMENT, "cursor belongs to another list of messages");
-    b->from = (struct place){.peer = in->contact.peer, .sec = (uint32_t)n[2],
-                             .seq = (uint32_t)n[3], .secret = n[4]};
+    b->from = (struct place){
+        .peer = in->contact.peer, .sec = (uint32_t)n[2], .seq = (uint32_t)n[3], .secret = n[4]};
     return OK;
 }
 
@@ -111,8 +111,10 @@ static err_t write_page(struct call *c, struct view *v, struct pen *p, const str
     }
     TRY(message_walk_error(&w));
     pen_end(p);
-    if (more) write_page_cursor(p, in, b, last);
-    else pen_null(p, "next_cursor");
+    if (more)
+        write_page_cursor(p, in, b, last);
+    else
+        pen_null(p, "next_cursor");
     return OK;
 }
 

@@ -14,8 +14,8 @@ static err_t read_search_cursor(struct call *c, uint32_t account, struct search_
     if (slice_is_none(text)) return OK;
     TRY(cursor_read(text, SEARCH_CURSOR, n, SEARCH_CURSOR_NUMBERS));
     if (n[0] != account) return fail(BAD_ARGUMENT, "cursor belongs to another search");
-    *out = (struct search_cursor){.set = true, .sec = (uint32_t)n[1], .peer = (uint32_t)n[2],
-                                  .seq = (uint32_t)n[3]};
+    *out = (struct search_cursor){
+        .set = true, .sec = (uint32_t)n[1], .peer = (uint32_t)n[2], .seq = (uint32_t)n[3]};
     return OK;
 }
 
@@ -23,8 +23,10 @@ static void write_search_cursor(struct pen *p, uint32_t account, const struct se
 {
     uint64_t n[SEARCH_CURSOR_NUMBERS] = {account, next->sec, next->peer, next->seq};
 
-    if (next->set) cursor_write(p, "next_cursor", SEARCH_CURSOR, n, SEARCH_CURSOR_NUMBERS);
-    else pen_null(p, "next_cursor");
+    if (next->set)
+        cursor_write(p, "next_cursor", SEARCH_CURSOR, n, SEARCH_CURSOR_NUMBERS);
+    else
+        pen_null(p, "next_cursor");
 }
 
 static uint32_t seconds(int64_t ms) { return ms > 0 ? (uint32_t)(ms / 1000) : 0; }
@@ -55,8 +57,7 @@ static err_t read_query(struct call *c, struct view *v, struct call_chat *in,
 }
 
 /* An edited message is found by its old words too: those are left out. */
-static bool still_matches(struct call *c, const struct search_query *q,
-                          const struct db_message *m)
+static bool still_matches(struct call *c, const struct search_query *q, const struct db_message *m)
 {
     struct terms have;
 
@@ -67,7 +68,7 @@ static bool still_matches(struct call *c, const struct search_query *q,
         for (size_t k = 0; k < have.count && !found; k++)
             found = q->last_is_prefix && i + 1 == q->terms.count
                         ? slice_starts_with(have.items[k], q->terms.items[i])
-                                            : slice_eq(have.items[k], q->terms.items[i]);
+                        : slice_eq(have.items[k], q->terms.items[i]);
         if (!found) return false;
     }
     return true;

@@ -111,7 +111,8 @@ static err_t write_sent(struct call *c, struct view *v, const struct call_chat *
     return call_write_message(c, &p, NULL, v, in, m);
 }
 
-/* Pending means that there was no ack, even when the other phone has told already that it got it. */
+/* Pending means that there was no ack, even when the other phone has told already that it got it.
+ */
 static err_t on_sent(struct call *c, struct account *a, struct turn *t)
 {
     struct call_chat in;
@@ -129,8 +130,7 @@ static void explain(struct call *c)
     struct slice to = arg_text(c, "to");
 
     if (c->error == ERR_NOT_ON_WHATSAPP && !slice_is_none(to))
-        snprintf(c->words, sizeof(c->words), SLICE_FMT ": %s", SLICE_ARG(to),
-                 err_text(c->error));
+        snprintf(c->words, sizeof(c->words), SLICE_FMT ": %s", SLICE_ARG(to), err_text(c->error));
 }
 
 static const struct act send = {

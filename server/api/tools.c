@@ -16,7 +16,7 @@
 #define ARG(name, type, need, min, max, choices, meaning)                                          \
     {#name, ARG_##type, need, min, max, choices, meaning},
 #define TOOL(name, category, flags, method, route, title, description, args, shape)                \
-    static const struct arg name##_args[] = {args {0}};
+    static const struct arg name##_args[] = {args{0}};
 #include "server/api/tools.def"
 #undef TOOL
 #undef ARG
@@ -31,14 +31,19 @@ enum {
 
 static const struct tool tools[] = {
 #define TOOL(name, category, flags, method, route, title, description, args, shape)                \
-    {#name, title, description, RIGHT_##category, flags, method, route, name##_args, #shape,       \
-     tool_##name},
+    {#name,  title, description, RIGHT_##category, flags,                                          \
+     method, route, name##_args, #shape,           tool_##name},
 #include "server/api/tools.def"
 #undef TOOL
 };
 
 static const struct arg key_arg = {
-    "idempotency_key", ARG_TEXT, false, 1, CALL_IDEMPOTENCY_KEY_MAX, "",
+    "idempotency_key",
+    ARG_TEXT,
+    false,
+    1,
+    CALL_IDEMPOTENCY_KEY_MAX,
+    "",
     "any text of your own: the same key gives the same result for 24 hours"};
 
 const struct tool *tool_at(size_t i) { return i < ARRAY_LEN(tools) ? &tools[i] : NULL; }
@@ -54,7 +59,8 @@ const struct arg *tool_arg(const struct tool *t, size_t i)
 {
     size_t n = 0;
 
-    while (t->args[n].name) n++;
+    while (t->args[n].name)
+        n++;
     if (i < n) return &t->args[i];
     return i == n && (t->flags & TOOL_TAKES_KEY) ? &key_arg : NULL;
 }
@@ -111,7 +117,8 @@ void tools_start(void)
         schema_of_args(&made.input[i], &tools[i]);
         schema_of_shape(&made.output[i], tool_result(&tools[i]));
     }
-    for (unsigned rights = 0; rights < RIGHTS_SETS; rights++) make_list(&made.lists[rights], rights);
+    for (unsigned rights = 0; rights < RIGHTS_SETS; rights++)
+        make_list(&made.lists[rights], rights);
 }
 
 void tools_stop(void)
@@ -120,7 +127,8 @@ void tools_stop(void)
         buf_done(&made.input[i]);
         buf_done(&made.output[i]);
     }
-    for (size_t i = 0; i < RIGHTS_SETS; i++) buf_done(&made.lists[i]);
+    for (size_t i = 0; i < RIGHTS_SETS; i++)
+        buf_done(&made.lists[i]);
 }
 
 const struct shape *tool_result(const struct tool *t) { return shape_find(t->result); }

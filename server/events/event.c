@@ -26,7 +26,8 @@ enum event_kind event_find(struct slice name)
 {
     unsigned k = 0;
 
-    while (k < EVENT_COUNT && !slice_is(name, rows[k].name)) k++;
+    while (k < EVENT_COUNT && !slice_is(name, rows[k].name))
+        k++;
     return k;
 }
 
@@ -34,7 +35,8 @@ enum event_kind event_of_number(uint16_t number)
 {
     unsigned k = 0;
 
-    while (k < EVENT_COUNT && rows[k].number != number) k++;
+    while (k < EVENT_COUNT && rows[k].number != number)
+        k++;
     return k;
 }
 
@@ -90,7 +92,8 @@ void event_message_read(struct buf *out, const struct event_about *about,
     pen_object(&p, "data");
     pen_text(&p, "chat_id", r->chat);
     pen_array(&p, "message_ids");
-    for (size_t i = 0; i < r->message_count; i++) pen_text(&p, NULL, r->messages[i]);
+    for (size_t i = 0; i < r->message_count; i++)
+        pen_text(&p, NULL, r->messages[i]);
     pen_end(&p);
     pen_word(&p, "kind", r->kind);
     pen_bool(&p, "by_us", r->by_us);

@@ -49,10 +49,11 @@ struct event_read {
     const struct slice *messages; /* "msg_…" that were read */
     size_t message_count;
     struct face_person reader;
-    bool by_us;                   /* read by the owner on another device */
-    const char *kind;             /* "read" or "played" */
+    bool by_us;       /* read by the owner on another device */
+    const char *kind; /* "read" or "played" */
 };
-void event_message_read(struct buf *out, const struct event_about *about, const struct event_read *r);
+void event_message_read(struct buf *out, const struct event_about *about,
+                        const struct event_read *r);
 
 void event_account_paired(struct buf *out, const struct event_about *about, struct slice phone,
                           struct slice lid, struct slice name);

@@ -33,7 +33,7 @@ struct hub {
     struct map feeds;         /* tenant -> hub_feed */
     struct map keys;          /* key id -> key_filters */
     struct list replaying, held;
-    struct list *next;        /* of the walk under way */
+    struct list *next;          /* of the walk under way */
     struct hub_stream *current; /* whose callback runs; NULL when it was closed in it */
     struct post replay;
     bool replay_posted;
@@ -52,8 +52,10 @@ struct shared_bytes *hub_event_json(struct hub_event *e)
     AUTO(buf) b = {0};
 
     if (e->json_) return e->json_;
-    if (e->seq) event_json(&b, e->seq, e->bytes);
-    else buf_put(&b, e->bytes);
+    if (e->seq)
+        event_json(&b, e->seq, e->bytes);
+    else
+        buf_put(&b, e->bytes);
     return e->json_ = shared_bytes_new(buf_slice(&b));
 }
 
@@ -77,8 +79,11 @@ static void hub_event_done(struct hub_event *e)
 static struct hub_event event_of(uint32_t tenant, uint64_t seq, const struct event_head *head,
                                  struct slice bytes)
 {
-    return (struct hub_event){.tenant = tenant, .seq = seq, .head = head,
-                              .kind = event_of_number(head->type), .bytes = bytes};
+    return (struct hub_event){.tenant = tenant,
+                              .seq = seq,
+                              .head = head,
+                              .kind = event_of_number(head->type),
+                              .bytes = bytes};
 }
 
 /* ---- matching ---- */
@@ -274,8 +279,11 @@ void hubs_publish_live(struct hubs *all, uint32_t tenant, const struct event_hea
 {
     for (size_t i = 0; i < all->count; i++) {
         struct live_delivery *d = xcalloc(sizeof(*d) + bytes.len);
-        *d = (struct live_delivery){.post.run = on_live_delivery, .hub = &all->hubs[i],
-                                    .tenant = tenant, .head = *head, .len = bytes.len};
+        *d = (struct live_delivery){.post.run = on_live_delivery,
+                                    .hub = &all->hubs[i],
+                                    .tenant = tenant,
+                                    .head = *head,
+                                    .len = bytes.len};
         memcpy(d->bytes, bytes.data, bytes.len);
         worker_post(d->hub->worker, &d->post);
     }
@@ -307,10 +315,8 @@ static void tell_caught_up(struct hub *h, struct hub_stream *s)
 /* What the log no longer holds, and cursors it never gave out. False: the stream is gone. */
 static bool check_cursor(struct hub *h, struct hub_stream *s, const struct db_log *log)
 {
-    if (s->cursor >= log->next_seq)
-        return tell_gap(h, s, s->cursor + 1, log->next_seq - 1);
-    if (s->cursor + 1 < log->first_seq)
-        return tell_gap(h, s, s->cursor + 1, log->first_seq - 1);
+    if (s->cursor >= log->next_seq) return tell_gap(h, s, s->cursor + 1, log->next_seq - 1);
+    if (s->cursor + 1 < log->first_seq) return tell_gap(h, s, s->cursor + 1, log->first_seq - 1);
     return true;
 }
 
@@ -443,7 +449,8 @@ static void on_key_change(struct post *p, struct worker *w)
 
     free(c->filters ? map_put(&h->keys, key, c->filters) : map_remove(&h->keys, key));
     if (c->revoked) {
-        while ((f = map_next(&h->feeds, &at, NULL))) revoke_in(h, &f->live, key);
+        while ((f = map_next(&h->feeds, &at, NULL)))
+            revoke_in(h, &f->live, key);
         revoke_in(h, &h->replaying, key);
         revoke_in(h, &h->held, key);
     }
@@ -470,12 +477,14 @@ static void change_key(struct hub *h, struct slice key, bool revoked,
 void hubs_set_key_filters(struct hubs *all, struct slice key, const struct event_filter *filters,
                           size_t n)
 {
-    for (size_t i = 0; i < all->count; i++) change_key(&all->hubs[i], key, false, filters, n);
+    for (size_t i = 0; i < all->count; i++)
+        change_key(&all->hubs[i], key, false, filters, n);
 }
 
 void hubs_revoke_key(struct hubs *all, struct slice key)
 {
-    for (size_t i = 0; i < all->count; i++) change_key(&all->hubs[i], key, true, NULL, 0);
+    for (size_t i = 0; i < all->count; i++)
+        change_key(&all->hubs[i], key, true, NULL, 0);
 }
 
 /* ---- life ---- */
@@ -493,8 +502,10 @@ static void hub_done(struct hub *h)
     void *value;
     size_t at = 0;
 
-    while ((value = map_next(&h->feeds, &at, NULL))) free(value);
-    for (at = 0; (value = map_next(&h->keys, &at, NULL));) free(value);
+    while ((value = map_next(&h->feeds, &at, NULL)))
+        free(value);
+    for (at = 0; (value = map_next(&h->keys, &at, NULL));)
+        free(value);
     map_done(&h->feeds);
     map_done(&h->keys);
     view_free(h->view);
@@ -524,7 +535,8 @@ err_t hubs_new(struct server *s, struct hubs **out)
 void hubs_free(struct hubs *all)
 {
     if (!all) return;
-    for (size_t i = 0; i < all->count; i++) hub_done(&all->hubs[i]);
+    for (size_t i = 0; i < all->count; i++)
+        hub_done(&all->hubs[i]);
     free(all);
 }
 

@@ -21,15 +21,16 @@ struct log_events;
 struct server;
 
 enum {
-    HUB_SLICE_EVENTS = 256, /* rows a stream reads from the log in one go */
-    HUB_FILTERS_MAX = 64,   /* of one stream */
+    HUB_SLICE_EVENTS = 256,   /* rows a stream reads from the log in one go */
+    HUB_FILTERS_MAX = 64,     /* of one stream */
     HUB_KEY_FILTERS_MAX = 64, /* subscriptions of one key */
-    HUB_FRAMES = 4,         /* shared serialisations of one event, see hub_event_frame */
+    HUB_FRAMES = 4,           /* shared serialisations of one event, see hub_event_frame */
 };
 
 /* ---- for main and the writer ---- */
 
-/* Before the workers start; s->workers and s->store are there. STORE_FAILED without reader slots. */
+/* Before the workers start; s->workers and s->store are there. STORE_FAILED without reader slots.
+ */
 err_t hubs_new(struct server *s, struct hubs **out) MUST_CHECK;
 /* Workers have stopped. */
 void hubs_free(struct hubs *h);
@@ -47,7 +48,7 @@ struct hub *hub_at(struct hubs *h, int index);
 
 struct hub_event {
     uint32_t tenant;
-    uint64_t seq;               /* 0: not stored */
+    uint64_t seq; /* 0: not stored */
     const struct event_head *head;
     enum event_kind kind;
     struct slice bytes;         /* the object without seq */
@@ -66,8 +67,8 @@ struct shared_bytes *hub_event_frame(struct hub_event *e, enum hub_frame kind,
 
 /* What an event matched. Both may be set. */
 struct hub_match {
-    uint64_t own;  /* bit i: filters[i] of the stream */
-    uint64_t key;  /* bit i: subscription i of the principal's key (with follows_key) */
+    uint64_t own; /* bit i: filters[i] of the stream */
+    uint64_t key; /* bit i: subscription i of the principal's key (with follows_key) */
 };
 
 struct hub_stream {

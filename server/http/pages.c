@@ -59,7 +59,8 @@ static bool wants_html(const struct request *r)
     struct slice accept = request_header(r, "accept"), one;
 
     while (slice_split(&accept, ',', &one)) {
-        while (one.len && one.data[0] == ' ') one = slice_from(one, 1);
+        while (one.len && one.data[0] == ' ')
+            one = slice_from(one, 1);
         if (slice_starts_with(one, SLICE("text/html"))) return true;
     }
     return false;
@@ -87,8 +88,7 @@ static void write_steps(struct buf *out, const struct account_status *s, int64_t
                "<li>Settings (iPhone) or the menu (Android).</li><li>Linked devices.</li>"
                "<li>Link a device.</li><li>Point the camera at this code.</li></ol>",
                (long long)(left > 0 ? left / 1000 : 0), s->codes_left);
-    if (s->sandbox)
-        buf_put_text(out, "<p><b>Sandbox:</b> only a simulated phone can scan it.</p>");
+    if (s->sandbox) buf_put_text(out, "<p><b>Sandbox:</b> only a simulated phone can scan it.</p>");
 }
 
 static void reply_code_page(struct request *r, const struct account_status *s)
@@ -122,7 +122,8 @@ static void reply_code_json(struct request *r, const struct account_status *s)
 
 static const struct {
     const char *name, *content_type;
-} pictures[] = {{"png", "image/png"}, {"svg", "image/svg+xml"}, {"text", "text/plain; charset=utf-8"}};
+} pictures[] = {
+    {"png", "image/png"}, {"svg", "image/svg+xml"}, {"text", "text/plain; charset=utf-8"}};
 
 static err_t paint(struct slice format, struct slice code, struct buf *out)
 {
@@ -140,7 +141,8 @@ static bool reply_picture(struct request *r, struct slice format, const struct a
         if (!slice_is(format, pictures[i].name)) continue;
         if (!*s->code || paint(format, slice_text(s->code), &body) != OK)
             reply_problem(r, 404, "not_found", "there is no code at the moment");
-        else reply_bytes(r, 200, pictures[i].content_type, buf_slice(&body));
+        else
+            reply_bytes(r, 200, pictures[i].content_type, buf_slice(&body));
         return true;
     }
     return false;
@@ -152,8 +154,10 @@ static void reply_code(struct request *r, const struct account_status *s)
 
     reply_header(r, "Vary", SLICE("Accept"));
     if (format.len && reply_picture(r, format, s)) return;
-    if (slice_is(format, "json") || !wants_html(r)) reply_code_json(r, s);
-    else reply_code_page(r, s);
+    if (slice_is(format, "json") || !wants_html(r))
+        reply_code_json(r, s);
+    else
+        reply_code_page(r, s);
 }
 
 static void reply_ended(struct request *r)
@@ -178,8 +182,10 @@ static void on_pairing(struct request *r)
     struct server *s = http_context(r);
     struct account_status status;
 
-    if (directory_pairing(s->directory, r->params[0], &status)) reply_code(r, &status);
-    else reply_ended(r);
+    if (directory_pairing(s->directory, r->params[0], &status))
+        reply_code(r, &status);
+    else
+        reply_ended(r);
 }
 
 static void reply_no_pairing(struct request *r)
@@ -202,10 +208,13 @@ static void on_newest(struct request *r)
     struct account_status status;
 
     if (!is_local(r))
-        reply_problem(r, 403, "forbidden", "/qr is for this machine alone; use the url that "
-                                           "pair_account answered");
-    else if (directory_newest_pairing(s->directory, &status)) reply_code(r, &status);
-    else reply_no_pairing(r);
+        reply_problem(r, 403, "forbidden",
+                      "/qr is for this machine alone; use the url that "
+                      "pair_account answered");
+    else if (directory_newest_pairing(s->directory, &status))
+        reply_code(r, &status);
+    else
+        reply_no_pairing(r);
 }
 
 /* ---- the status ---- */
@@ -214,8 +223,8 @@ static size_t list_accounts(struct server *s, struct account_status *out)
 {
     size_t n = directory_list(s->directory, TENANT_SHOWN, false, SLICE(""), out, ACCOUNTS_SHOWN);
 
-    return n + directory_list(s->directory, TENANT_SHOWN, true, SLICE(""), out + n,
-                              ACCOUNTS_SHOWN - n);
+    return n +
+           directory_list(s->directory, TENANT_SHOWN, true, SLICE(""), out + n, ACCOUNTS_SHOWN - n);
 }
 
 static void write_row(struct buf *page, const struct account_status *s)
@@ -236,7 +245,8 @@ static void write_table(struct server *s, struct buf *page)
     size_t n = list_accounts(s, list);
 
     buf_put_text(page, "<table><tr><th>Number</th><th>Name</th><th>State</th><th>World</th></tr>");
-    for (size_t i = 0; i < n; i++) write_row(page, &list[i]);
+    for (size_t i = 0; i < n; i++)
+        write_row(page, &list[i]);
     buf_put_text(page, "</table>");
     free(list);
 }
@@ -279,8 +289,10 @@ static void reply_status_json(struct request *r, struct server *s)
 static void on_root(struct request *r)
 {
     reply_header(r, "Vary", SLICE("Accept"));
-    if (wants_html(r)) reply_status_page(r, http_context(r));
-    else reply_status_json(r, http_context(r));
+    if (wants_html(r))
+        reply_status_page(r, http_context(r));
+    else
+        reply_status_json(r, http_context(r));
 }
 
 const struct route page_routes[] = {

@@ -129,9 +129,7 @@ static err_t read_filters(struct server *s, struct request *r, const struct prin
     view_end(v);
     view_free(v);
     TRY(e);
-    return f->stream.filter_count
-               ? OK
-               : fail(BAD_ARGUMENT, "account_id or chat_id is malformed");
+    return f->stream.filter_count ? OK : fail(BAD_ARGUMENT, "account_id or chat_id is malformed");
 }
 
 static err_t prepare(struct server *s, struct request *r, struct feed *f, uint64_t *after)

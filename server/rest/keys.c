@@ -66,7 +66,8 @@ void keys_list(struct request *r)
     n = auth_keys(s->tenants, who.tenant, keys, KEYS_SHOWN);
     pen_object(&p, NULL);
     pen_array(&p, "keys");
-    for (size_t i = 0; i < n; i++) write_key(&p, &keys[i]);
+    for (size_t i = 0; i < n; i++)
+        write_key(&p, &keys[i]);
     pen_end(&p);
     pen_end(&p);
     free(keys);
@@ -98,8 +99,10 @@ static void finish(struct key_change *k, err_t e, bool show_key)
     } else if (r) {
         pen_object(&p, NULL);
         pen_word(&p, "id", k->id);
-        if (show_key) pen_word(&p, "key", k->key);
-        else pen_bool(&p, "revoked", true);
+        if (show_key)
+            pen_word(&p, "key", k->key);
+        else
+            pen_bool(&p, "revoked", true);
         pen_end(&p);
         reply_json(r, 200, buf_slice(&body));
     }

@@ -4,18 +4,18 @@
 #include "server/api/json.h"
 #include "server/api/schema.h"
 
-static const char problem_schema[] =
-    "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"},\"message\":{\"type\":\"string\"},"
-    "\"field\":{\"type\":\"string\"},\"expected\":{\"type\":\"string\"},\"retry_after\":{\"type\":\"integer\"}},"
-    "\"required\":[\"code\",\"message\"]}";
+static const char problem_schema[] = "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":"
+                                     "\"string\"},\"message\":{\"type\":\"string\"},"
+                                     "\"field\":{\"type\":\"string\"},\"expected\":{\"type\":"
+                                     "\"string\"},\"retry_after\":{\"type\":\"integer\"}},"
+                                     "\"required\":[\"code\",\"message\"]}";
 
 static bool is_in_path(const struct tool *t, const char *name)
 {
     struct slice left = slice_text(t->path), part;
 
     while (slice_split(&left, '/', &part))
-        if (part.len > 2 && part.data[0] == '{' &&
-            slice_is(slice_sub(part, 1, part.len - 1), name))
+        if (part.len > 2 && part.data[0] == '{' && slice_is(slice_sub(part, 1, part.len - 1), name))
             return true;
     return false;
 }

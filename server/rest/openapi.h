@@ -1,4 +1,5 @@
-/* GET /openapi.json: OpenAPI 3.1 of /v1, from the tool table. Public: it tells nothing of the data. */
+/* GET /openapi.json: OpenAPI 3.1 of /v1, from the tool table. Public: it tells nothing of the data.
+ */
 #pragma once
 #include "server/http/http.h"
 

@@ -16,10 +16,7 @@
 
 /* ---- the reply ---- */
 
-static void on_gone(struct request *r)
-{
-    call_abandon(r->state);
-}
+static void on_gone(struct request *r) { call_abandon(r->state); }
 
 static void reply_problem_of(struct request *r, const struct call *c)
 {
@@ -38,8 +35,10 @@ static void on_done(struct call *c)
     struct request *r = c->owner;
 
     r->on_gone = NULL;
-    if (c->error == OK) reply_json(r, 200, buf_slice(&c->result));
-    else reply_problem_of(r, c);
+    if (c->error == OK)
+        reply_json(r, 200, buf_slice(&c->result));
+    else
+        reply_problem_of(r, c);
 }
 
 /* ---- arguments ---- */
@@ -65,7 +64,8 @@ static void write_value(struct pen *p, const struct arg *a, struct slice text)
         pen_bool(p, NULL, slice_is(text, "true"));
     } else if (a && (a->type == ARG_EVENTS || a->type == ARG_PHONES)) {
         pen_array(p, NULL);
-        while (slice_split(&text, ',', &item)) pen_text(p, NULL, item);
+        while (slice_split(&text, ',', &item))
+            pen_text(p, NULL, item);
         pen_end(p);
     } else {
         pen_text(p, NULL, text);
@@ -94,10 +94,7 @@ static void add_path(struct pen *p, const struct tool *t, const struct request *
     }
 }
 
-static struct slice name_of(struct slice pair)
-{
-    return slice_sub(pair, 0, slice_find(pair, '='));
-}
+static struct slice name_of(struct slice pair) { return slice_sub(pair, 0, slice_find(pair, '=')); }
 
 /* The first of several with one name counts. */
 static bool was_before(struct slice query, const uint8_t *here, struct slice name)
@@ -117,8 +114,7 @@ static void add_query(struct pen *p, const struct tool *t, struct request *r)
         struct slice name = name_of(pair);
         if (!name.len || was_before(r->query, pair.data, name) || is_path_param(t, name)) continue;
         pen_name(p, name);
-        write_value(p, find_arg(t, name),
-                    request_query(r, arena_text(&r->arena, name)));
+        write_value(p, find_arg(t, name), request_query(r, arena_text(&r->arena, name)));
     }
 }
 

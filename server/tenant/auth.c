@@ -47,7 +47,8 @@ struct claims *tenants_claims(struct tenants *t) { return t->claims; }
 
 /* ---- keys as text and as rows ---- */
 
-static const char *const prefixes[] = {[WORLD_LIVE] = "parley_live_", [WORLD_TEST] = "parley_test_"};
+static const char *const prefixes[] = {
+    [WORLD_LIVE] = "parley_live_", [WORLD_TEST] = "parley_test_"};
 
 static const struct {
     const char *name;
@@ -185,8 +186,10 @@ static err_t write_first_keys(const char *path, const char *live, const char *te
 
 static err_t commit_first(struct server *s, struct key_entry *live, struct key_entry *test)
 {
-    struct db_tenant tenant = {.tenant = TENANT_FIRST, .secret = new_secret(),
-                               .created_ms = live->created_ms, .name = SLICE("default")};
+    struct db_tenant tenant = {.tenant = TENANT_FIRST,
+                               .secret = new_secret(),
+                               .created_ms = live->created_ms,
+                               .name = SLICE("default")};
     struct batch b;
     err_t e;
 
@@ -204,10 +207,10 @@ static err_t commit_first(struct server *s, struct key_entry *live, struct key_e
 static err_t make_first(struct server *s, struct tenants *t, const char *path)
 {
     char live_key[AUTH_KEY_MAX], test_key[AUTH_KEY_MAX];
-    struct key_entry *live = entry_new(TENANT_FIRST, 1, WORLD_LIVE, RIGHTS_TOOLS,
-                                       SLICE("first live key"), live_key);
-    struct key_entry *test = entry_new(TENANT_FIRST, 2, WORLD_TEST, RIGHTS_TOOLS,
-                                       SLICE("first test key"), test_key);
+    struct key_entry *live =
+        entry_new(TENANT_FIRST, 1, WORLD_LIVE, RIGHTS_TOOLS, SLICE("first live key"), live_key);
+    struct key_entry *test =
+        entry_new(TENANT_FIRST, 2, WORLD_TEST, RIGHTS_TOOLS, SLICE("first test key"), test_key);
 
     add_entry(t, live);
     add_entry(t, test);
@@ -285,7 +288,8 @@ void tenants_close(struct tenants *t)
     size_t at = 0;
 
     if (!t) return;
-    while ((e = map_next(&t->keys, &at, NULL))) free(e);
+    while ((e = map_next(&t->keys, &at, NULL)))
+        free(e);
     map_done(&t->keys);
     claims_free(t->claims);
     pthread_mutex_destroy(&t->lock);
@@ -315,8 +319,11 @@ err_t auth_key(struct server *s, struct slice key, struct principal *out)
 
 static struct principal operator_principal(void)
 {
-    return (struct principal){.tenant = TENANT_FIRST, .key = "operator", .world = WORLD_LIVE,
-                              .all_worlds = true, .rights = RIGHTS_ALL};
+    return (struct principal){.tenant = TENANT_FIRST,
+                              .key = "operator",
+                              .world = WORLD_LIVE,
+                              .all_worlds = true,
+                              .rights = RIGHTS_ALL};
 }
 
 err_t auth_request(struct server *s, const struct request *r, struct principal *out)
@@ -326,15 +333,18 @@ err_t auth_request(struct server *s, const struct request *r, struct principal *
 
     /* The socket is the owner's; a key on it narrows the caller down like anywhere else. */
     if (slice_is_none(header)) {
-        if (!r->is_operator) return fail(UNAUTHORIZED, "there is no Authorization header; send "
-                                                       "Authorization: Bearer and an API key");
+        if (!r->is_operator)
+            return fail(UNAUTHORIZED, "there is no Authorization header; send "
+                                      "Authorization: Bearer and an API key");
         *out = operator_principal();
         return OK;
     }
     if (scheme.len < 7 || strncasecmp((const char *)scheme.data, "bearer ", 7) != 0)
         return fail(UNAUTHORIZED, "the Authorization header is not \"Bearer\" and an API key");
-    while (key.len && key.data[0] == ' ') key = slice_from(key, 1);
-    while (key.len && key.data[key.len - 1] == ' ') key.len--;
+    while (key.len && key.data[0] == ' ')
+        key = slice_from(key, 1);
+    while (key.len && key.data[key.len - 1] == ' ')
+        key.len--;
     return auth_key(s, key, out);
 }
 
@@ -345,8 +355,7 @@ void auth_refuse(struct request *r, err_t e)
 
     edge_problem(&body, e, err_words(), NULL, NULL);
     edge_log(e, NULL, "a request was refused", err_trail());
-    if (edge->status == 401)
-        reply_header(r, "WWW-Authenticate", SLICE("Bearer realm=\"parley\""));
+    if (edge->status == 401) reply_header(r, "WWW-Authenticate", SLICE("Bearer realm=\"parley\""));
     reply_json(r, edge->status, buf_slice(&body));
 }
 
@@ -472,7 +481,8 @@ size_t auth_keys(struct tenants *t, uint32_t tenant, struct key_info *out, size_
         if (e->principal.tenant == tenant) all[n++] = e;
     qsort(all, n, sizeof(struct key_entry *), by_number);
     if (n > max) n = max;
-    for (size_t i = 0; i < n; i++) show_entry(all[i], &out[i]);
+    for (size_t i = 0; i < n; i++)
+        show_entry(all[i], &out[i]);
     pthread_mutex_unlock(&t->lock);
     free(all);
     return n;

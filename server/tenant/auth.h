@@ -39,9 +39,9 @@ void auth_refuse(struct request *r, err_t e);
 struct key_change {
     void (*done)(struct key_change *k, err_t e); /* on `home`, when it is durable */
     void *owner;
-    struct worker *home;          /* NULL: the calling worker */
-    char key[AUTH_KEY_MAX];       /* of a new one: its text, which nobody can read again */
-    char id[PRINCIPAL_KEY_MAX];   /* "key_…" */
+    struct worker *home;        /* NULL: the calling worker */
+    char key[AUTH_KEY_MAX];     /* of a new one: its text, which nobody can read again */
+    char id[PRINCIPAL_KEY_MAX]; /* "key_…" */
     /* private */
     struct server *server;
     struct key_entry *entry;

@@ -21,9 +21,13 @@ err_t subscription_name(struct subscription *s, const struct principal *who)
     AUTO(buf) hex = {0};
 
     TRY(event_filter_add_names(&f, s->events));
-    struct slice zero = SLICE(","), pieces[] = {
-        slice_text(who->key), zero, slice_of(&f.kinds, sizeof(f.kinds)), zero, s->account, zero,
-        s->chat};
+    struct slice zero = SLICE(","), pieces[] = {slice_text(who->key),
+                                                zero,
+                                                slice_of(&f.kinds, sizeof(f.kinds)),
+                                                zero,
+                                                s->account,
+                                                zero,
+                                                s->chat};
     crypto_sha256_v(pieces, ARRAY_LEN(pieces), digest);
     text_hex(slice_of(digest, ID_BYTES), &hex);
     snprintf(s->id, sizeof(s->id), "sub_%s", buf_text(&hex));
@@ -116,8 +120,7 @@ static err_t read_filters(struct view *v, uint32_t tenant, struct slice key,
            subscription_next(&r, &arena, &s)) {
         struct event_filter f = {0};
         if (event_filter_add_names(&f, s.events) != OK) continue;
-        *out_count += subscription_filters(v, tenant, f.kinds, s.account, s.chat,
-                                           out + *out_count);
+        *out_count += subscription_filters(v, tenant, f.kinds, s.account, s.chat, out + *out_count);
     }
     arena_done(&arena);
     return range_error(&r);

@@ -32,7 +32,7 @@ bool subscription_next(struct range *r, struct arena *arena, struct subscription
  * around both, so that hubs end with the newest. */
 err_t subscriptions_refresh(struct server *s, uint32_t tenant, struct slice key) MUST_CHECK;
 
-/* Filters of a selection: the chat and the chats merged into it, the account, or all. Gives how many
- * were written (at most SUBSCRIPTION_FILTERS_MAX). */
+/* Filters of a selection: the chat and the chats merged into it, the account, or all. Gives how
+ * many were written (at most SUBSCRIPTION_FILTERS_MAX). */
 size_t subscription_filters(struct view *v, uint32_t tenant, uint64_t kinds, struct slice account,
                             struct slice chat, struct event_filter *out);

@@ -3,7 +3,8 @@
 
 TestSuite(call, .init = house_setup, .fini = house_teardown);
 
-static const char hello[] = "{\"to\":\"+15551230001\",\"text\":\"hello\",\"idempotency_key\":\"k\"}";
+static const char hello[] =
+    "{\"to\":\"+15551230001\",\"text\":\"hello\",\"idempotency_key\":\"k\"}";
 
 Test(call, wrong_arguments_name_the_field_and_what_is_right)
 {

@@ -10,12 +10,12 @@ Test(edge, gives_each_error_its_public_code)
         int status;
         const char *code;
     } rows[] = {
-        {ERR_BAD_ARGUMENT, 400, "invalid_request"}, {ERR_BAD_JSON, 400, "invalid_request"},
-        {ERR_UNAUTHORIZED, 401, "unauthorized"},    {ERR_FORBIDDEN, 403, "forbidden"},
-        {ERR_NOT_FOUND, 404, "not_found"},          {ERR_NOT_ON_WHATSAPP, 404, "not_found"},
-        {ERR_NOT_PAIRED, 409, "account_not_paired"},{ERR_NOT_CONNECTED, 409, "account_not_paired"},
-        {ERR_TOO_BUSY, 429, "rate_limited"},        {ERR_NEW_CHATS_CAPPED, 429, "rate_limited"},
-        {ERR_BAD_MAC, 500, "server_error"},         {ERR_STORE_FULL, 500, "server_error"},
+        {ERR_BAD_ARGUMENT, 400, "invalid_request"},  {ERR_BAD_JSON, 400, "invalid_request"},
+        {ERR_UNAUTHORIZED, 401, "unauthorized"},     {ERR_FORBIDDEN, 403, "forbidden"},
+        {ERR_NOT_FOUND, 404, "not_found"},           {ERR_NOT_ON_WHATSAPP, 404, "not_found"},
+        {ERR_NOT_PAIRED, 409, "account_not_paired"}, {ERR_NOT_CONNECTED, 409, "account_not_paired"},
+        {ERR_TOO_BUSY, 429, "rate_limited"},         {ERR_NEW_CHATS_CAPPED, 429, "rate_limited"},
+        {ERR_BAD_MAC, 500, "server_error"},          {ERR_STORE_FULL, 500, "server_error"},
         {ERR_INTERNAL, 500, "server_error"},
     };
 

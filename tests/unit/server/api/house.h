@@ -57,7 +57,8 @@ static struct house {
 static void house_step(void)
 {
     for (int i = 0; i < 8; i++) {
-        while (writer_step(H.f.writer)) {}
+        while (writer_step(H.f.writer)) {
+        }
         uv_run(worker_loop(H.worker), UV_RUN_NOWAIT);
     }
 }
@@ -145,20 +146,22 @@ void account_ask(struct server *s, struct account_call *c)
 {
     struct account *a = find_account(c->account);
 
-    if (a) run_call(a, c);
-    else give_back(c, fail(NOT_FOUND, "no account"));
+    if (a)
+        run_call(a, c);
+    else
+        give_back(c, fail(NOT_FOUND, "no account"));
 }
 
 static struct account *add_account(bool sandbox, enum account_state state)
 {
     struct account *a = &H.accounts[H.account_count++];
-    struct db_account row = {.tenant = 1, .account = (uint32_t)H.account_count, .secret = 77,
-                             .world = sandbox};
+    struct db_account row = {
+        .tenant = 1, .account = (uint32_t)H.account_count, .secret = 77, .world = sandbox};
     struct batch b;
 
     a->scope = (struct scope){1, row.account};
-    a->status = (struct account_status){.tenant = 1, .number = row.account, .sandbox = sandbox,
-                                        .state = state, .changed_at = 1000};
+    a->status = (struct account_status){
+        .tenant = 1, .number = row.account, .sandbox = sandbox, .state = state, .changed_at = 1000};
     id_number_text(ID_ACCOUNT, row.account, row.secret, a->status.id);
     if (state != ACCOUNT_PAIRING) {
         snprintf(a->status.phone, sizeof(a->status.phone), "+1555000%04u", row.account);
@@ -230,16 +233,19 @@ static struct db_message put_message(struct turn *t, struct account *a, const ch
     struct contact_ref who;
     struct db_chat chat;
     static uint64_t counter = 1000;
-    struct db_message m = {.from_me = from_me, .type = WA_KIND_TEXT, .status = (uint8_t)status,
-                           .text = slice_text(text), .occurred_ms = (int64_t)sec * 1000,
+    struct db_message m = {.from_me = from_me,
+                           .type = WA_KIND_TEXT,
+                           .status = (uint8_t)status,
+                           .text = slice_text(text),
+                           .occurred_ms = (int64_t)sec * 1000,
                            .author = from_me ? SLICE_NONE : slice_text(jid)};
 
     CHECK_OK(db_contact_open(&t->batch, t->view, a->scope, CONTACT_PERSON, slice_text(jid),
                              ++counter, t->now, &who));
     CHECK_OK(db_chat_find(t->view, a->scope, who.peer, &chat));
     if (!chat.next_seq) chat = (struct db_chat){.peer = who.peer, .next_seq = 1};
-    m.place = (struct place){.peer = who.peer, .sec = sec, .seq = chat.next_seq++,
-                             .secret = ++counter};
+    m.place =
+        (struct place){.peer = who.peer, .sec = sec, .seq = chat.next_seq++, .secret = ++counter};
     m.author_peer = from_me ? 0 : who.peer;
     m.stanza_id = arena_printf(&t->arena, "3EB0%llu", (unsigned long long)counter);
     chat.last = m.place;
@@ -352,8 +358,11 @@ static void house_setup(void)
     fixture_init(&H.f);
     H.worker = worker_new(0);
     H.config.listen = "127.0.0.1:8790";
-    H.server = (struct server){.config = &H.config, .store = H.f.store, .writer = H.f.writer,
-                               .workers = &H.worker, .worker_count = 1};
+    H.server = (struct server){.config = &H.config,
+                               .store = H.f.store,
+                               .writer = H.f.writer,
+                               .workers = &H.worker,
+                               .worker_count = 1};
     H.server.directory = directory_new();
     snprintf(first_keys, sizeof(first_keys), "%s/first-keys", H.f.path);
     CHECK_OK(tenants_open(&H.server, first_keys, &H.server.tenants));
@@ -444,7 +453,7 @@ static const char *member(const struct answer *a, const char *name)
 }
 
 static inline void expect_error(const struct principal *who, const char *tool, const char *args,
-                         const char *code)
+                                const char *code)
 {
     struct answer a = use(who, tool, args);
 
@@ -457,11 +466,12 @@ static inline void expect_error(const struct principal *who, const char *tool, c
 
 /* An inbound (or own) message, committed; its id and its chat's. */
 static inline void receive(struct account *a, const char *jid, bool from_me, uint32_t sec,
-                    const char *text, char out_message[ID_TEXT_MAX], char out_chat[ID_TEXT_MAX])
+                           const char *text, char out_message[ID_TEXT_MAX],
+                           char out_chat[ID_TEXT_MAX])
 {
     struct turn *t = open_turn(a);
-    struct db_message m = put_message(t, a, jid, from_me, sec, text,
-                                      from_me ? MESSAGE_SENT : MESSAGE_RECEIVED);
+    struct db_message m =
+        put_message(t, a, jid, from_me, sec, text, from_me ? MESSAGE_SENT : MESSAGE_RECEIVED);
     struct db_contact contact;
 
     CHECK_OK(db_contact_get(t->view, a->scope, m.place.peer, &contact));
@@ -473,10 +483,14 @@ static inline void receive(struct account *a, const char *jid, bool from_me, uin
 /* An event in the log, published. */
 static inline void log_event(struct account *a, enum event_kind kind, uint32_t peer)
 {
-    struct event_about about = {.account = slice_text(a->status.id), .occurred_at = 1763632350000,
+    struct event_about about = {.account = slice_text(a->status.id),
+                                .occurred_at = 1763632350000,
                                 .received_at = 1763632350123};
-    struct event_head head = {.account = a->scope.account, .peer = peer,
-                              .type = event_number(kind), .world = a->status.sandbox, .at_ms = 1};
+    struct event_head head = {.account = a->scope.account,
+                              .peer = peer,
+                              .type = event_number(kind),
+                              .world = a->status.sandbox,
+                              .at_ms = 1};
     struct batch b;
     AUTO(buf) bytes = {0};
 

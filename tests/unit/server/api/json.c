@@ -40,17 +40,29 @@ Test(json, walks_members)
     int n = 0;
 
     cr_assert_eq(parse("{\"a\":1,\"b\":2}", &j), OK);
-    while (json_next(j, &at, &key, &v)) n++;
+    while (json_next(j, &at, &key, &v))
+        n++;
     cr_assert_eq(n, 2);
     json_free(j);
 }
 
 Test(json, refuses_what_is_not_strict)
 {
-    static const char *const bad[] = {
-        "",          "{",        "{\"a\":1,\"a\":2}", "[1,]",           "{\"a\":1}x", "nul",
-        "\"\\ud800\"", "\"\xff\"", "'x'",             "\"a\\u0000b\"", "[1 2]",     "+1",
-        "{a:1}",     "[01]",     "99999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "{\"a\":1,\"a\":2}",
+                                      "[1,]",
+                                      "{\"a\":1}x",
+                                      "nul",
+                                      "\"\\ud800\"",
+                                      "\"\xff\"",
+                                      "'x'",
+                                      "\"a\\u0000b\"",
+                                      "[1 2]",
+                                      "+1",
+                                      "{a:1}",
+                                      "[01]",
+                                      "99999999999999999999"};
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct json *j = NULL;

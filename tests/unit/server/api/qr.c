@@ -37,6 +37,7 @@ Test(qr, svg_and_terminal_draw_the_same_grid)
     snprintf(want, sizeof(want), "viewBox=\"0 0 %zu %zu\"", side, side);
     cr_assert(strstr(buf_text(&svg), want));
     cr_assert_eq(qr_terminal(SLICE("hello"), &text), OK);
-    for (size_t i = 0; i < text.len; i++) lines += text.data[i] == '\n';
+    for (size_t i = 0; i < text.len; i++)
+        lines += text.data[i] == '\n';
     cr_assert_eq(lines, (side + 1) / 2);
 }

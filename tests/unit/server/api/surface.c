@@ -16,7 +16,8 @@ static void setup(void)
     FILE *f = fopen(TESTS_DIR "/surface.json", "rb");
 
     cr_assert(f);
-    for (int c; (c = fgetc(f)) != EOF;) buf_put_u8(&text, (uint8_t)c);
+    for (int c; (c = fgetc(f)) != EOF;)
+        buf_put_u8(&text, (uint8_t)c);
     fclose(f);
     cr_assert_eq(json_parse(buf_slice(&text), 1 << 20, &surface), OK);
 }
@@ -35,8 +36,7 @@ Test(surface, tools_have_their_names_and_categories)
 
     for (size_t i = 0; (t = tool_at(i)); i++) {
         struct slice want = json_get_text(json_get(native, "tools"), t->name);
-        if (slice_is_none(want))
-            want = json_get_text(json_get(native, "beyond_the_seed"), t->name);
+        if (slice_is_none(want)) want = json_get_text(json_get(native, "beyond_the_seed"), t->name);
         cr_assert(!slice_is_none(want), "%s is not in the surface", t->name);
         cr_assert(slice_is(want, category(t)), "%s is %s", t->name, category(t));
     }
@@ -45,10 +45,11 @@ Test(surface, tools_have_their_names_and_categories)
 Test(surface, tools_of_this_version_are_all_there)
 {
     static const char *const now[] = {
-        "pair_account", "list_accounts", "get_account", "get_account_status", "reconnect_account",
-        "logout_account", "delete_account", "list_chats", "get_chat", "list_messages", "open_chat",
-        "send_message", "get_message", "mark_chat_read", "subscribe_events", "unsubscribe_events",
-        "list_subscriptions", "list_events", "wait_for_event", "search_messages"};
+        "pair_account",       "list_accounts",  "get_account",      "get_account_status",
+        "reconnect_account",  "logout_account", "delete_account",   "list_chats",
+        "get_chat",           "list_messages",  "open_chat",        "send_message",
+        "get_message",        "mark_chat_read", "subscribe_events", "unsubscribe_events",
+        "list_subscriptions", "list_events",    "wait_for_event",   "search_messages"};
 
     for (size_t i = 0; i < ARRAY_LEN(now); i++)
         cr_assert(tool_find(slice_text(now[i])), "%s", now[i]);

@@ -87,7 +87,8 @@ Test(accounts, lists_page_by_cursor)
     char args[200];
     size_t seen = 0, pages = 0;
 
-    for (int i = 0; i < 5; i++) add_account(true, ACCOUNT_CONNECTED);
+    for (int i = 0; i < 5; i++)
+        add_account(true, ACCOUNT_CONNECTED);
     add_account(false, ACCOUNT_CONNECTED);
     strcpy(args, "{\"limit\":2}");
     for (bool more = true; more; pages++) {
@@ -106,7 +107,7 @@ Test(accounts, lists_page_by_cursor)
 
 Test(accounts, the_operator_sees_both_worlds)
 {
-    struct principal operator = H.live;
+    struct principal operator= H.live;
     struct answer a;
 
     operator.all_worlds = true;

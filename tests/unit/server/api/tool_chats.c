@@ -29,8 +29,8 @@ Test(chats, the_inbox_is_newest_first_with_the_last_message)
     a = use(&H.test, "list_chats", "{}");
     cr_assert_eq(json_count(json_get(a.json, "chats")), 2);
     cr_assert(slice_is(json_get_text(item(&a, "chats", 0), "phone"), "+15551110001"));
-    cr_assert(slice_is(json_get_text(json_get(item(&a, "chats", 0), "last_message"), "text"),
-                       "three"));
+    cr_assert(
+        slice_is(json_get_text(json_get(item(&a, "chats", 0), "last_message"), "text"), "three"));
     answer_done(&a);
     a = use(&H.test, "get_chat", args("{\"chat_id\":\"%s\"}", c, ""));
     cr_assert_str_eq(member(&a, "type"), "person");
@@ -97,8 +97,8 @@ Test(chats, history_pages_both_ways)
     a = use(&H.test, "list_messages", args("{\"chat_id\":\"%s\",\"limit\":4}", c, ""));
     cr_assert_eq(json_count(json_get(a.json, "messages")), 4);
     cr_assert(slice_is(json_get_text(item(&a, "messages", 0), "text"), "m9"));
-    const char *next = args("{\"chat_id\":\"%s\",\"limit\":200,\"cursor\":\"%s\"}", c,
-                            member(&a, "next_cursor"));
+    const char *next =
+        args("{\"chat_id\":\"%s\",\"limit\":200,\"cursor\":\"%s\"}", c, member(&a, "next_cursor"));
     answer_done(&a);
     a = use(&H.test, "list_messages", next);
     cr_assert_eq(json_count(json_get(a.json, "messages")), 6);
@@ -113,8 +113,9 @@ Test(chats, history_pages_both_ways)
     cr_assert_eq(json_count(json_get(a.json, "messages")), 2);
     cr_assert(slice_is(json_get_text(item(&a, "messages", 0), "text"), "m8"));
     answer_done(&a);
-    a = use(&H.test, "list_messages",
-            args("{\"chat_id\":\"%s\",\"after\":\"%s\",\"before\":\"1970-01-01T00:16:46Z\"}", c, m[2]));
+    a = use(
+        &H.test, "list_messages",
+        args("{\"chat_id\":\"%s\",\"after\":\"%s\",\"before\":\"1970-01-01T00:16:46Z\"}", c, m[2]));
     cr_assert_eq(json_count(json_get(a.json, "messages")), 3);
     answer_done(&a);
 }

@@ -100,7 +100,8 @@ Test(event_tools, there_is_a_limit_of_subscriptions)
         struct answer a;
         snprintf(jid, sizeof(jid), "1555000777%u@s.whatsapp.net", i);
         receive(acc, jid, false, 100, "x", m, c);
-        a = use(&H.test, "subscribe_events", args("{\"events\":[\"*\"],\"chat_id\":\"%s\"}", c, ""));
+        a = use(&H.test, "subscribe_events",
+                args("{\"events\":[\"*\"],\"chat_id\":\"%s\"}", c, ""));
         taken += a.error == OK;
         answer_done(&a);
     }
@@ -115,7 +116,8 @@ Test(event_tools, the_log_is_read_in_pages)
     struct answer a;
     char next[32];
 
-    for (int i = 0; i < 5; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    for (int i = 0; i < 5; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
     a = use(&H.test, "list_events", "{\"limit\":2}");
     cr_assert_eq(count(&a), 2);
     cr_assert_str_eq(member(&a, "next_cursor"), "2");
@@ -162,7 +164,8 @@ Test(event_tools, a_lost_position_is_told)
     struct batch b;
     struct answer a;
 
-    for (int i = 0; i < 5; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    for (int i = 0; i < 5; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
     batch_init(&b);
     batch_trim(&b, 1, 3);
     CHECK_OK(writer_commit(H.f.writer, &b));
@@ -209,7 +212,8 @@ Test(event_tools, waiting_with_a_cursor_answers_at_once)
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
     struct answer a;
 
-    for (int i = 0; i < 3; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    for (int i = 0; i < 3; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
     a = use(&H.test, "wait_for_event", "{\"cursor\":\"1\"}");
     cr_assert_eq(count(&a), 2);
     cr_assert_str_eq(member(&a, "next_cursor"), "3");
@@ -232,7 +236,8 @@ Test(event_tools, waiting_hands_out_at_most_a_hundred)
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
     struct answer a;
 
-    for (int i = 0; i < 130; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    for (int i = 0; i < 130; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
     a = use(&H.test, "wait_for_event", "{\"cursor\":0}");
     cr_assert_eq(count(&a), 100);
     cr_assert_str_eq(member(&a, "next_cursor"), "100");

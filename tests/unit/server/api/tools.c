@@ -51,9 +51,9 @@ Test(tools, hints_follow_the_category)
     static const struct {
         const char *name;
         bool reads, destroys;
-    } rows[] = {{"list_chats", true, false},       {"send_message", false, false},
-                {"delete_account", false, true},   {"subscribe_events", false, false},
-                {"logout_account", false, true},   {"wait_for_event", true, false}};
+    } rows[] = {{"list_chats", true, false},     {"send_message", false, false},
+                {"delete_account", false, true}, {"subscribe_events", false, false},
+                {"logout_account", false, true}, {"wait_for_event", true, false}};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct tool *t = tool_find(slice_text(rows[i].name));

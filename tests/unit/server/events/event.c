@@ -5,8 +5,9 @@
 #include "server/events/event.h"
 #include "storage/batch.h"
 
-static const struct event_about about = {
-    .account = {(const uint8_t *)"acc_1", 5}, .occurred_at = 1763632350000, .received_at = 1763632350123};
+static const struct event_about about = {.account = {(const uint8_t *)"acc_1", 5},
+                                         .occurred_at = 1763632350000,
+                                         .received_at = 1763632350123};
 
 static struct json *parsed(struct buf *b)
 {
@@ -35,10 +36,17 @@ static void expect_head(const struct json *j, const char *name)
 Test(events, a_message_is_its_face)
 {
     struct slice mentions[] = {SLICE("+491"), SLICE("5@lid")};
-    struct face_message m = {.id = SLICE("msg_1"), .chat = SLICE("chat_1"), .account = SLICE("acc_1"),
-                             .whatsapp_id = SLICE("3EB0"), .sender.name = SLICE("A \"b\""),
-                             .type = "text", .text = SLICE("hi\n"), .mentions = mentions,
-                             .mention_count = 2, .sent_at = 1763632350000, .status = "received"};
+    struct face_message m = {.id = SLICE("msg_1"),
+                             .chat = SLICE("chat_1"),
+                             .account = SLICE("acc_1"),
+                             .whatsapp_id = SLICE("3EB0"),
+                             .sender.name = SLICE("A \"b\""),
+                             .type = "text",
+                             .text = SLICE("hi\n"),
+                             .mentions = mentions,
+                             .mention_count = 2,
+                             .sent_at = 1763632350000,
+                             .status = "received"};
     struct buf b = {0};
     struct json *j;
 
@@ -60,8 +68,11 @@ Test(events, a_message_is_its_face)
 Test(events, a_read_names_all_messages)
 {
     struct slice ids[] = {SLICE("msg_1"), SLICE("msg_2")};
-    struct event_read r = {.chat = SLICE("chat_1"), .messages = ids, .message_count = 2,
-                           .reader.phone = SLICE("+491"), .kind = "read"};
+    struct event_read r = {.chat = SLICE("chat_1"),
+                           .messages = ids,
+                           .message_count = 2,
+                           .reader.phone = SLICE("+491"),
+                           .kind = "read"};
     struct buf b = {0};
     struct json *j;
 
@@ -131,18 +142,12 @@ Test(filters, names_and_wildcards)
         const char *names;
         int count; /* -1: refused */
     } rows[] = {
-        {"message.received", 1},
-        {"message.received,account.paired", 2},
-        {"message.*", 7},
-        {"account.*", 4},
-        {"message.reaction.*", 2},
-        {"*", 18},
-        {"*,message.received", 18},
-        {"message*", -1},
-        {"message.", -1},
-        {"Message.received", -1},
-        {"message.received,", -1},
-        {"message.received,,account.paired", -1},
+        {"message.received", 1},    {"message.received,account.paired", 2},
+        {"message.*", 7},           {"account.*", 4},
+        {"message.reaction.*", 2},  {"*", 18},
+        {"*,message.received", 18}, {"message*", -1},
+        {"message.", -1},           {"Message.received", -1},
+        {"message.received,", -1},  {"message.received,,account.paired", -1},
         {"nothing.*", -1},
     };
 
@@ -150,7 +155,8 @@ Test(filters, names_and_wildcards)
         struct event_filter f = {0};
         err_t e = event_filter_add_names(&f, slice_text(rows[i].names));
         cr_assert_eq(e == OK, rows[i].count >= 0, "%s", rows[i].names);
-        if (e == OK) cr_assert_eq(__builtin_popcountll(f.kinds), rows[i].count, "%s", rows[i].names);
+        if (e == OK)
+            cr_assert_eq(__builtin_popcountll(f.kinds), rows[i].count, "%s", rows[i].names);
     }
 }
 
@@ -158,8 +164,9 @@ Test(filters, match_by_kind_account_and_chat)
 {
     struct event_head head = {.account = 7, .peer = 3, .type = 1};
     struct event_filter any = {0}, kind = {.kinds = 1ull << EVENT_MESSAGE_RECEIVED},
-                        other = {.kinds = 1ull << EVENT_MESSAGE_SENT}, chat = {.account = 7, .peer = 3},
-                        wrong = {.account = 7, .peer = 4}, stranger = {.account = 8};
+                        other = {.kinds = 1ull << EVENT_MESSAGE_SENT},
+                        chat = {.account = 7, .peer = 3}, wrong = {.account = 7, .peer = 4},
+                        stranger = {.account = 8};
 
     cr_assert(event_filter_matches(&any, &head));
     cr_assert(event_filter_matches(&kind, &head));

@@ -20,13 +20,16 @@ static void on_events(void *context, struct log_events *events)
 {
     struct house *h = context;
 
-    if (h->deaf) h->kept[h->kept_count++] = log_events_ref(events);
-    else hubs_publish(h->server.hubs, events);
+    if (h->deaf)
+        h->kept[h->kept_count++] = log_events_ref(events);
+    else
+        hubs_publish(h->server.hubs, events);
 }
 
 static void step(struct house *h)
 {
-    for (int i = 0; i < 20; i++) uv_run(worker_loop(h->worker), UV_RUN_NOWAIT);
+    for (int i = 0; i < 20; i++)
+        uv_run(worker_loop(h->worker), UV_RUN_NOWAIT);
 }
 
 static void hear_again(struct house *h)
@@ -69,12 +72,13 @@ static void emit(struct house *h, unsigned n, uint16_t type, uint32_t peer, uint
 
     batch_init(&b);
     for (unsigned i = 0; i < n; i++) {
-        struct event_head head = {.account = 7, .peer = peer, .type = type, .world = world,
-                                  .at_ms = 1000};
+        struct event_head head = {
+            .account = 7, .peer = peer, .type = type, .world = world, .at_ms = 1000};
         batch_event(&b, 1, &head, SLICE("{\"event\":\"x\"}"));
     }
     writer_post(h->f.writer, &b);
-    while (writer_step(h->f.writer)) {}
+    while (writer_step(h->f.writer)) {
+    }
     cr_assert_eq(b.result, OK);
     batch_done(&b);
 }
@@ -129,8 +133,8 @@ static void on_end(struct hub_stream *s, err_t why)
 
 static void open_at(struct house *h, struct listener *l, uint64_t after)
 {
-    l->s.who = (struct principal){.tenant = 1, .key = "key_1", .world = WORLD_LIVE,
-                                  .rights = RIGHTS_TOOLS};
+    l->s.who = (struct principal){
+        .tenant = 1, .key = "key_1", .world = WORLD_LIVE, .rights = RIGHTS_TOOLS};
     l->s.filters = &l->filter;
     l->s.filter_count = 1;
     l->s.on_event = on_event;
@@ -144,7 +148,8 @@ static void open_at(struct house *h, struct listener *l, uint64_t after)
 static void expect_run(const struct listener *l, uint64_t first, uint64_t last)
 {
     cr_assert_eq(l->count, last - first + 1, "%zu events", l->count);
-    for (size_t i = 0; i < l->count; i++) cr_assert_eq(l->seen[i], first + i);
+    for (size_t i = 0; i < l->count; i++)
+        cr_assert_eq(l->seen[i], first + i);
 }
 
 static struct house h;

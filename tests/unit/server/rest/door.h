@@ -45,7 +45,8 @@ static void on_door_closed(void *arg) { door_is_closed = true; }
 static void door_teardown(void)
 {
     http_close(door_server, on_door_closed, NULL);
-    for (int i = 0; i < 100 && !door_is_closed; i++) door_step();
+    for (int i = 0; i < 100 && !door_is_closed; i++)
+        door_step();
     cr_assert(door_is_closed);
     worker_stop(door_main);
     worker_run(door_main);
@@ -73,7 +74,8 @@ static bool hear(int fd, struct buf *got)
     ssize_t n;
 
     door_step();
-    while ((n = recv(fd, piece, sizeof(piece), 0)) > 0) buf_put(got, slice_of(piece, (size_t)n));
+    while ((n = recv(fd, piece, sizeof(piece), 0)) > 0)
+        buf_put(got, slice_of(piece, (size_t)n));
     return n != 0;
 }
 

@@ -51,8 +51,9 @@ Test(rest, arguments_come_from_path_query_and_body)
     cr_assert(slice_is(json_get_text(r->json, "status"), "sent"));
     snprintf(line, sizeof(line), "POST /v1/chats/%s/read", c);
     cr_assert_eq(ask(line, door_test, "{\"chat_id\":\"chat_other\"}")->status, 200);
-    cr_assert_eq(ask("GET /v1/events/log?events=message.*,account.paired&limit=5", door_test,
-                     NULL)->status, 200);
+    cr_assert_eq(
+        ask("GET /v1/events/log?events=message.*,account.paired&limit=5", door_test, NULL)->status,
+        200);
 }
 
 Test(rest, wrong_arguments_are_named)
@@ -89,7 +90,9 @@ Test(rest, the_idempotency_header_is_the_argument)
     cr_assert_eq(ask("POST /v1/messages", headers, body)->status, 200);
     cr_assert_eq(ask("POST /v1/messages", headers, body)->status, 200);
     cr_assert_eq(ask("POST /v1/messages", door_test,
-                     "{\"to\":\"+15551110001\",\"text\":\"hi\",\"idempotency_key\":\"k1\"}")->status, 200);
+                     "{\"to\":\"+15551110001\",\"text\":\"hi\",\"idempotency_key\":\"k1\"}")
+                     ->status,
+                 200);
     cr_assert_eq(H.sends, 1);
 }
 
@@ -120,7 +123,8 @@ Test(rest, the_feed_resumes_behind_the_last_event_id)
     AUTO(buf) got = {0};
     int fd;
 
-    for (int i = 0; i < 3; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    for (int i = 0; i < 3; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
     snprintf(headers, sizeof(headers), "%sLast-Event-ID: 1\r\n", door_test);
     fd = send_request("GET /v1/events", headers, NULL);
     cr_assert(hear(fd, &got));
@@ -170,7 +174,8 @@ Test(rest, the_feed_announces_what_is_lost)
     struct batch b;
     int fd;
 
-    for (int i = 0; i < 5; i++) log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    for (int i = 0; i < 5; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
     batch_init(&b);
     batch_trim(&b, 1, 3);
     CHECK_OK(writer_commit(H.f.writer, &b));
@@ -207,7 +212,8 @@ Test(rest, a_reader_that_stalls_catches_up_from_the_log)
         struct batch b;
         batch_init(&b);
         for (int k = 0; k < 100; k++) {
-            struct event_head head = {.account = acc->scope.account, .type = 1, .world = 1, .at_ms = 1};
+            struct event_head head = {
+                .account = acc->scope.account, .type = 1, .world = 1, .at_ms = 1};
             char bytes[4100];
             snprintf(bytes, sizeof(bytes), "{\"event\":\"x\",\"pad\":\"%04000d\"}", k);
             batch_event(&b, 1, &head, slice_text(bytes));

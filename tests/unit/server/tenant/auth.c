@@ -16,10 +16,7 @@ static struct server server;
 static struct worker *worker;
 static char path[300], live[100], test[100];
 
-static void open_tenants(void)
-{
-    CHECK_OK(tenants_open(&server, path, &server.tenants));
-}
+static void open_tenants(void) { CHECK_OK(tenants_open(&server, path, &server.tenants)); }
 
 static void setup(void)
 {
@@ -27,8 +24,8 @@ static void setup(void)
     f = (struct fixture){0};
     fixture_init(&f);
     worker = worker_new(0);
-    server = (struct server){.store = f.store, .writer = f.writer, .workers = &worker,
-                             .worker_count = 1};
+    server = (struct server){
+        .store = f.store, .writer = f.writer, .workers = &worker, .worker_count = 1};
     snprintf(path, sizeof(path), "%s/first-keys", f.path);
     open_tenants();
     CHECK_OK(hubs_new(&server, &server.hubs));
@@ -99,13 +96,14 @@ Test(keys, are_nowhere_in_the_database)
     snprintf(name, sizeof(name), "%s/data.mdb", f.path);
     file = fopen(name, "rb");
     cr_assert(file);
-    for (int c; (c = fgetc(file)) != EOF;) buf_put_u8(&bytes, (uint8_t)c);
+    for (int c; (c = fgetc(file)) != EOF;)
+        buf_put_u8(&bytes, (uint8_t)c);
     fclose(file);
     each_byte(buf_slice(&bytes), slice_text(live + 12));
     each_byte(buf_slice(&bytes), slice_text(test + 12));
 }
 
-static err_t ask(const char *header, bool operator, struct principal *who)
+static err_t ask(const char *header, bool operator, struct principal * who)
 {
     struct request r = {.is_operator = operator};
 
@@ -120,8 +118,8 @@ Test(keys, come_as_bearer_and_no_other_way)
 {
     struct principal who;
     char header[200];
-    static const char *const bad[] = {"",       "Bearer",      "Bearer ", "Basic abc",
-                                      "Bearer parley_live_xxx", "parley_live_xxx"};
+    static const char *const bad[] = {
+        "", "Bearer", "Bearer ", "Basic abc", "Bearer parley_live_xxx", "parley_live_xxx"};
 
     snprintf(header, sizeof(header), "Bearer %s", live);
     CHECK_OK(ask(header, false, &who));
@@ -160,7 +158,8 @@ static void finish(void)
 {
     done = false;
     for (int i = 0; i < 10; i++) {
-        while (writer_step(f.writer)) {}
+        while (writer_step(f.writer)) {
+        }
         uv_run(worker_loop(worker), UV_RUN_NOWAIT);
     }
     cr_assert(done);
@@ -169,7 +168,8 @@ static void finish(void)
 
 Test(keys, are_made_and_revoked)
 {
-    struct key_change k = {.done = on_done, .home = worker}, gone = {.done = on_done, .home = worker};
+    struct key_change k = {.done = on_done, .home = worker},
+                      gone = {.done = on_done, .home = worker};
     struct key_info list[8];
     struct principal who;
 
