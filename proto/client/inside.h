@@ -52,6 +52,7 @@ struct wa_client {
     struct wa_pairing *pairing; /* refs not shown yet; NULL outside PAIRING */
     int64_t received_at;
     int64_t server_ahead_ms; /* the server's clock minus ours */
+    uint8_t offline_stalls;  /* times in a row that a batch did not come */
     uint16_t offline_left;   /* stanzas of the batch asked for; 0: not pulling */
     bool announced;          /* CONNECTED was emitted for this link */
     bool uploading;          /* prekeys are on their way */

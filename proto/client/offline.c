@@ -20,13 +20,18 @@ void wa_offline_count(struct wa_client *c, const struct wa_node *stanza)
 {
     if (c->offline_left == 0 || slice_is_none(wa_node_text(stanza, "offline"))) return;
     wa_timer_set(c, WA_TIMER_OFFLINE, c->now + WA_OFFLINE_STALL_MS);
+    c->offline_stalls = 0;
     /* Half a batch ahead, so that the server never waits for us. */
     if (--c->offline_left <= WA_OFFLINE_BATCH / 2) ask_batch(c);
 }
 
 err_t on_offline_stalled(struct wa_client *c)
 {
-    if (c->offline_left > 0 && wa_is_online(c)) ask_batch(c);
+    if (c->offline_left == 0 || !wa_is_online(c)) return OK;
+    if (++c->offline_stalls < WA_OFFLINE_STALLS_MAX)
+        ask_batch(c);
+    else
+        c->offline_left = 0;
     return OK;
 }
 
@@ -36,6 +41,7 @@ static err_t on_preview(struct wa_client *c, const struct wa_node *preview)
 {
     uint64_t count;
 
+    c->offline_stalls = 0;
     if (text_u64(wa_node_text(preview, "count"), &count) == OK && count > 0) ask_batch(c);
     return OK;
 }
@@ -50,8 +56,8 @@ static err_t on_offline_done(struct wa_client *c, const struct wa_node *offline)
     return OK;
 }
 
-/* What these bits would have us fetch again (groups, app state) is not kept yet, so they are only
- * cleaned; the server repeats them at every login until then. */
+/* Says that we have fetched anew what changed. Groups and app state are not kept yet, so there is
+ * nothing to fetch; uncleaned bits would be repeated at every login. */
 static err_t on_dirty(struct wa_client *c, const struct wa_node *dirty)
 {
     struct wa_node *iq = wa_iq_new(c, "set", "urn:xmpp:whatsapp:dirty");

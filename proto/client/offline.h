@@ -6,6 +6,7 @@
 enum {
     WA_OFFLINE_BATCH = 100,
     WA_OFFLINE_STALL_MS = 5 * 1000, /* a batch that ran dry: ask again */
+    WA_OFFLINE_STALLS_MAX = 6,      /* so often in a row; then there is no more */
 };
 
 /* Counts a stanza that came in; asks for the next batch in good time. */

@@ -48,6 +48,13 @@ Test(offline, asks_again_when_a_batch_runs_dry)
     world_expect_quiet(&w);
     world_sleep(&w, 1);
     world_expect(&w, BATCH);
+    for (int i = 0; i < 5; i++) { /* the link lives, the server has no more */
+        world_sleep(&w, 5000);
+        world_serve(&w, "<ib/>");
+    }
+    for (int i = 0; i < 4; i++)
+        world_expect(&w, BATCH);
+    world_expect_quiet(&w);
     world_done(&w);
 }
 
