@@ -103,8 +103,10 @@ static int on_writable(struct socket *s)
     return s->closing ? -1 : 0;
 }
 
+/* Also called for an upgrade that was refused, whose socket never began. */
 static int on_closed(struct sim_server *server, struct socket *s)
 {
+    if (!s || !s->wsi) return 0;
     while (!list_empty(&s->out)) drop_message(s, LIST_ENTRY(s->out.next, struct message, link));
     if (!s->conn) return 0;
     sim_conn_gone(s->conn, sim_server_now(server));

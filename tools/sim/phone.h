@@ -101,9 +101,13 @@ void sim_phone_go(struct sim_phone *p, bool online);
  * is not, or no longer, shown by anybody). */
 err_t sim_phone_scan(struct sim_phone *p, struct slice qr) MUST_CHECK;
 struct sim_writing {
-    struct slice to;    /* number, or a group's JID */
+    struct slice to;    /* number, a group's JID, or status@broadcast: everybody we know */
     struct slice text;
-    struct slice quote; /* id of a letter, may be empty */
+    struct slice quote;   /* id of a letter, may be empty */
+    struct slice message; /* a packed Message instead of a text, may be empty */
+    struct slice type;    /* of the stanza, "text" when empty; "media", "reaction", "poll", "event" */
+    struct slice mediatype; /* on every enc of type "media" */
+    struct slice edit;      /* attribute of the stanza, may be empty */
 };
 /* Gives the message's id; sending goes on by itself. */
 err_t sim_phone_write(struct sim_phone *p, const struct sim_writing *w,
@@ -143,6 +147,7 @@ struct sim_operation {
     struct wa_jid to, participant;
     struct wa_jid chat;   /* of a resend to a companion of ours: where the message went */
     struct slice message; /* packed Message */
+    struct slice type, mediatype, edit;
     int64_t count;        /* of the retry */
     bool fresh;           /* forget the session first */
     bool running;         /* has begun */

@@ -44,20 +44,37 @@ static void take_members(struct sim_operation *op, const struct wa_node *group)
     }
 }
 
-static enum step_result find_people(void *arg)
+static enum step_result find_both(void *arg)
 {
     struct sim_operation *op = arg;
-    bool lid = wa_jid_is_lid(&op->to);
-    const struct sim_account *self = op->phone->account;
+    struct wa_jid own = sim_account_jid(op->phone->account, wa_jid_is_lid(&op->to));
+
+    op->people = arena_array(&op->arena, struct wa_jid, 2);
+    add_person(op, op->to);
+    if (!wa_jid_same_user(&own, &op->to)) add_person(op, own);
+    return STEP_NEXT;
+}
+
+/* Everybody we know sees our status, and so do our companions. */
+static enum step_result find_viewers(void *arg)
+{
+    struct sim_operation *op = arg;
+    struct slice lid;
+    size_t at = 0;
+
+    op->people = arena_array(&op->arena, struct wa_jid, SIM_TARGETS_MAX);
+    add_person(op, sim_account_jid(op->phone->account, true));
+    while (map_next(&op->phone->numbers, &at, &lid))
+        if (!slice_is(lid, op->phone->account->lid))
+            add_person(op, wa_jid_of(WA_SERVER_LID, lid, 0));
+    return STEP_NEXT;
+}
+
+static enum step_result find_members(void *arg)
+{
+    struct sim_operation *op = arg;
 
     if (!op->people) op->people = arena_array(&op->arena, struct wa_jid, SIM_TARGETS_MAX);
-    if (!wa_jid_is_group(&op->to)) {
-        struct wa_jid own = sim_account_jid(self, lid);
-
-        add_person(op, op->to);
-        if (!wa_jid_same_user(&own, &op->to)) add_person(op, own);
-        return STEP_NEXT;
-    }
     if (!op->answer) {
         struct wa_node *iq = sim_phone_iq(op->phone, &op->arena, "get", "w:g2", op->iq), *query;
 
@@ -240,6 +257,7 @@ static void put_enc(struct wa_node *parent, struct sim_operation *op, const char
 
     wa_node_set(enc, &op->arena, "v", SLICE("2"));
     wa_node_set_text(enc, &op->arena, "type", type);
+    wa_node_set(enc, &op->arena, "mediatype", op->mediatype);
     if (op->kind == SIM_RESEND) wa_node_set_int(enc, &op->arena, "count", op->count);
     wa_node_set_bytes(enc, bytes);
 }
@@ -265,7 +283,8 @@ static struct wa_node *message_node(struct sim_operation *op)
 
     wa_node_set_jid(n, &op->arena, "to", op->to);
     wa_node_set_text(n, &op->arena, "id", op->id);
-    wa_node_set(n, &op->arena, "type", SLICE("text"));
+    wa_node_set(n, &op->arena, "type", op->type.len ? op->type : SLICE("text"));
+    wa_node_set(n, &op->arena, "edit", op->edit);
     return n;
 }
 
@@ -332,7 +351,9 @@ static enum step_result encrypt_for_group(void *arg)
     struct wa_node *n = message_node(op);
     bool lid = op->people_count > 0 && wa_jid_is_lid(&op->people[0]);
 
-    if (lid) wa_node_set(n, &op->arena, "addressing_mode", SLICE("lid"));
+    /* A status with an addressing mode is refused. */
+    if (lid && wa_jid_is_group(&op->to))
+        wa_node_set(n, &op->arena, "addressing_mode", SLICE("lid"));
     if (encrypt_group(op, n) != OK) return STEP_FAILED;
     sim_phone_send_node(op->phone, n);
     return STEP_NEXT;
@@ -408,11 +429,15 @@ static enum step_result await_ack(void *arg)
 }
 
 static const struct step person_steps[] = {
-    {"people", find_people},     {"devices", find_devices}, {"sessions", open_sessions},
+    {"people", find_both},        {"devices", find_devices}, {"sessions", open_sessions},
     {"encrypt", encrypt_for_all}, {"ack", await_ack},        {0},
 };
 static const struct step group_steps[] = {
-    {"members", find_people},       {"devices", find_devices}, {"sessions", open_sessions},
+    {"members", find_members},      {"devices", find_devices}, {"sessions", open_sessions},
+    {"encrypt", encrypt_for_group}, {"ack", await_ack},        {0},
+};
+static const struct step status_steps[] = {
+    {"viewers", find_viewers},      {"devices", find_devices}, {"sessions", open_sessions},
     {"encrypt", encrypt_for_group}, {"ack", await_ack},        {0},
 };
 static const struct step one_steps[] = {
@@ -426,9 +451,10 @@ struct sim_operation *sim_operation_new(struct sim_phone *p, enum sim_operation_
                                         struct wa_jid to, const char *id, struct slice message)
 {
     struct sim_operation *op = xcalloc(sizeof *op);
-    const struct step *rows = kind != SIM_SEND        ? one_steps
-                              : wa_jid_is_group(&to) ? group_steps
-                                                     : person_steps;
+    const struct step *rows = kind != SIM_SEND          ? one_steps
+                              : wa_jid_is_group(&to)    ? group_steps
+                              : wa_jid_is_status(&to)   ? status_steps
+                                                        : person_steps;
 
     op->phone = p;
     op->kind = kind;
@@ -562,22 +588,29 @@ err_t sim_phone_write(struct sim_phone *p, const struct sim_writing *w, char out
     struct sim_letter mine = {.kind = "text", .from_me = true,
                               .at = sim_seconds(p->phones->relay)};
     struct sim_letter *kept;
-    struct slice message;
+    struct sim_operation *op;
+    struct slice message = w->message;
     struct wa_jid to;
 
-    ENSURE(w->text.len <= SIM_TEXT_MAX, TOO_LARGE);
+    ENSURE(w->text.len <= SIM_TEXT_MAX && w->message.len <= SIM_TEXT_MAX, TOO_LARGE);
     TRY(parse_chat(w->to, &to));
     if (w->quote.len > 0 && !quoted) return fail(NOT_FOUND, "no message to quote");
-    message = sim_content_text(&arena, w->text, w->quote, quoted_author(p, w->quote),
-                               quoted ? buf_slice(&quoted->text) : SLICE_NONE);
+    if (message.len == 0)
+        message = sim_content_text(&arena, w->text, w->quote, quoted_author(p, w->quote),
+                                   quoted ? buf_slice(&quoted->text) : SLICE_NONE);
+    else
+        mine.kind = "other";
     sim_phone_new_id(out_id);
     snprintf(mine.id, sizeof mine.id, "%s", out_id);
     snprintf(mine.from, sizeof mine.from, "%s", p->account->number);
-    kept = sim_phone_keep(p, &mine, wa_jid_is_group(&to) ? w->to : to.user, w->text);
+    kept = sim_phone_keep(p, &mine, wa_jid_is_person(&to) ? to.user : w->to, w->text);
     buf_put(&kept->quoted, w->quote);
     buf_put(&kept->sender, own_address(p, &arena));
     keep_sent(p, out_id, wa_jid_slice(&to, &arena), message);
-    sim_operation_new(p, SIM_SEND, to, out_id, message);
+    op = sim_operation_new(p, SIM_SEND, to, out_id, message);
+    op->type = arena_dup(&op->arena, w->type);
+    op->mediatype = arena_dup(&op->arena, w->mediatype);
+    op->edit = arena_dup(&op->arena, w->edit);
     sim_operations_go(p);
     sim_changed(p->phones->relay);
     return OK;

@@ -177,6 +177,33 @@ Test(control, what_is_refused_has_words)
     api_free(a);
 }
 
+Test(control, stanzas_from_nowhere)
+{
+    struct api *a = api_new(false);
+
+    two_phones(a);
+    cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza",
+                     "{\"tag\":\"notification\",\"attrs\":{\"from\":\"15550002222@s.whatsapp.net\","
+                     "\"type\":\"status\",\"id\":\"N1\",\"t\":\"1\"},"
+                     "\"children\":[{\"tag\":\"set\",\"text\":\"at the sea\"}]}"), 200);
+    cr_expect_eq(ask(a, "GET", "/trace?device=15550001111:0&limit=2", NULL), 200);
+    cr_expect_not_null(strstr(json_string_value(json_object_get(item(a, "stanzas", 0), "stanza")),
+                              "<notification"));
+    cr_expect_not_null(strstr(json_string_value(json_object_get(item(a, "stanzas", 1), "stanza")),
+                              "<ack"), "the phone answers for it");
+    cr_expect_eq(ask(a, "POST", "/devices/15550001111:7/stanza", "{\"tag\":\"ib\"}"), 404);
+    cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza", "{}"), 400);
+    cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza",
+                     "{\"tag\":\"ib\",\"children\":[{}]}"), 400);
+    cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza",
+                     "{\"tag\":\"ib\",\"attrs\":{\"t\":1}}"), 400);
+    cr_expect_eq(ask(a, "POST", "/phones/15550001111/send",
+                     "{\"to\":\"15550002222\",\"message\":\"8gIDEgEh\",\"type\":\"reaction\"}"), 200);
+    cr_expect_eq(ask(a, "POST", "/phones/15550001111/send",
+                     "{\"to\":\"15550002222\",\"message\":\"!\"}"), 400);
+    api_free(a);
+}
+
 Test(control, faults_rules_clock_settings)
 {
     struct api *a = api_new(false);

@@ -280,3 +280,36 @@ Test(phone, companions_of_both_sides_get_their_copies)
     companion_free(cb);
     world_free(w);
 }
+
+Test(phone, a_status_reaches_who_knows_it)
+{
+    struct world *w = world_new();
+    struct sim_phone *a = world_phone(w, "15550001111"), *b = world_phone(w, "15550002222");
+    struct sim_phone *stranger = world_phone(w, "15550003333");
+
+    say_to(a, "15550002222", "hello");
+    for (int i = 0; i < 2; i++) {
+        say_to(a, "status@broadcast", "at the sea");
+        expect_text(b, "at the sea");
+        cr_expect(slice_is(buf_slice(&last_letter(b)->chat), "status@broadcast"));
+    }
+    cr_expect_null(last_letter(stranger));
+    cr_expect(last_letter(a)->sent);
+    world_free(w);
+}
+
+Test(phone, any_content_can_be_written)
+{
+    struct world *w = world_new();
+    struct sim_phone *a = world_phone(w, "15550001111"), *b = world_phone(w, "15550002222");
+    char id[SIM_ID_MAX];
+
+    /* field 46, a reaction with the text "!" */
+    cr_assert_eq(sim_phone_write(a, &(struct sim_writing){.to = SLICE("15550002222"),
+                                                          .message = SLICE("\xf2\x02\x03\x12\x01!"),
+                                                          .type = SLICE("reaction")}, id), OK);
+    world_settle(w);
+    cr_assert_not_null(last_letter(b));
+    cr_expect_str_eq(last_letter(b)->kind, "other");
+    world_free(w);
+}
