@@ -263,14 +263,16 @@ Test(program, reads_the_app_version_again_on_sighup)
 
     serve();
     snprintf(path, sizeof path, "%s/parley.conf", data);
-    cr_assert(f = fopen(path, "w"));
+    f = fopen(path, "w");
+    cr_assert(f);
     fputs("wa-version = 2.3000.4711\n", f);
     fclose(f);
     kill(server, SIGHUP);
     for (int i = 0; i < 200 && !strstr(printed(), "2.3000.4711"); i++)
         nap(20);
     cr_expect(strstr(printed(), "wa-version=2.3000.4711"), "%s", printed());
-    cr_assert(f = fopen(path, "w"));
+    f = fopen(path, "w");
+    cr_assert(f);
     fputs("wa-version = nonsense\n", f);
     fclose(f);
     kill(server, SIGHUP);
