@@ -68,7 +68,7 @@ static void write_operation(struct pen *p, const struct tool *t)
 {
     char method[8] = {0};
 
-    for (size_t i = 0; t->method[i] && i < sizeof(method) - 1; i++)
+    for (size_t i = 0; i < sizeof(method) - 1 && t->method[i]; i++)
         method[i] = (char)(t->method[i] | 0x20); /* ASCII lower case */
     pen_object(p, method);
     pen_word(p, "operationId", t->name);
