@@ -217,7 +217,7 @@ enum step_result tool_list_subscriptions(struct call *c)
 
 /* ---- list_events ---- */
 
-enum { SCAN_MAX = 20000, EVENTS_BYTES_MAX = 1 << 20 };
+enum { SCAN_MAX = 5000, EVENTS_BYTES_MAX = 1 << 20 };
 
 static void write_seq(struct pen *p, const char *key, uint64_t seq)
 {
