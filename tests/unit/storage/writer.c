@@ -356,6 +356,45 @@ Test(writer, planted_bugs_are_bugs)
     forget_batches();
 }
 
+/* --- a job beside messages --------------------------------------------------------------- */
+
+/* 64 MB in slices of 256 KB, each posted when the one before is durable, beside four messages a
+ * commit: no message ever waits for more than the commit that runs, and no commit holds more than
+ * one slice. (How long that takes is bench_store_commit's to say.) */
+Test(writer, a_large_job_never_delays_a_turn_by_more_than_one_slice, .timeout = 60)
+{
+    static uint8_t row[2000];
+    struct writer_stats before, after;
+    struct batch slice;
+    uint64_t turn = 0;
+
+    batch_init(&slice);
+    slice.owner = 99;
+    for (uint32_t part = 0; part < 256; part++) {
+        batch_reset(&slice);
+        slice.turn = part + 1;
+        for (uint32_t i = 0; slice.bytes + sizeof(row) + 64 < BATCH_SLICE; i++) {
+            struct key k = key_of_scope((struct scope){1, 99});
+            key_be32(&k, part % 16); /* the same 4 MB again and again */
+            key_be32(&k, i);
+            batch_put(&slice, DB_data, key_slice(&k), SLICE_ARRAY(row));
+        }
+        writer_stats(f.writer, &before);
+        writer_post(f.writer, &slice);
+        turn++;
+        for (uint64_t account = 1; account <= 4; account++)
+            post(account, 1, turn);
+        cr_assert_eq(writer_step(f.writer), 5);
+        writer_stats(f.writer, &after);
+        cr_assert_eq(after.commits, before.commits + 1);
+        cr_assert_leq(after.op_bytes - before.op_bytes, BATCH_SLICE + 4096);
+        for (size_t i = 0; i < batch_count; i++)
+            cr_assert_eq(batches[i].result, OK);
+        forget_batches();
+    }
+    batch_done(&slice);
+}
+
 /* --- the thread --------------------------------------------------------------------------- */
 
 enum { TURNS = 300, ACCOUNTS = 4 };
