@@ -28,12 +28,13 @@ struct inbound {
     enum wa_held held;
     bool has_content; /* something of it was read */
     bool is_spoilt;   /* decrypted, but no message */
+    bool is_told;     /* there was an event, so the owner holds it from now on */
     err_t failure;    /* of an enc that must be asked for again */
 };
 
 /* ---- the event ---- */
 
-static void emit(struct wa_client *c, const struct inbound *in, struct wa_message *m)
+static void emit(struct wa_client *c, struct inbound *in, struct wa_message *m)
 {
     const struct wa_info *info = &in->info;
     struct wa_event e = {.kind = WA_EVENT_MESSAGE};
@@ -49,10 +50,11 @@ static void emit(struct wa_client *c, const struct inbound *in, struct wa_messag
     m->time_s = info->time_s;
     if (!info->from_me) m->push_name = info->push_name;
     e.message = *m;
+    in->is_told = true;
     wa_emit(c, &e);
 }
 
-static void emit_content(struct wa_client *c, const struct inbound *in, struct slice message)
+static void emit_content(struct wa_client *c, struct inbound *in, struct slice message)
 {
     struct wa_message m = {.raw = message};
     struct wa_body body;
@@ -86,7 +88,8 @@ static err_t open_device_sent(struct wa_client *c, struct inbound *in, struct sl
     struct wa_jid to;
 
     if (in->info.place == WA_PLACE_PERSON && wa_jid_parse(wa_pb_text(outer, 1), &to) == OK) {
-        if (wa_jid_is_person(&to)) TRY(wa_party_of(c, &to, &in->info.chat));
+        if (wa_jid_is_person(&to) && to.user.len <= WA_USER_MAX)
+            TRY(wa_party_of(c, &to, &in->info.chat));
     }
     if (slice_is_none(context) || !slice_is_none(wa_pb_bytes(inner, FIELD_CONTEXT))) {
         *message = inner;
@@ -172,18 +175,23 @@ static err_t decrypt_group(struct wa_client *c, struct inbound *in, const struct
 }
 
 /* A used counter means a message that we have read, and what we hold does not get this far. If it
- * is one that we should hold, its author used the counter twice: whatsmeow and Baileys now and then
- * lose a step of their ratchet. Only a retry brings that message. */
-static bool was_read_before(const struct inbound *in) { return in->info.is_peer; }
+ * is neither for devices alone nor noted as empty, its author used the counter twice: whatsmeow
+ * and Baileys now and then lose a step of their ratchet. Only a retry brings that message. */
+static err_t was_read_before(struct wa_client *c, const struct inbound *in, bool *out)
+{
+    *out = in->info.is_peer;
+    return *out ? OK : wa_retry_was_empty(c, &in->info, out);
+}
 
 static err_t on_enc(struct wa_client *c, struct inbound *in, const struct wa_node *enc)
 {
-    bool is_group = slice_is(wa_node_text(enc, "type"), "skmsg");
+    bool is_group = slice_is(wa_node_text(enc, "type"), "skmsg"), is_old = false;
     struct slice padded = SLICE_NONE, message;
     err_t e = is_group ? decrypt_group(c, in, enc, &padded) : decrypt_pairwise(c, in, enc, &padded);
 
     if (wa_is_fatal(e)) return e;
-    if (e == ERR_OLD_COUNTER && was_read_before(in)) return OK; /* the receipt was lost */
+    if (e == ERR_OLD_COUNTER) TRY(was_read_before(c, in, &is_old));
+    if (is_old) return OK; /* the receipt was lost */
     if (e != OK) {
         in->failure = e;
         return OK;
@@ -245,6 +253,7 @@ static err_t finish(struct wa_client *c, struct inbound *in)
         return OK;
     }
     if (in->held == WA_HELD_WAITING || in->info.retry_count > 0) wa_retry_over(c, &in->info);
+    if (in->has_content && !in->is_told && !in->info.is_peer) wa_retry_note_empty(c, &in->info);
     wa_receipt_delivered(c, in->info.stanza, in->info.from_me);
     return OK;
 }

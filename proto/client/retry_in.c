@@ -20,7 +20,9 @@ static int code_of(err_t e)
     return 0;
 }
 
-/* The row: how often we asked. */
+/* The row: how often we asked, or EMPTY. */
+enum { EMPTY = 0xff };
+
 static err_t next_count(struct wa_client *c, const struct wa_info *info, unsigned *out)
 {
     struct slice owner = wa_info_owner(c, info), name = wa_info_name(c, info), row;
@@ -36,6 +38,21 @@ static err_t next_count(struct wa_client *c, const struct wa_info *info, unsigne
 void wa_retry_over(struct wa_client *c, const struct wa_info *info)
 {
     wa_save(c, WA_NS_RETRY, wa_info_owner(c, info), wa_info_name(c, info), SLICE_NONE);
+}
+
+void wa_retry_note_empty(struct wa_client *c, const struct wa_info *info)
+{
+    uint8_t empty = EMPTY;
+    wa_save(c, WA_NS_RETRY, wa_info_owner(c, info), wa_info_name(c, info), slice_of(&empty, 1));
+}
+
+err_t wa_retry_was_empty(struct wa_client *c, const struct wa_info *info, bool *out)
+{
+    struct slice row;
+
+    TRY(wa_load(c, WA_NS_RETRY, wa_info_owner(c, info), wa_info_name(c, info), &row));
+    *out = row.len == 1 && row.data[0] == EMPTY;
+    return OK;
 }
 
 static void copy_jid(struct wa_client *c, struct wa_node *to, const struct wa_node *from,

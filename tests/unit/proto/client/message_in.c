@@ -145,6 +145,31 @@ Test(message_in, asks_again_for_another_message_under_a_used_counter)
     done(&w, &peer);
 }
 
+Test(message_in, does_not_ask_for_a_message_that_held_keys_alone)
+{
+    struct world w;
+    struct party peer;
+    AUTO(buf) skdm = {0};
+    struct slice distribution;
+
+    start(&w, &peer);
+    cr_assert_eq(
+        wa_group_distribute(&peer.ks, &w.arena, SLICE("120363@g.us"), &peer.address, &distribution),
+        OK);
+    wa_pb_put_bytes(&skdm, 1, SLICE("120363@g.us"));
+    wa_pb_put_bytes(&skdm, 2, distribution);
+    struct wa_node *stanza = world_parse(&w, FROM_888);
+    world_encrypt(&w, &peer, field(&w, 2, buf_slice(&skdm)), stanza);
+    for (int times = 0; times < 3; times++) {
+        world_serve_node(&w, stanza);
+        world_expect(&w, RECEIPT_888);
+        world_expect_quiet(&w);
+    }
+    fake_event(&w.h); /* the mapping */
+    world_expect_no_event(&w);
+    done(&w, &peer);
+}
+
 Test(message_in, loses_nothing_when_a_crash_comes_before_the_commit)
 {
     struct world w;
