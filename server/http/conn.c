@@ -333,7 +333,7 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
      * servers disagree about what it means (RFC 9112 5.2). */
     bool folded = h->in_value && h->values[h->count].to != h->values[h->count].from &&
                   !(at == h->chunk_from && h->value_to == NULL);
-    if (!h->in_value && h->name_to >= h->chunk_from && h->name_to < at)
+    if (n && !h->in_value && h->name_to >= h->chunk_from && h->name_to < at)
         folded = memchr(h->name_to, '\n', (size_t)(at - h->name_to)) != NULL;
     if (folded) return refuse(c, 400, "invalid_request", "a header continues on a second line");
     h->in_value = true;

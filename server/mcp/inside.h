@@ -25,10 +25,11 @@ struct mcp_worker {
     struct mcp *mcp;
     struct worker *worker;
     struct view *view;
-    struct map asks;     /* number -> struct mcp_ask */
-    struct map streams;  /* number -> struct mcp_stream */
-    struct map tails;    /* number -> struct mcp_tail: readers of kept answers */
-    struct map speakers; /* session id -> struct mcp_speaker: /sse clients */
+    struct map asks;       /* number -> struct mcp_ask */
+    struct map streams;    /* number -> struct mcp_stream */
+    struct map tails;      /* number -> struct mcp_tail: readers of kept answers */
+    struct map speakers;   /* session id -> struct mcp_speaker: /sse clients */
+    struct list exchanges; /* POSTs under way */
     uint64_t last_number;
     struct timer sweep;
     struct post start;
@@ -42,7 +43,9 @@ struct mcp {
     atomic_size_t watchers; /* streams that watch an account's status */
 };
 
-struct mcp_worker *mcp_here(struct mcp *m);
+struct mcp_worker *mcp_at(struct mcp *m, struct worker *w);
+/* The worker's own. */
+struct hub *mcp_hub(struct mcp_worker *w);
 static inline uint64_t mcp_number(struct mcp_worker *w) { return ++w->last_number; }
 static inline struct slice mcp_key(const uint64_t *number)
 {
@@ -140,6 +143,8 @@ void mcp_complete(struct mcp_ask *a);
 
 /* mcp_http.c */
 void mcp_http_handle(struct request *r);
+/* What is left of them when the process ends. */
+void mcp_exchanges_free(struct mcp_worker *w);
 /* mcp_sse.c */
 void mcp_sse_open(struct request *r);
 void mcp_sse_message(struct request *r);

@@ -430,7 +430,12 @@ const struct route mcp_routes[] = {
     {0},
 };
 
-struct mcp_worker *mcp_here(struct mcp *m) { return &m->workers[worker_index(worker_self())]; }
+struct mcp_worker *mcp_at(struct mcp *m, struct worker *w) { return &m->workers[worker_index(w)]; }
+
+struct hub *mcp_hub(struct mcp_worker *w)
+{
+    return hub_at(w->mcp->server->hubs, worker_index(w->worker));
+}
 
 static void on_sweep(struct timer *t, int64_t now)
 {
@@ -467,6 +472,7 @@ err_t mcp_open(struct server *s, struct mcp **out)
         struct mcp_worker *w = &m->workers[i];
         w->mcp = m;
         w->worker = s->workers[i];
+        list_init(&w->exchanges);
         if (e == OK) e = view_new(s->store, &w->view);
     }
     if (e != OK) {
@@ -484,6 +490,7 @@ static void worker_done(struct mcp_worker *w)
 
     while ((a = map_next(&w->asks, &at, NULL)))
         mcp_ask_free(a);
+    mcp_exchanges_free(w);
     map_done(&w->asks);
     map_done(&w->streams);
     map_done(&w->tails);

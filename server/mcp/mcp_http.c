@@ -28,7 +28,7 @@ static struct mcp_worker *worker_of(struct request *r)
 {
     struct server *s = http_context(r);
 
-    return mcp_here(s->mcp);
+    return mcp_at(s->mcp, r->worker);
 }
 
 /* ---- refusing ---- */
@@ -157,6 +157,7 @@ void mcp_tail_close(struct mcp_worker *w, uint64_t number)
 /* ---- exchanges ---- */
 
 struct exchange {
+    struct list link; /* of its worker */
     struct mcp_worker *home;
     struct json *doc;
     struct arena arena;
@@ -179,10 +180,17 @@ struct exchange {
 static void exchange_free(struct exchange *x)
 {
     timer_disarm(x->home->worker, &x->late);
+    list_remove(&x->link);
     buf_done(&x->answers);
     json_free(x->doc);
     arena_done(&x->arena);
     free(x);
+}
+
+void mcp_exchanges_free(struct mcp_worker *w)
+{
+    LIST_EACH(node, &w->exchanges)
+    exchange_free(LIST_ENTRY(node, struct exchange, link));
 }
 
 /* The modern client hung up: cancelled. */
@@ -335,6 +343,7 @@ static struct exchange *exchange_new(struct mcp_worker *w, struct request *r, st
 {
     struct exchange *x = xcalloc(sizeof(*x));
 
+    list_push(&w->exchanges, &x->link);
     x->home = w;
     x->doc = take;
     x->era = era;
@@ -755,7 +764,7 @@ static void open_stream(struct mcp_worker *w, struct request *r, const struct pr
         return;
     }
     if (!resumes) after = start;
-    if (after == HUB_FROM_NOW) after = hub_last(hub_here(w->mcp->server->hubs), who->tenant);
+    if (after == HUB_FROM_NOW) after = hub_last(mcp_hub(w), who->tenant);
     reply_header(r, SESSION_HEADER, slice_text(session->id));
     s = mcp_stream_new(w, number, MCP_STREAM_GET, who, r);
     s->session = *session;

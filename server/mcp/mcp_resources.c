@@ -317,7 +317,7 @@ void mcp_resources_subscribe(struct mcp_ask *a)
         return;
     }
     memcpy(u.uri, uri.data, uri.len); /* SESSION_URI_MAX, see mcp_uri_parse() */
-    u.since = hub_last(hub_here(a->home->mcp->server->hubs), a->who.tenant);
+    u.since = hub_last(mcp_hub(a->home), a->who.tenant);
     e = session_subscribe(a->home, a->session.id, &u,
                           (struct session_change){on_subscribed, a->number});
     if (e != OK) mcp_refuse_error(a, e);

@@ -419,7 +419,7 @@ static struct session *make(struct mcp_worker *w, const struct principal *who)
     make_id(s->info.id);
     s->key = key_number(who);
     s->created_ms = s->used_ms = s->touched_ms = worker_now(w->worker);
-    s->start = hub_last(hub_here(w->mcp->server->hubs), who->tenant);
+    s->start = hub_last(mcp_hub(w), who->tenant);
     return s;
 }
 

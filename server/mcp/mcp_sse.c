@@ -147,7 +147,7 @@ static void open_speaker(struct mcp_worker *w, struct request *r, const struct p
 void mcp_sse_open(struct request *r)
 {
     struct server *server = http_context(r);
-    struct mcp_worker *w = mcp_here(server->mcp);
+    struct mcp_worker *w = mcp_at(server->mcp, r->worker);
     char session[SESSION_TEXT_MAX];
     struct principal who;
     uint64_t number = mcp_number(w), after = HUB_FROM_NOW;
@@ -215,7 +215,7 @@ void mcp_sse_message(struct request *r)
         reply_problem(r, 400, "invalid_request", "sessionId is missing");
         return;
     }
-    holder = session_holder(mcp_here(server->mcp), &who, session);
+    holder = session_holder(mcp_at(server->mcp, r->worker), &who, session);
     if (!holder) {
         reply_problem(r, 404, "not_found", "there is no such session; open GET /sse again");
         return;

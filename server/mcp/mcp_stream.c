@@ -205,7 +205,7 @@ struct mcp_stream *mcp_stream_new(struct mcp_worker *w, uint64_t number, enum mc
 void mcp_stream_follow(struct mcp_stream *s, uint64_t after)
 {
     if (!principal_may(&s->hub.who, RIGHT_READ)) return;
-    hub_stream_open(hub_here(s->home->mcp->server->hubs), &s->hub, after);
+    hub_stream_open(mcp_hub(s->home), &s->hub, after);
 }
 
 /* ---- from other workers ---- */

@@ -152,6 +152,11 @@ Test(http, trailers_are_no_part_of_the_body)
     cr_assert(strstr(got, "Content-Length: 17\r\n"), "%s", got);
 }
 
+Test(http, a_header_without_a_value_is_no_folded_line)
+{
+    cr_assert(strstr(ask("GET /echo HTTP/1.1\r\n" H "A: \r\nB:\r\n" CLOSE "\r\n"), " 200 OK"));
+}
+
 Test(http, byte_by_byte_is_the_same_request)
 {
     int fd = dial();

@@ -1,0 +1,88 @@
+#include "tests/unit/server/mcp/agent.h"
+
+TestSuite(mcp_resources, .init = agent_setup, .fini = agent_teardown);
+
+static const char anna[] = "15551110001@s.whatsapp.net";
+
+/* The text of resources/read, as JSON; valid until the next. */
+static const struct json *read_uri(const char *uri)
+{
+    static struct json *text;
+    char params[300];
+    const struct json *result, *content;
+
+    snprintf(params, sizeof(params), "{\"uri\":\"%s\"}", uri);
+    result = answer_to("resources/read", params);
+    content = json_at(json_get(result, "contents"), 0);
+    cr_assert_str_eq(text_at(content, "uri"), uri);
+    cr_assert_str_eq(text_at(content, "mimeType"), "application/json");
+    json_free(text);
+    text = NULL;
+    cr_assert_eq(json_parse(json_get_text(content, "text"), 1 << 20, &text), OK, "%s", uri);
+    return text;
+}
+
+Test(mcp_resources, the_list_has_accounts_of_this_world)
+{
+    struct account *ours = add_account(true, ACCOUNT_CONNECTED);
+    const struct json *list;
+    char uri[100];
+
+    add_account(false, ACCOUNT_CONNECTED);
+    open_session();
+    list = json_get(answer_to("resources/list", "{}"), "resources");
+    cr_assert_eq(json_count(list), 3);
+    snprintf(uri, sizeof(uri), "whatsapp://accounts/%s", ours->status.id);
+    cr_assert_str_eq(text_at(json_at(list, 0), "uri"), "whatsapp://events");
+    cr_assert_str_eq(text_at(json_at(list, 1), "uri"), "whatsapp://accounts");
+    cr_assert_str_eq(text_at(json_at(list, 2), "uri"), uri);
+    cr_assert_eq(
+        json_count(json_get(answer_to("resources/templates/list", "{}"), "resourceTemplates")), 4);
+}
+
+Test(mcp_resources, reading_gives_what_tools_give)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct account *other = add_account(false, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], uri[200];
+    const struct json *j;
+
+    receive(acc, anna, false, 100, "one", m, c);
+    receive(acc, anna, false, 101, "two", m, c);
+    open_session();
+    cr_assert_eq(json_count(json_get(read_uri("whatsapp://accounts"), "accounts")), 1);
+    snprintf(uri, sizeof(uri), "whatsapp://accounts/%s", acc->status.id);
+    cr_assert_str_eq(text_at(read_uri(uri), "status"), "connected");
+    snprintf(uri, sizeof(uri), "whatsapp://chats/%s", c);
+    j = read_uri(uri);
+    cr_assert_str_eq(text_at(json_get(j, "chat"), "id"), c);
+    cr_assert_eq(json_count(json_get(j, "messages")), 2);
+    snprintf(uri, sizeof(uri), "{\"uri\":\"whatsapp://accounts/%s\"}", other->status.id);
+    cr_assert_eq(code_of(answer_to("resources/read", uri)), RPC_NO_RESOURCE);
+    cr_assert_eq(code_of(answer_to("resources/subscribe", uri)), RPC_NO_RESOURCE);
+}
+
+Test(mcp_resources, events_are_the_newest_that_match)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct account *other = add_account(false, ACCOUNT_CONNECTED);
+    const struct json *j, *events;
+    char uri[200];
+    int64_t seq;
+
+    for (int i = 0; i < 60; i++)
+        log_event(acc, EVENT_MESSAGE_RECEIVED, 0);
+    log_event(acc, EVENT_MESSAGE_SENT, 0);
+    log_event(other, EVENT_MESSAGE_SENT, 0);
+    open_session();
+    j = read_uri("whatsapp://events");
+    events = json_get(j, "events");
+    cr_assert_eq(json_count(events), 50);
+    cr_assert(json_int(json_get(json_at(events, 0), "seq"), &seq) && seq == 12);
+    cr_assert(json_int(json_get(json_at(events, 49), "seq"), &seq) && seq == 61);
+    cr_assert_str_eq(text_at(j, "next_cursor"), "62");
+    events = json_get(read_uri("whatsapp://events/message.sent"), "events");
+    cr_assert_eq(json_count(events), 1);
+    snprintf(uri, sizeof(uri), "whatsapp://accounts/%s/events", acc->status.id);
+    cr_assert_eq(json_count(json_get(read_uri(uri), "events")), 50);
+}

@@ -1,0 +1,158 @@
+/* The table of sessions: rows, idleness, limits. */
+#include "tests/unit/server/mcp/agent.h"
+
+TestSuite(mcp_session, .init = agent_setup, .fini = agent_teardown);
+
+static struct mcp_worker *w(void) { return &H.server.mcp->workers[0]; }
+
+static err_t find(struct session_info *out)
+{
+    return session_find(w(), &H.test, slice_text(agent_session), out);
+}
+
+Test(mcp_session, what_a_row_holds_comes_back)
+{
+    struct session_info info;
+    struct session_uri *uris;
+    size_t n;
+
+    open_session_with("2025-03-26", "{\"experimental\":{\"io.modelcontextprotocol/events\":{}}}");
+    answer_to("logging/setLevel", "{\"level\":\"warning\"}");
+    answer_to("resources/subscribe", "{\"uri\":\"whatsapp://events/account.*\"}");
+    answer_to("resources/subscribe", "{\"uri\":\"whatsapp://events\"}");
+    answer_to("resources/subscribe", "{\"uri\":\"whatsapp://events\"}");
+    answer_to("resources/unsubscribe", "{\"uri\":\"whatsapp://events/never\"}");
+    door_restart();
+    CHECK_OK(find(&info));
+    cr_assert_str_eq(info.id, agent_session);
+    cr_assert_eq(info.revision, MCP_2025_03_26);
+    cr_assert_eq(info.level, MCP_WARNING);
+    cr_assert(info.wants_vendor);
+    cr_assert(session_uris(w(), agent_session, &info, &uris, &n));
+    cr_assert_eq(n, 2);
+    cr_assert_str_eq(uris[0].uri, "whatsapp://events");
+    cr_assert_eq(uris[0].filter.kinds, 0);
+    cr_assert_str_eq(uris[1].uri, "whatsapp://events/account.*");
+    cr_assert_neq(uris[1].filter.kinds, 0);
+    free(uris);
+}
+
+static void age_row(int64_t used_ms)
+{
+    struct db_session row = {
+        .id = slice_text(agent_session), .revision = SLICE("2025-11-25"), .used_ms = used_ms};
+    struct batch b;
+    uint64_t secret;
+
+    cr_assert(id_number_parse(ID_KEY, slice_text(H.test.key), &row.key, &secret));
+    batch_init(&b);
+    db_session_put(&b, 1, &row);
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+}
+
+static size_t rows(void)
+{
+    AUTO(range) r = {0};
+    struct db_session row;
+    struct view *v;
+    uint32_t tenant;
+    size_t n = 0;
+
+    CHECK_OK(view_new(H.f.store, &v));
+    CHECK_OK(view_begin(v));
+    db_sessions(&r, v, 0);
+    while (db_session_next(&r, &tenant, &row))
+        n++;
+    range_done(&r);
+    view_end(v);
+    view_free(v);
+    return n;
+}
+
+Test(mcp_session, a_row_ends_a_day_after_its_last_use)
+{
+    struct session_info info;
+    int64_t now = worker_now(H.worker);
+
+    open_session();
+    answer_to("resources/subscribe", "{\"uri\":\"whatsapp://events\"}");
+    door_restart();
+    age_row(now - SESSION_ROW_MS + 60000);
+    CHECK_OK(find(&info));
+    house_step(); /* its use is noted */
+    door_restart();
+    age_row(now - SESSION_ROW_MS - 60000);
+    cr_assert_eq(find(&info), ERR_NOT_FOUND);
+    cr_assert_eq(rows(), 1);
+    mcp_sessions_sweep(w());
+    house_step();
+    cr_assert_eq(rows(), 0);
+}
+
+Test(mcp_session, a_fresh_row_is_not_swept)
+{
+    open_session();
+    door_restart();
+    mcp_sessions_sweep(w());
+    house_step();
+    cr_assert_eq(rows(), 1);
+}
+
+Test(mcp_session, subscriptions_have_a_limit)
+{
+    char params[100];
+
+    open_session();
+    for (int i = 0; i < SESSION_URIS_MAX; i++) {
+        struct session_uri u = {0};
+        snprintf(u.uri, sizeof(u.uri), "whatsapp://events/x%d", i);
+        CHECK_OK(session_subscribe(w(), agent_session, &u, (struct session_change){0}));
+    }
+    snprintf(params, sizeof(params), "{\"uri\":\"whatsapp://events\"}");
+    cr_assert_neq(code_of(answer_to("resources/subscribe", params)), 0);
+}
+
+Test(mcp_session, requests_under_way_have_a_limit)
+{
+    open_session();
+    for (uint64_t i = 0; i < SESSION_INFLIGHT_MAX; i++)
+        cr_assert(session_ask_begins(w(), agent_session, SLICE("1"), 1000 + i));
+    cr_assert_eq(code_of(answer_to("ping", "{}")), RPC_REFUSED);
+    session_ask_ends(w(), agent_session, 1000);
+    cr_assert_eq(code_of(answer_to("ping", "{}")), 0);
+}
+
+Test(mcp_session, kept_answers_make_room_for_new_ones)
+{
+    uint64_t kept[KEPT_STREAMS_MAX + 1], after = 0;
+    AUTO(buf) out = {0};
+    bool ended;
+
+    open_session();
+    for (int i = 0; i < KEPT_STREAMS_MAX; i++) {
+        kept[i] = kept_open(w(), agent_session, SLICE("1"));
+        cr_assert(kept[i]);
+    }
+    cr_assert_eq(kept_open(w(), agent_session, SLICE("1")), 0, "all are under way");
+    kept_add(w(), agent_session, kept[3], SLICE("{}"), true);
+    cr_assert(kept_read(w(), agent_session, kept[3], &after, &out, &ended));
+    cr_assert(ended && after == 1 && strstr(buf_text(&out), ".1-1\nevent: message\ndata: {}\n\n"));
+    cr_assert(kept_open(w(), agent_session, SLICE("1")));
+    cr_assert_not(kept_read(w(), agent_session, kept[3], &after, &out, &ended));
+}
+
+Test(mcp_session, a_commit_that_fails_promises_nothing)
+{
+    struct session_info info;
+    struct session_uri *uris;
+    size_t n;
+
+    open_session();
+    CHECK_OK(faults_parse(writer_faults(H.f.writer), SLICE("fail_put=1")));
+    cr_assert_neq(code_of(answer_to("resources/subscribe", "{\"uri\":\"whatsapp://events\"}")), 0);
+    CHECK_OK(find(&info));
+    cr_assert(session_uris(w(), agent_session, &info, &uris, &n));
+    cr_assert_eq(n, 0);
+    free(uris);
+}
