@@ -373,13 +373,13 @@ err_t config_version(const char *text, uint32_t out[3])
     uint32_t version[3] = {0};
     size_t n = 0;
 
-    while (slice_split(&rest, '.', &part)) {
+    bool ok = true;
+    while (ok && slice_split(&rest, '.', &part)) {
         uint64_t number;
-        if (n == 3 || text_u64(part, &number) != OK || number > UINT32_MAX) n = 4;
-        if (n > 3) break;
-        version[n++] = (uint32_t)number;
+        ok = n < ARRAY_LEN(version) && text_u64(part, &number) == OK && number <= UINT32_MAX;
+        if (ok) version[n++] = (uint32_t)number;
     }
-    if (n != 3)
+    if (!ok || n != ARRAY_LEN(version))
         return fail(BAD_ARGUMENT, "--wa-version: '%s' is not three numbers such as 2.3000.1", text);
     memcpy(out, version, sizeof version);
     return OK;

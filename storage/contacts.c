@@ -343,7 +343,7 @@ static err_t map_known(struct batch *b, struct view *v, struct scope scope, stru
                        struct slice pn, struct contact_ref l, struct contact_ref p, uint64_t secret,
                        int64_t now_ms, struct db_contact *out)
 {
-    struct db_contact by_lid, by_pn;
+    struct db_contact by_lid, by_pn = {0};
 
     if (p.peer) TRY(current(b, v, scope, p.peer, &by_pn));
     bool is_free = p.peer && slice_is_none(by_pn.lid); /* nobody's LID stands against it */

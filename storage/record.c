@@ -94,7 +94,7 @@ static void store(void *at, size_t size, uint64_t v)
 static uint64_t zigzag(const void *at, size_t size)
 {
     int64_t v = size == 4 ? *(const int32_t *)at : *(const int64_t *)at;
-    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 
 static uint64_t unzigzag(uint64_t v) { return v >> 1 ^ -(v & 1); }
