@@ -41,7 +41,7 @@ async function accepted(t, tls) {
 
 async function noiseRefusals(t) {
   await refused(t, 'wrong-root', {}, { rootKey: OTHER_ROOT });
-  await refused(t, 'broken-chain', {}, {}, { fault: 'bad_certificate' });
+  await refused(t, 'broken-chain', {}, {}, { fault: 'bad_certificate', count: 1000 });
 }
 
 export const tlsCases = [
