@@ -76,6 +76,9 @@ static void release_row(void *row) { row_free(row); }
 
 static void letter_free(struct sim_phone *p, struct sim_letter *letter)
 {
+    struct slice id = slice_text(letter->id);
+
+    if (map_find(&p->letters_by_id, id) == letter) map_remove(&p->letters_by_id, id);
     list_remove(&letter->link);
     p->letter_count--;
     buf_done(&letter->chat);
@@ -85,9 +88,13 @@ static void letter_free(struct sim_phone *p, struct sim_letter *letter)
     free(letter);
 }
 
-static void sent_free(struct sim_sent *sent)
+static void sent_free(struct sim_phone *p, struct sim_sent *sent)
 {
+    struct slice id = slice_text(sent->id);
+
+    if (map_find(&p->sent_by_id, id) == sent) map_remove(&p->sent_by_id, id);
     list_remove(&sent->link);
+    p->sent_count--;
     buf_done(&sent->to);
     buf_done(&sent->message);
     free(sent);
@@ -99,7 +106,10 @@ static void phone_free(struct sim_phone *p)
     sim_operations_drop(p);
     while (!list_empty(&p->letters))
         letter_free(p, LIST_ENTRY(p->letters.next, struct sim_letter, link));
-    while (!list_empty(&p->sent)) sent_free(LIST_ENTRY(p->sent.next, struct sim_sent, link));
+    while (!list_empty(&p->sent)) sent_free(p, LIST_ENTRY(p->sent.next, struct sim_sent, link));
+    map_done(&p->letters_by_id);
+    map_done(&p->sent_by_id);
+    map_free_all(&p->device_lists, free);
     map_free_all(&p->rows, release_row);
     map_free_all(&p->lids, free);
     map_free_all(&p->numbers, free);
@@ -313,9 +323,12 @@ static void send_ack(struct sim_phone *p, const struct wa_node *n)
 static void on_notification(struct sim_phone *p, const struct wa_node *n)
 {
     const struct wa_node *count = wa_node_child(n, "count");
+    struct slice type = wa_node_text(n, "type");
 
     send_ack(p, n);
-    if (slice_is(wa_node_text(n, "type"), "encrypt") && count) upload_prekeys(p);
+    if (slice_is(type, "encrypt") && count) upload_prekeys(p);
+    if (slice_is(type, "devices") || slice_is(type, "account_sync"))
+        sim_phone_forget_devices(p, wa_node_jid(n, "from"));
 }
 
 static void on_receipt(struct sim_phone *p, const struct wa_node *n)
@@ -417,13 +430,52 @@ const char *sim_phone_number(struct sim_phone *p, struct wa_jid jid, char out[SI
 
 struct sim_letter *sim_phone_letter(struct sim_phone *p, struct slice id)
 {
-    LIST_EACH(l, &p->letters)
-    {
-        struct sim_letter *letter = LIST_ENTRY(l, struct sim_letter, link);
+    return map_find(&p->letters_by_id, id);
+}
 
-        if (slice_is(id, letter->id)) return letter;
-    }
-    return NULL;
+void sim_phone_index_letter(struct sim_phone *p, struct sim_letter *letter)
+{
+    map_put(&p->letters_by_id, slice_text(letter->id), letter);
+}
+
+struct sim_sent *sim_phone_sent(struct sim_phone *p, struct slice id)
+{
+    return map_find(&p->sent_by_id, id);
+}
+
+void sim_phone_keep_sent(struct sim_phone *p, const char *id, struct slice to,
+                         struct slice message)
+{
+    struct sim_sent *sent = xcalloc(sizeof *sent);
+
+    if (p->sent_count >= SIM_SENT_MAX)
+        sent_free(p, LIST_ENTRY(p->sent.next, struct sim_sent, link));
+    snprintf(sent->id, sizeof sent->id, "%s", id);
+    buf_put(&sent->to, to);
+    buf_put(&sent->message, message);
+    list_push(&p->sent, &sent->link);
+    p->sent_count++;
+    map_put(&p->sent_by_id, slice_text(sent->id), sent);
+}
+
+static void forget_list(struct sim_phone *p, struct wa_jid person)
+{
+    char text[WA_JID_TEXT_MAX];
+    struct wa_jid bare = wa_jid_bare(&person);
+
+    free(map_remove(&p->device_lists, slice_text(wa_jid_text(&bare, text))));
+}
+
+void sim_phone_forget_devices(struct sim_phone *p, struct wa_jid person)
+{
+    bool lid = wa_jid_is_lid(&person);
+    const char *other = map_find(lid ? &p->numbers : &p->lids, person.user);
+
+    forget_list(p, person);
+    if (slice_is(person.user, p->account->number) || slice_is(person.user, p->account->lid))
+        other = lid ? p->account->number : p->account->lid;
+    if (other)
+        forget_list(p, wa_jid_of(lid ? WA_SERVER_USER : WA_SERVER_LID, slice_text(other), 0));
 }
 
 struct sim_letter *sim_phone_keep(struct sim_phone *p, const struct sim_letter *letter,
@@ -438,6 +490,7 @@ struct sim_letter *sim_phone_keep(struct sim_phone *p, const struct sim_letter *
     p->letter_count++;
     buf_put(&kept->chat, chat);
     buf_put(&kept->text, text);
+    sim_phone_index_letter(p, kept);
     return kept;
 }
 

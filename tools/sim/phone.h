@@ -42,6 +42,11 @@ struct sim_sent {
     struct buf to, message; /* JID text; packed Message */
 };
 
+struct sim_device_list {
+    size_t count;
+    uint16_t ids[SIM_DEVICES_MAX];
+};
+
 struct sim_row {
     struct buf value;
 };
@@ -57,7 +62,9 @@ struct sim_phone {
     struct map rows;           /* struct sim_row by kind, owner and name */
     struct map lids, numbers;  /* what we learnt of other people: char * both ways */
     struct list letters, sent; /* oldest first */
+    struct map letters_by_id, sent_by_id;
     uint32_t letter_count, sent_count;
+    struct map device_lists; /* struct sim_device_list by JID, until the server says they changed */
     struct list operations; /* sends; the first is under way */
     uint8_t app_key_id[6], app_key[32];
     int64_t app_key_at; /* ms */
@@ -131,6 +138,13 @@ struct sim_letter *sim_phone_letter(struct sim_phone *p, struct slice id);
 struct sim_letter *sim_phone_keep(struct sim_phone *p, const struct sim_letter *letter,
                                   struct slice chat, struct slice text);
 void sim_phone_new_id(char out[SIM_ID_MAX]);
+/* Makes a letter or a sent message findable; its id must not change any more. */
+void sim_phone_index_letter(struct sim_phone *p, struct sim_letter *letter);
+struct sim_sent *sim_phone_sent(struct sim_phone *p, struct slice id);
+void sim_phone_keep_sent(struct sim_phone *p, const char *id, struct slice to,
+                         struct slice message);
+/* The devices of a person are asked for again; both of its addresses. */
+void sim_phone_forget_devices(struct sim_phone *p, struct wa_jid person);
 
 enum sim_operation_kind {
     SIM_SEND,   /* to a person or a group, with copies for our companions */

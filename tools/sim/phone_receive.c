@@ -313,22 +313,11 @@ void sim_phone_on_message(struct sim_phone *p, const struct wa_node *n)
 
 /* ---- receipts ---- */
 
-static struct sim_sent *find_sent(struct sim_phone *p, struct slice id)
-{
-    LIST_EACH(l, &p->sent)
-    {
-        struct sim_sent *sent = LIST_ENTRY(l, struct sim_sent, link);
-
-        if (slice_is(id, sent->id)) return sent;
-    }
-    return NULL;
-}
-
 /* A device could not read us: a new session from its keys, and the message once more. */
 static void resend(struct sim_phone *p, const struct wa_node *n)
 {
     struct arena *arena = &p->phones->arena;
-    struct sim_sent *sent = find_sent(p, wa_node_text(n, "id"));
+    struct sim_sent *sent = sim_phone_sent(p, wa_node_text(n, "id"));
     const struct wa_node *keys = wa_node_child(n, "keys"), *retry = wa_node_child(n, "retry");
     struct wa_jid from = wa_node_jid(n, "from"), author = wa_node_jid(n, "participant");
     struct wa_jid asker = wa_jid_is_none(&author) ? from : author, chat;

@@ -118,20 +118,59 @@ static void add_target(struct sim_operation *op, struct wa_jid jid)
     op->devices[op->device_count++] = wa_jid_dup(&jid, &op->arena);
 }
 
+static void remember_devices(struct sim_phone *p, struct slice person,
+                             const struct sim_device_list *list)
+{
+    struct sim_device_list *copy = xcalloc(sizeof *copy);
+
+    *copy = *list;
+    free(map_put(&p->device_lists, person, copy));
+}
+
 static void take_devices(struct sim_operation *op, const struct wa_node *user)
 {
     const struct wa_node *devices = wa_node_child(user, "devices"), *device;
     const struct wa_node *list = devices ? wa_node_child(devices, "device-list") : NULL;
     const struct wa_node *lid = wa_node_child(user, "lid");
     struct wa_jid jid = wa_node_jid(user, "jid");
+    struct sim_device_list known = {0};
 
     if (lid && jid.server == WA_SERVER_USER)
         sim_phone_learn(op->phone, jid.user, wa_node_jid(lid, "val").user);
     for (size_t i = 0; list && (device = wa_node_next(list, "device", &i));) {
         struct wa_attrs a = wa_attrs_of(device);
+        uint64_t id = wa_attr_int(&a, "id");
 
-        jid.device = wa_attr_int(&a, "id");
-        if (!a.bad) add_target(op, jid);
+        if (!a.bad && id <= UINT16_MAX && known.count < SIM_DEVICES_MAX)
+            known.ids[known.count++] = id;
+    }
+    if (known.count > 0) /* nobody today may be somebody tomorrow */
+        remember_devices(op->phone, wa_jid_slice(&jid, &op->arena), &known);
+}
+
+static const struct sim_device_list *known_devices(struct sim_operation *op, struct wa_jid person)
+{
+    return map_find(&op->phone->device_lists, wa_jid_slice(&person, &op->arena));
+}
+
+static bool knows_all(struct sim_operation *op)
+{
+    for (size_t i = 0; i < op->people_count; i++)
+        if (!known_devices(op, op->people[i])) return false;
+    return true;
+}
+
+static void add_targets(struct sim_operation *op)
+{
+    op->devices = arena_array(&op->arena, struct wa_jid, op->people_count * SIM_DEVICES_MAX);
+    for (size_t i = 0; i < op->people_count; i++) {
+        const struct sim_device_list *list = known_devices(op, op->people[i]);
+        struct wa_jid jid = op->people[i];
+
+        for (size_t j = 0; list && j < list->count; j++) {
+            jid.device = list->ids[j];
+            add_target(op, jid);
+        }
     }
 }
 
@@ -140,14 +179,14 @@ static enum step_result find_devices(void *arg)
     struct sim_operation *op = arg;
     const struct wa_node *usync, *list, *user;
 
-    if (!op->answer) {
-        op->devices = arena_array(&op->arena, struct wa_jid, SIM_TARGETS_MAX);
-        return ask(op, usync_query(op));
+    if (!op->answer && !knows_all(op)) return ask(op, usync_query(op));
+    if (op->answer) {
+        usync = wa_node_child(op->answer, "usync");
+        list = usync ? wa_node_child(usync, "list") : NULL;
+        if (!list) return STEP_FAILED;
+        for (size_t i = 0; (user = wa_node_next(list, "user", &i));) take_devices(op, user);
     }
-    usync = wa_node_child(op->answer, "usync");
-    list = usync ? wa_node_child(usync, "list") : NULL;
-    if (!list) return STEP_FAILED;
-    for (size_t i = 0; (user = wa_node_next(list, "user", &i));) take_devices(op, user);
+    add_targets(op);
     return STEP_NEXT;
 }
 
@@ -420,6 +459,10 @@ static enum step_result await_ack(void *arg)
 
     if (!op->answer) return STEP_WAIT;
     a = wa_attrs_of(op->answer);
+    /* A phash in the ack of a direct message: our lists are stale. */
+    if (op->kind == SIM_SEND && wa_jid_is_person(&op->to) && wa_node_attr(op->answer, "phash"))
+        for (size_t i = 0; i < op->people_count; i++)
+            sim_phone_forget_devices(op->phone, op->people[i]);
     if (letter && letter->from_me && op->kind == SIM_SEND) {
         letter->error = wa_attr_int_or(&a, "error", 0);
         letter->sent = letter->error == 0;
@@ -538,25 +581,6 @@ void sim_operations_drop(struct sim_phone *p)
 
 /* ---- what the owner asks for ---- */
 
-static void keep_sent(struct sim_phone *p, const char *id, struct slice to, struct slice message)
-{
-    struct sim_sent *sent = xcalloc(sizeof *sent);
-
-    if (p->sent_count >= SIM_SENT_MAX) {
-        struct sim_sent *oldest = LIST_ENTRY(list_pop(&p->sent), struct sim_sent, link);
-
-        buf_done(&oldest->to);
-        buf_done(&oldest->message);
-        free(oldest);
-        p->sent_count--;
-    }
-    snprintf(sent->id, sizeof sent->id, "%s", id);
-    buf_put(&sent->to, to);
-    buf_put(&sent->message, message);
-    list_push(&p->sent, &sent->link);
-    p->sent_count++;
-}
-
 /* A number, "+number", or any JID. */
 static err_t parse_chat(struct slice text, struct wa_jid *out)
 {
@@ -606,7 +630,7 @@ err_t sim_phone_write(struct sim_phone *p, const struct sim_writing *w, char out
     kept = sim_phone_keep(p, &mine, wa_jid_is_person(&to) ? to.user : w->to, w->text);
     buf_put(&kept->quoted, w->quote);
     buf_put(&kept->sender, own_address(p, &arena));
-    keep_sent(p, out_id, wa_jid_slice(&to, &arena), message);
+    sim_phone_keep_sent(p, out_id, wa_jid_slice(&to, &arena), message);
     op = sim_operation_new(p, SIM_SEND, to, out_id, message);
     op->type = arena_dup(&op->arena, w->type);
     op->mediatype = arena_dup(&op->arena, w->mediatype);

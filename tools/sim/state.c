@@ -334,7 +334,11 @@ static struct list *add_letter(void *owner)
 {
     struct sim_phone *p = owner;
 
-    return &sim_phone_keep(p, &(struct sim_letter){0}, SLICE_NONE, SLICE_NONE)->link;
+    struct sim_letter *letter = xcalloc(sizeof *letter);
+
+    list_push(&p->letters, &letter->link);
+    p->letter_count++;
+    return &letter->link;
 }
 
 static void ar_kind(struct archive *a, const char **kind)
@@ -367,6 +371,17 @@ static void ar_letter(struct archive *a, struct list *l)
     AR_INT(a, letter->delivered);
     AR_INT(a, letter->read_by_peer);
     AR_INT(a, letter->error);
+}
+
+static void index_phone(struct sim_phone *p)
+{
+    LIST_EACH(l, &p->letters) sim_phone_index_letter(p, LIST_ENTRY(l, struct sim_letter, link));
+    LIST_EACH(l, &p->sent)
+    {
+        struct sim_sent *sent = LIST_ENTRY(l, struct sim_sent, link);
+
+        map_put(&p->sent_by_id, slice_text(sent->id), sent);
+    }
 }
 
 static struct list *add_sent(void *owner)
@@ -452,6 +467,7 @@ static void ar_phone(struct archive *a, struct sim_phone *p)
     ar_known_people(a, p);
     ar_list(a, &p->letters, add_letter, ar_letter, p);
     ar_list(a, &p->sent, add_sent, ar_sent, p);
+    if (!a->saving) index_phone(p);
 }
 
 static void ar_phones(struct archive *a)
