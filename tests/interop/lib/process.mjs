@@ -105,9 +105,9 @@ export async function freePort() {
 }
 const handedOut = new Set();
 
-/** Where the C programs are: --build or $PARLEY_BUILD, else the release build, else the debug one. */
+/** Where the C programs are: --build or $PARLEY_BUILD, else the build of the peers, the release or the debug one. */
 export function program(name) {
-  const builds = process.env.PARLEY_BUILD ? [process.env.PARLEY_BUILD] : [join(root, 'build/release'), join(root, 'build/debug')];
+  const builds = process.env.PARLEY_BUILD ? [process.env.PARLEY_BUILD] : ['peers', 'release', 'debug'].map((name) => join(root, 'build', name));
   const folders = builds.flatMap((build) => ['bin', '.', 'tools/sim', 'tools/cli', 'server'].map((folder) => join(build, folder)));
   return folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
 }
