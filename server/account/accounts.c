@@ -180,6 +180,7 @@ static err_t open_worker(struct server *s, struct accounts *as, struct account_w
             .root_key = key->key,
             .device_name = slice_text(c->device_name),
             .check_validity = world == 0, /* the sandbox may own the clock */
+            .first_prekeys = (unsigned)c->first_prekeys,
         };
         aw->has_root_key[world] = key->set;
         TRY(config_version(c->wa_version, aw->configs[world].version));
