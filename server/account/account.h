@@ -121,7 +121,7 @@ void account_create(struct server *s, uint32_t tenant, bool sandbox, struct acco
 /* ---- verbs for run(): on the account's worker, in the turn given ---- */
 
 /* Starts pairing, or joins the pairing that runs: never a second one. Waits for the first code, at
- * most 20 s (QUERY_TIMEOUT; the pairing goes on). A paired account answers BAD_ARGUMENT; one that
+ * most 20 s (QUERY_TIMEOUT; the pairing goes on). A paired account answers ALREADY_PAIRED; one that
  * is logged out or expired starts over with fresh keys. After done() the code stands in the status.
  */
 err_t account_pair(struct account *a, struct turn *t, struct account_call *c) MUST_CHECK;

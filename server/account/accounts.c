@@ -253,6 +253,24 @@ static void on_change(struct post *p, struct worker *w)
     free(change);
 }
 
+/* A sandbox that was made anew has another key; the accounts find out by its certificate. */
+static void on_doubt(struct post *p, struct worker *w)
+{
+    struct accounts *as = CONTAINER_OF(p, struct accounts, doubt);
+
+    atomic_store(&as->in_doubt, false);
+    rootkey_ask(as->rootkey);
+}
+
+void accounts_doubt_root_key(struct accounts *as)
+{
+    bool expected = false;
+
+    if (!atomic_compare_exchange_strong(&as->in_doubt, &expected, true)) return;
+    as->doubt.run = on_doubt;
+    worker_post(as->server->main, &as->doubt);
+}
+
 static void tell_all(const struct change *change)
 {
     struct accounts *as = change->accounts;

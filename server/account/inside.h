@@ -58,6 +58,8 @@ struct accounts {
     size_t count;
     struct resolver *resolver;
     struct rootkey *rootkey; /* asks the sandbox for its key; NULL when it is an option */
+    struct post doubt;       /* of the sandbox's key, to main */
+    atomic_bool in_doubt;
     atomic_uint next_number; /* of accounts */
     size_t left_to_stop;     /* main's */
     void (*stopped)(void *arg);
@@ -196,6 +198,8 @@ void accounts_remove(struct account_worker *aw, struct account *a);
 void accounts_connect(struct account *a);
 void accounts_connected(struct account *a);
 void accounts_dont_connect(struct account *a);
+/* The sandbox's certificate is not signed by the key we know: asks for it again. */
+void accounts_doubt_root_key(struct accounts *as);
 
 /* ---- ingest.c, outbox.c ---- */
 err_t ingest_event(struct account *a, struct turn *t, const struct wa_event *event) MUST_CHECK;

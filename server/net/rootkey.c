@@ -161,7 +161,9 @@ struct rootkey *rootkey_new(struct worker *main_worker, const char *control,
 
 void rootkey_ask(struct rootkey *r)
 {
-    if (r && !timer_is_armed(&r->again)) try_now(r);
+    if (!r || timer_is_armed(&r->again)) return;
+    r->done = false; /* a sandbox may have been made anew */
+    try_now(r);
 }
 
 void rootkey_free(struct rootkey *r)

@@ -6,10 +6,12 @@
 
 struct rootkey;
 
-/* `control` is "127.0.0.1:7801". `found` once, on the main worker. */
+/* `control` is "127.0.0.1:7801". `found` at each answer, on the
+ * main worker. */
 struct rootkey *rootkey_new(struct worker *main_worker, const char *control,
                             void (*found)(void *owner, const struct crypto_key *key), void *owner);
-/* Asks now and again every second until there is an answer; harmless when it runs or is done. */
+/* Asks now and again every second until there is an answer; harmless while it runs. NULL: nothing.
+ */
 void rootkey_ask(struct rootkey *r);
 /* Stops asking; freed when its handles are closed. */
 void rootkey_free(struct rootkey *r);

@@ -1,6 +1,7 @@
 /* An account's life: logged out by us, by the phone, replaced, deleted; full disks and damage. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/flow/rig.h"
@@ -162,4 +163,20 @@ Test(life, killed_again_and_again_in_the_middle_of_traffic)
             cr_expect_null(strstr(at + 1, text), "%s is there twice", text);
         }
     cr_expect_eq(rig_count(&rig, "message.received", "events"), ROUNDS * EACH);
+}
+
+Test(life, a_sandbox_made_anew_is_trusted_again)
+{
+    char command[128];
+
+    rig_sim_stop(&rig);
+    snprintf(command, sizeof command, "rm -rf %s/sim", rig.folder);
+    cr_assert_eq(system(command), 0);
+    rig_sim_start(&rig); /* another root key, and it knows nobody */
+    rig_until(&rig, "status logged_out", 60000, "status %s", account);
+    rig_sim(&rig, "POST", "/phones", "{\"number\":\"" ME "\"}");
+    rig_sim(&rig, "POST", "/phones", "{\"number\":\"" OTHER "\"}");
+    pair_again();
+    other_writes("a new world");
+    rig_until(&rig, "a new world]", 10000, "messages %s", account);
 }

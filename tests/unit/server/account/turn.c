@@ -1,5 +1,7 @@
 #include <signal.h>
 
+#include "storage/keys.h"
+
 #include "tests/unit/server/account/house.h"
 
 TestSuite(turn, .init = house_start, .fini = house_stop, .timeout = 60);
@@ -273,3 +275,28 @@ Test(turn, the_monitor_ends_the_process_when_something_leaves_too_early, .signal
     fake_run(house.worker);
 }
 #endif
+
+/* A damaged row stops its own account, with a clear error, and nobody else. */
+Test(turn, a_damaged_account_row_stops_that_account_alone)
+{
+    struct errand other = {0}, call = {.act = act_nothing};
+    struct account_status status;
+    struct turn *t = turn_open(house.account);
+
+    db_key_put(turn_batch(t), house.account->scope, 0, WA_NS_ACCOUNT, slice_of("\0", 1),
+               SLICE("this was never sealed"));
+    turn_close(t, OK);
+    house_settle();
+    house_restart();
+    cr_expect(house.account->broken);
+    errand_start(&call);
+    cr_expect_eq(call.call.error, ERR_STORE_DAMAGED);
+    cr_assert(directory_status(house.server.directory, account_id(house.account), &status));
+    cr_expect(status.blocked);
+    errand_init(&other);
+    account_create(&house.server, 1, true, &other.call);
+    house_settle();
+    cr_expect_eq(other.call.error, OK, "%s", other.call.trail);
+    house_pass(10 * 60 * 1000);
+    cr_expect_lt(house.account->failures, 20u, "the pauses grow");
+}

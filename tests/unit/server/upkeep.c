@@ -1,0 +1,118 @@
+#include "server/upkeep.h"
+
+#include "storage/jobs.h"
+#include "storage/tenants.h"
+#include "tests/unit/server/account/house.h"
+
+static struct upkeep *upkeep;
+
+static void start(void)
+{
+    struct batch b;
+    struct db_tenant tenant = {.tenant = 1, .secret = 1, .created_ms = 1};
+
+    house_start();
+    batch_init(&b);
+    db_tenant_put(&b, &tenant);
+    cr_assert_eq(writer_commit(house.server.writer, &b), OK);
+    batch_done(&b);
+    upkeep = upkeep_new(&house.server);
+    upkeep_start(upkeep);
+}
+
+static void stop(void)
+{
+    upkeep_free(upkeep);
+    house_stop();
+}
+
+TestSuite(upkeep, .init = start, .fini = stop, .timeout = 60);
+
+/* Time passes and everything that it brings is committed. */
+static void pass(int64_t ms)
+{
+    for (int64_t step = 500; ms > 0; ms -= step) {
+        house_pass(step);
+        house_settle();
+    }
+}
+
+static int rows_of(uint32_t account)
+{
+    struct key prefix = key_of_scope((struct scope){1, account});
+    int n = 0;
+    AUTO(range) r = {0};
+
+    range_prefix(&r, house_view(), DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    while (range_next(&r))
+        n++;
+    range_done(&r);
+    house_view_end();
+    return n;
+}
+
+static err_t act_delete(struct account *a, struct turn *t, struct account_call *c)
+{
+    return account_delete(a, t);
+}
+
+Test(upkeep, purges_a_deleted_account)
+{
+    struct errand e = {.act = act_delete};
+    uint32_t number = house.account->scope.account;
+    struct db_account row;
+
+    for (int i = 0; i < 3000; i++) {
+        char name[16];
+        struct turn *t = turn_open(house.account);
+        snprintf(name, sizeof name, "row%d", i);
+        house_save("", name, "some value that takes a little room");
+        turn_close(t, OK);
+        house_settle();
+    }
+    errand_start(&e);
+    house_settle();
+    cr_expect_eq(e.call.error, OK, "%s", e.call.trail);
+    cr_expect_null(accounts_find(house.aw, number), "nothing holds it open");
+    cr_expect_eq(rows_of(number), 3000);
+    pass(JOB_PURGE_AFTER_MS + 2 * UPKEEP_EVERY_MS);
+    cr_expect_eq(rows_of(number), 0);
+    cr_expect_eq(db_account_get(house_view(), (struct scope){1, number}, &row), ERR_NOT_FOUND);
+    house_view_end();
+}
+
+Test(upkeep, cuts_the_event_log_by_age)
+{
+    struct turn *t = turn_open(house.account);
+
+    turn_event(t, EVENT_ACCOUNT_CONNECTED, 0, SLICE("{\"event\":\"old\"}"));
+    turn_close(t, OK);
+    house_settle();
+    pass(2 * UPKEEP_EVERY_MS);
+    cr_expect_eq(house_events("old"), 1);
+    house.worker->now += (house.config.event_days + 1) * (int64_t)86400000;
+    t = turn_open(house.account);
+    turn_event(t, EVENT_ACCOUNT_CONNECTED, 0, SLICE("{\"event\":\"new\"}"));
+    turn_close(t, OK);
+    house_settle();
+    pass(2 * UPKEEP_EVERY_MS);
+    cr_expect_eq(house_events("old"), 0);
+    cr_expect_eq(house_events("new"), 1);
+}
+
+Test(upkeep, finds_out_by_itself_that_a_full_disk_has_room_again)
+{
+    struct turn *t = turn_open(house.account);
+
+    atomic_store(&writer_faults(house.server.writer)->full, 1);
+    house_save("", "row", "value");
+    turn_close(t, OK);
+    house_commit();
+    cr_expect(house.account->broken);
+    pass(5 * UPKEEP_PROBE_MS);
+    cr_expect(house.account->broken);
+    atomic_store(&writer_faults(house.server.writer)->full, 0);
+    pass(5 * UPKEEP_PROBE_MS);
+    cr_expect(!writer_is_full(house.server.writer));
+    cr_expect(!house.account->broken);
+}
