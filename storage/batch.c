@@ -65,7 +65,7 @@ static void slots_grow(struct batch *b)
     b->slot_count = 64;
     while (b->slot_count <= b->op_count * 2)
         b->slot_count *= 2;
-    b->slots = xcalloc(b->slot_count * sizeof(*b->slots));
+    b->slots = xcalloc(b->slot_count * sizeof(struct batch_op *));
     for (struct batch_op *op = b->first; op; op = op->next)
         if (op->type <= BATCH_DELETE && !op->replaced) slot_place(b, op);
 }

@@ -87,7 +87,7 @@ err_t db_chat_list(struct batch *b, struct view *v, struct scope scope, const st
 {
     uint8_t row[LIST_PEERS * LIST_ENTRY_SIZE] = {0}, before[LIST_ENTRY_SIZE];
     struct key k = key_of_list(scope, c->peer);
-    size_t at = c->peer % LIST_PEERS * LIST_ENTRY_SIZE;
+    size_t at = (size_t)(c->peer % LIST_PEERS) * LIST_ENTRY_SIZE;
     struct slice payload;
 
     TRY(typed_current(b, v, DB_data, &k, &payload));

@@ -140,6 +140,7 @@ static size_t merge(const struct target *t, const struct posting *items, size_t 
 /* Full blocks where the log grows, even ones where it was split. */
 static size_t chunk_size(const struct target *t, size_t count)
 {
+    assert(count > 0);
     size_t pieces = (count + POSTINGS_MAX - 1) / POSTINGS_MAX;
     return t->has_next ? (count + pieces - 1) / pieces : POSTINGS_MAX;
 }

@@ -432,7 +432,7 @@ static void take(struct writer *w, struct batch *b)
 {
     if (w->taken_count == w->taken_cap) {
         w->taken_cap = w->taken_cap ? w->taken_cap * 2 : 64;
-        w->taken = xrealloc(w->taken, w->taken_cap * sizeof(*w->taken));
+        w->taken = xrealloc(w->taken, w->taken_cap * sizeof(struct batch *));
     }
     w->taken[w->taken_count++] = b;
 }
