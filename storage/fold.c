@@ -62,9 +62,18 @@ static err_t gather_row(struct fold *f, const struct tail_row *row)
     return OK;
 }
 
-/* Reads and deletes the oldest rows, at most `rows` and at least one. The blocks are read without
- * the overlay: no other fold is pending, so nobody else writes them, and a walk over the overlay
- * for every term would cost more than the fold. */
+/* Blocks are written by folds alone. When none is pending they are read without the overlay: to
+ * look through it for every term would cost more than the fold. */
+static const struct list *lift_overlay(struct fold *f)
+{
+    const struct list *overlay = view_overlaid(f->view);
+    struct key blocks = key_of_kind(f->scope, 0, KIND_postings);
+
+    if (!view_pending(f->view, DB_data, key_slice(&blocks))) view_overlay(f->view, NULL);
+    return overlay;
+}
+
+/* Reads and deletes the oldest rows, at most `rows` and at least one. */
 static err_t gather(struct fold *f, size_t rows, size_t *out_taken)
 {
     AUTO(range) r = {0};
@@ -72,8 +81,7 @@ static err_t gather(struct fold *f, size_t rows, size_t *out_taken)
     size_t taken = 0;
 
     db_tail(&r, f->view, f->scope, RANGE_FORWARDS);
-    const struct list *overlay = view_overlaid(f->view);
-    view_overlay(f->view, NULL);
+    const struct list *overlay = lift_overlay(f);
     err_t e = OK;
     while (e == OK && taken < rows && f->cost < COST_MAX && db_tail_next(&r, &row)) {
         e = gather_row(f, &row);
@@ -102,12 +110,11 @@ static size_t distinct(struct posting *items, size_t count)
 
 static err_t write_gains(struct fold *f)
 {
-    const struct list *overlay = view_overlaid(f->view);
+    const struct list *overlay = lift_overlay(f);
     struct gain *g;
     size_t at = 0;
     err_t e = OK;
 
-    view_overlay(f->view, NULL);
     while (e == OK && (g = map_next(&f->gains, &at, NULL)))
         e = posting_add(f->batch, f->view, f->scope, g->term, g->items,
                         distinct(g->items, g->count));

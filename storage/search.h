@@ -36,7 +36,7 @@ err_t db_search(struct view *v, struct scope scope, const struct search_query *q
                 struct search_cursor *out_next) MUST_CHECK;
 
 /* One turn of folding: takes the oldest tail rows down to `keep`, as many as fit into
- * BATCH_SLICE. *out_more when rows above `keep` are left; the next slice starts after this batch
- * is durable. The view must not cover an earlier fold that is still pending. */
+ * BATCH_SLICE. *out_more when rows above `keep` are left. Best begun when the fold before is
+ * durable: over a pending one it is slower. */
 err_t db_fold(struct batch *b, struct view *v, struct scope scope, size_t keep,
               bool *out_more) MUST_CHECK;

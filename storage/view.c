@@ -53,6 +53,17 @@ const struct list *view_overlaid(const struct view *v) { return v->overlay; }
 
 #define BATCH_OF(node) LIST_ENTRY(node, struct batch, pending)
 
+bool view_pending(const struct view *v, enum db db, struct slice prefix)
+{
+    for (const struct list *n = v->overlay ? v->overlay->next : NULL; n && n != v->overlay;
+         n = n->next)
+        for (const struct batch_op *op = batch_first(BATCH_OF(n)); op; op = batch_next(op))
+            if (op->type <= BATCH_DELETE && op->db == db &&
+                slice_starts_with(batch_op_key(op), prefix))
+                return true;
+    return false;
+}
+
 bool view_covers(const struct view *v, const struct batch *batch)
 {
     if (batch_is_empty(batch)) return true;

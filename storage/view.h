@@ -32,6 +32,8 @@ void view_overlay(struct view *view, const struct list *batches);
 /* What is laid over now. */
 const struct list *view_overlaid(const struct view *view);
 
+/* True when a batch that is laid over writes a key with this prefix. */
+bool view_pending(const struct view *view, enum db db, struct slice prefix);
 /* True when what `batch` holds is seen: it is laid over, or empty. Functions that give the next
  * ordinal by looking for the last one assert it. */
 struct batch;

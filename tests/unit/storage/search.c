@@ -273,7 +273,8 @@ Test(search, agrees_with_a_model_at_every_commit, .timeout = 60)
         if (rand() % 3 == 0) world_commit(&w);
         if (rand() % 3 == 0) {
             world_commit(&w);
-            bool more = fold_slice((size_t)(rand() % 100));
+            bool more = fold_slice((size_t)(50 + rand() % 50));
+            if (rand() % 2) more = fold_slice((size_t)(rand() % 50)); /* over the pending one */
             if (rand() % 2) world_commit(&w);
             (void)more;
             compare(words[rand() % WORDS], words[rand() % WORDS], 50);
