@@ -359,12 +359,13 @@ static err_t fold(struct account *a, struct turn *t)
 
     TRY(db_fold(&t->batch, turn_view(t), a->scope, TAIL_KEEP, &more));
     a->tail_rows = more ? TAIL_FOLD_AT : TAIL_KEEP;
+    a->folding = t->folds = !batch_is_empty(&t->batch);
     return OK;
 }
 
 static void settle_tail(struct account *a)
 {
-    if (!a->tail_counted || a->tail_rows < TAIL_FOLD_AT) return;
+    if (!a->tail_counted || a->folding || a->tail_rows < TAIL_FOLD_AT) return;
     if (a->undurable > TURN_UNDURABLE_MAX / 4) return; /* the inbound path goes first */
     struct turn *t = turn_open(a);
     turn_close(t, fold(a, t));

@@ -104,7 +104,8 @@ struct account {
     struct list outbox;
     bool outbox_loaded, resend_due;
     size_t tail_rows; /* what search scans; folded when there are many */
-    bool tail_counted, fold_due;
+    bool tail_counted;
+    bool folding; /* a fold is not durable yet: the next begins after it */
 
     bool broken, deleted;
     err_t broken_by;
@@ -136,7 +137,7 @@ struct turn {
     uint64_t needs; /* newest number that must be durable before this is released */
     struct arena arena;
     struct batch batch;
-    bool posted, durable, failed;
+    bool posted, durable, failed, folds;
     err_t error;
     struct post post;
     struct queued_send *first_send, *last_send;
