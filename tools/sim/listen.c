@@ -194,6 +194,8 @@ err_t sim_listener_open(struct sim_server *s, struct sim_listener **out)
         return fail(SYSTEM, "libwebsockets does not start (is libwebsockets-evlib-uv installed?)");
     }
     info.options |= LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND;
+    /* With IPv6 on, libwebsockets 4.1 ignores an IPv4 address and listens on every interface. */
+    if (!strchr(s->settings.listen.host, ':')) info.options |= LWS_SERVER_OPTION_DISABLE_IPV6;
     l->vhost = lws_create_vhost(l->context, &info);
     *out = l;
     if (!l->vhost) return fail(SYSTEM, "cannot listen on %s:%d, or the certificate is not usable",

@@ -33,6 +33,28 @@ static void run_free(struct run *r)
     free(r);
 }
 
+/* The same socket at another address of this machine: 127.0.0.2 is one too. */
+static bool answers_at(struct run *r, const char *address)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(sim_listener_port(r->server.listener))};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    inet_pton(AF_INET, address, &to.sin_addr);
+    bool answers = connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
+    close(fd);
+    return answers;
+}
+
+Test(listen, only_at_the_address_it_was_told)
+{
+    struct run *r = run_new();
+
+    cr_expect(answers_at(r, "127.0.0.1"));
+    cr_expect_not(answers_at(r, "127.0.0.2"));
+    run_free(r);
+}
+
 static int dial(struct run *r)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
