@@ -127,6 +127,7 @@ static void answer(struct client *c, json_t *body)
     q.path = slice_sub(url, 0, mark);
     q.query = slice_from(url, mark + 1);
     status = sim_control_answer(&q, slice_text(llhttp_method_name(c->parser.method)), &out);
+    sim_server_commit(q.server);
     send_json(c, status, out);
     json_decref(out);
 }

@@ -23,38 +23,107 @@ int64_t sim_server_now(const struct sim_server *s)
 
 /* ---- the relay's world ---- */
 
-static void host_write(void *ctx, void *socket, struct slice bytes)
+/* Bytes, or with none of them the wish to close. */
+struct held {
+    struct list link;
+    void *socket;
+    struct buf bytes;
+};
+
+static void hold(struct sim_server *s, void *socket, struct slice bytes)
 {
-    sim_listener_write(socket, bytes);
+    struct held *h = xcalloc(sizeof *h);
+
+    h->socket = socket;
+    buf_put(&h->bytes, bytes);
+    list_push(&s->held, &h->link);
 }
 
-static void host_close(void *ctx, void *socket) { sim_listener_close(socket); }
+static bool must_hold(const struct sim_server *s)
+{
+    return s->settings.state_dir && (s->dirty || !list_empty(&s->held));
+}
+
+static void host_write(void *ctx, void *socket, struct slice bytes)
+{
+    if (must_hold(ctx))
+        hold(ctx, socket, bytes);
+    else
+        sim_listener_write(socket, bytes);
+}
+
+static void host_close(void *ctx, void *socket)
+{
+    if (must_hold(ctx))
+        hold(ctx, socket, SLICE_NONE);
+    else
+        sim_listener_close(socket);
+}
+
+static void held_free(struct held *h)
+{
+    list_remove(&h->link);
+    buf_done(&h->bytes);
+    free(h);
+}
+
+void sim_server_forget(struct sim_server *s, void *socket)
+{
+    LIST_EACH(l, &s->held)
+    {
+        struct held *h = LIST_ENTRY(l, struct held, link);
+
+        if (h->socket == socket) held_free(h);
+    }
+}
+
+static void let_go(struct sim_server *s)
+{
+    while (!list_empty(&s->held)) {
+        struct held *h = LIST_ENTRY(s->held.next, struct held, link);
+
+        if (h->bytes.len > 0)
+            sim_listener_write(h->socket, buf_slice(&h->bytes));
+        else
+            sim_listener_close(h->socket);
+        held_free(h);
+    }
+}
 
 static void host_deliver(void *ctx, struct sim_conn *local, struct slice stanza)
 {
     sim_phones_deliver(&((struct sim_server *)ctx)->phones, local, stanza);
 }
 
-static void on_save_due(uv_timer_t *t)
+static void on_save_due(uv_timer_t *t) { sim_server_commit(t->data); }
+
+/* When the disk does not take it, what was held stays held, and the next second tries again. */
+void sim_server_commit(struct sim_server *s)
 {
-    struct sim_server *s = t->data;
+    enum { AGAIN_MS = 1000 };
     uint64_t began = uv_hrtime();
 
-    if (sim_state_save(s) != OK) fprintf(stderr, "parley-sim: not saved: %s\n", err_trail());
-    s->save_took_ms = (uv_hrtime() - began) / 1000000;
+    if (s->dirty && sim_state_save(s) != OK) {
+        fprintf(stderr, "parley-sim: not saved: %s\n", err_trail());
+        if (!s->stopping) uv_timer_start(&s->save, on_save_due, AGAIN_MS, 0);
+        return;
+    }
+    s->save_from = 2 * uv_hrtime() - began;
+    let_go(s);
 }
 
-/* A large state takes long to write: at most a tenth of the time goes into it. */
-static void host_changed(void *ctx)
+static void save_soon(struct sim_server *s)
 {
-    enum { SAVE_AFTER_MS = 100, SHARE = 10 };
-    struct sim_server *s = ctx;
-    int64_t in = SHARE * s->save_took_ms;
+    uint64_t now = uv_hrtime();
 
-    s->dirty = true;
-    if (s->settings.state_dir && !s->stopping && !uv_is_active((uv_handle_t *)&s->save))
-        uv_timer_start(&s->save, on_save_due, in > SAVE_AFTER_MS ? in : SAVE_AFTER_MS, 0);
+    if (!s->settings.state_dir || !s->dirty) return;
+    if (now >= s->save_from)
+        sim_server_commit(s);
+    else if (!uv_is_active((uv_handle_t *)&s->save))
+        uv_timer_start(&s->save, on_save_due, (s->save_from - now) / 1000000 + 1, 0);
 }
+
+static void host_changed(void *ctx) { ((struct sim_server *)ctx)->dirty = true; }
 
 static void host_note(void *ctx, const char *who, const char *text)
 {
@@ -80,6 +149,7 @@ void sim_server_settle(struct sim_server *s)
         due = sim_relay_due(&s->relay);
     } while (due <= now || !list_empty(&s->phones.arrived));
     if (s->stopping) return;
+    save_soon(s);
     if (due == INT64_MAX)
         uv_timer_stop(&s->wake);
     else
@@ -165,6 +235,7 @@ err_t sim_server_init(struct sim_server *s, uv_loop_t *loop, const struct sim_se
     uv_timer_init(loop, &s->wake);
     uv_timer_init(loop, &s->save);
     s->wake.data = s->save.data = s;
+    list_init(&s->held);
     crypto_start();
     make_keys(&keys);
     sim_relay_init(&s->relay, &host, &settings->relay, &keys, sim_server_now(s));
@@ -188,8 +259,7 @@ void sim_server_stop(struct sim_server *s)
 {
     if (s->stopping) return;
     s->stopping = true;
-    if (s->dirty && sim_state_save(s) != OK)
-        fprintf(stderr, "parley-sim: not saved: %s\n", err_trail());
+    sim_server_commit(s);
     uv_close((uv_handle_t *)&s->wake, NULL);
     uv_close((uv_handle_t *)&s->save, NULL);
     if (s->control) sim_control_stop(s->control);
@@ -199,6 +269,7 @@ void sim_server_stop(struct sim_server *s)
 void sim_server_done(struct sim_server *s)
 {
     sim_listener_free(s->listener);
+    while (!list_empty(&s->held)) held_free(LIST_ENTRY(s->held.next, struct held, link));
     sim_phones_done(&s->phones);
     sim_relay_done(&s->relay);
     crypto_wipe(&s->relay.keys, sizeof s->relay.keys);

@@ -1,6 +1,10 @@
 /* The sim as a program: relay and phones on one libuv loop, with a WebSocket listener, the control
  * API, a clock that can be moved, and a state file. One thread.
  *
+ * With a state folder nothing leaves before the state it follows from is on disk: bytes for
+ * sockets are held back until the next save, so that a sim that was killed comes back without
+ * having promised anything it forgot. Without one bytes leave at once.
+ *
  *   sim_server_init -> sim_server_open (listens) -> the loop runs -> sim_server_stop -> the loop
  *   runs until it is empty -> sim_server_done */
 #pragma once
@@ -38,7 +42,8 @@ struct sim_server {
     uv_timer_t save;     /* state goes to disk soon */
     int64_t clock_ahead; /* ms that POST /clock added */
     int state_lock;      /* descriptor, -1 without a state */
-    int64_t save_took_ms;
+    struct list held;    /* bytes that wait for the save */
+    uint64_t save_from;  /* uv_hrtime: not before; a slow disk gets half of the time at most */
     bool dirty, stopping;
 };
 
@@ -51,8 +56,12 @@ void sim_server_done(struct sim_server *s);
 
 /* The sim's time, unix milliseconds. */
 int64_t sim_server_now(const struct sim_server *s);
-/* After every input: phones work, timers run, the next wake-up is set. */
+/* After every input: phones work, timers run, the next wake-up is set, what changed is saved. */
 void sim_server_settle(struct sim_server *s);
+/* Saves at once if there is something to save, and lets go what was held. */
+void sim_server_commit(struct sim_server *s);
+/* A socket is gone: what was held for it goes nowhere. */
+void sim_server_forget(struct sim_server *s, void *socket);
 
 /* listen.c */
 err_t sim_listener_open(struct sim_server *s, struct sim_listener **out) MUST_CHECK;

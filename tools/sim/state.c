@@ -535,10 +535,11 @@ err_t sim_state_save(struct sim_server *s)
     struct archive a = {.saving = true, .server = s};
     char path[4096], fresh[4200];
     uint8_t hash[32];
-    err_t e;
 
-    s->dirty = false;
-    if (!s->settings.state_dir) return OK;
+    if (!s->settings.state_dir) {
+        s->dirty = false;
+        return OK;
+    }
     ar_server(&a);
     buf_put_text(&out, magic);
     buf_put_be32(&out, STATE_VERSION);
@@ -548,13 +549,10 @@ err_t sim_state_save(struct sim_server *s)
     buf_done(&a.out);
     snprintf(path, sizeof path, "%s/state", s->settings.state_dir);
     snprintf(fresh, sizeof fresh, "%s.new", path);
-    e = write_file(fresh, buf_slice(&out));
-    if (e != OK) {
-        s->dirty = true;
-        return e;
-    }
+    TRY(write_file(fresh, buf_slice(&out)));
     if (rename(fresh, path) != 0) return fail(SYSTEM, "%s: %s", path, strerror(errno));
     sync_folder(s->settings.state_dir);
+    s->dirty = false;
     return OK;
 }
 
