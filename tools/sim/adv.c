@@ -3,11 +3,6 @@
 #include "proto/base/xalloc.h"
 #include "proto/schema/adv.pb-c.h"
 
-static ProtobufCBinaryData pb(struct slice s)
-{
-    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)s.data};
-}
-
 static struct slice of_pb(ProtobufCBinaryData b) { return slice_of(b.data, b.len); }
 
 static void pack(const ProtobufCMessage *m, struct buf *out)
@@ -17,83 +12,14 @@ static void pack(const ProtobufCMessage *m, struct buf *out)
     protobuf_c_message_pack(m, to);
 }
 
-/* prefix ‖ details ‖ key [‖ account key] */
+/* prefix ‖ details ‖ key ‖ account key */
 static void signed_text(const char prefix[2], struct slice details, const uint8_t device[32],
                         const uint8_t *account_key, struct buf *out)
 {
     buf_put(out, slice_of(prefix, 2));
     buf_put(out, details);
     buf_put(out, slice_of(device, 32));
-    if (account_key) buf_put(out, slice_of(account_key, 32));
-}
-
-static void make_details(const struct sim_adv *adv, struct buf *out)
-{
-    Wa__AdvDeviceIdentity d = WA__ADV_DEVICE_IDENTITY__INIT;
-
-    d.has_raw_id = d.has_timestamp = d.has_key_index = 1;
-    d.raw_id = adv->raw_id;
-    d.timestamp = adv->timestamp;
-    d.key_index = adv->key_index;
-    d.has_account_type = d.has_device_type = adv->hosted;
-    d.account_type = d.device_type = adv->hosted ? WA__ADV_ENCRYPTION_TYPE__HOSTED
-                                                 : WA__ADV_ENCRYPTION_TYPE__E2EE;
-    pack(&d.base, out);
-}
-
-void sim_adv_make(const struct sim_adv *adv, const struct crypto_pair *phone,
-                  const uint8_t companion[32], struct slice secret, struct buf *out)
-{
-    Wa__AdvSignedDeviceIdentity identity = WA__ADV_SIGNED_DEVICE_IDENTITY__INIT;
-    Wa__AdvSignedDeviceIdentityHmac container = WA__ADV_SIGNED_DEVICE_IDENTITY_HMAC__INIT;
-    AUTO(buf) details = {0};
-    AUTO(buf) text = {0};
-    AUTO(buf) inner = {0};
-    uint8_t signature[CRYPTO_SIGNATURE], mac[32];
-
-    make_details(adv, &details);
-    signed_text(adv->hosted ? "\x06\x05" : "\x06\x00", buf_slice(&details), companion, NULL, &text);
-    crypto_sign(&phone->secret, buf_slice(&text), signature);
-    identity.has_details = identity.has_account_signature_key = identity.has_account_signature = 1;
-    identity.details = pb(buf_slice(&details));
-    identity.account_signature_key = pb(SLICE_ARRAY(phone->public.bytes));
-    identity.account_signature = pb(SLICE_ARRAY(signature));
-    pack(&identity.base, &inner);
-
-    const struct slice pieces[] = {adv->hosted ? SLICE("\x06\x05") : SLICE(""), buf_slice(&inner)};
-    crypto_hmac_v(secret, pieces, 2, mac);
-    container.has_details = container.has_hmac = 1;
-    container.details = pb(buf_slice(&inner));
-    container.hmac = pb(SLICE_ARRAY(mac));
-    container.has_account_type = adv->hosted;
-    container.account_type = WA__ADV_ENCRYPTION_TYPE__HOSTED;
-    pack(&container.base, out);
-}
-
-void sim_adv_indexes(const struct sim_adv *adv, const struct crypto_pair *phone,
-                     const uint32_t *valid, size_t n, struct buf *out)
-{
-    Wa__AdvKeyIndexList list = WA__ADV_KEY_INDEX_LIST__INIT;
-    Wa__AdvSignedKeyIndexList sealed = WA__ADV_SIGNED_KEY_INDEX_LIST__INIT;
-    AUTO(buf) details = {0};
-    AUTO(buf) text = {0};
-    uint8_t signature[CRYPTO_SIGNATURE];
-
-    list.has_raw_id = list.has_timestamp = list.has_current_index = 1;
-    list.raw_id = adv->raw_id;
-    list.timestamp = adv->timestamp;
-    list.current_index = adv->key_index;
-    list.n_valid_indexes = n;
-    list.valid_indexes = (uint32_t *)valid;
-    pack(&list.base, &details);
-    buf_put(&text, SLICE("\x06\x02"));
-    buf_put(&text, buf_slice(&details));
-    crypto_sign(&phone->secret, buf_slice(&text), signature);
-    sealed.has_details = sealed.has_account_signature = sealed.has_account_signature_key = 1;
-    sealed.details = pb(buf_slice(&details));
-    sealed.account_signature = pb(SLICE_ARRAY(signature));
-    sealed.account_signature_key = pb(SLICE_ARRAY(phone->public.bytes));
-    pack(&sealed.base, out);
+    buf_put(out, slice_of(account_key, 32));
 }
 
 static Wa__AdvSignedDeviceIdentity *open_identity(struct slice in)
@@ -128,8 +54,8 @@ static bool read_details(struct slice in, uint32_t *out_key_index)
     return true;
 }
 
-bool sim_adv_open_container(struct slice container, struct buf *out_details, uint8_t account_key[32],
-                            uint32_t *out_key_index, bool *out_hosted)
+bool sim_adv_open_container(struct slice container, struct buf *out_details,
+                            uint8_t account_key[32], uint32_t *out_key_index, bool *out_hosted)
 {
     Wa__AdvSignedDeviceIdentityHmac *outer =
         wa__adv_signed_device_identity_hmac__unpack(NULL, container.len, container.data);

@@ -5,7 +5,7 @@
 static const struct {
     const char *number, *name;
 } contacts[] = {
-    {"15550100001", "Ada"}, {"15550100002", "Grace"}, {"15550100003", "Linus"},
+    {"15550100001", "Ada"},      {"15550100002", "Grace"},  {"15550100003", "Linus"},
     {"15550100004", "Margaret"}, {"15550100005", "Dennis"},
 };
 
@@ -18,8 +18,10 @@ static const char *const openings[] = {
 };
 
 static const char *const answers[] = {
-    "Thank you, that helps.",         "Great, see you then!",
-    "Understood. I will come back.",  "Perfect. One more thing: what does it cost?",
+    "Thank you, that helps.",
+    "Great, see you then!",
+    "Understood. I will come back.",
+    "Perfect. One more thing: what does it cost?",
     "All right, thanks for the quick answer.",
 };
 
@@ -104,7 +106,8 @@ static void on_letter(void *ctx, struct sim_phone *p, const struct sim_letter *l
     struct sim_alive *a = ctx;
 
     if (!is_alive(p->account->number) || is_alive(letter->from)) return;
-    if (!slice_is(slice_of(letter->chat.data, letter->chat.len), letter->from)) return; /* a group */
+    if (!slice_is(slice_of(letter->chat.data, letter->chat.len), letter->from))
+        return; /* a group */
     if (sim_phone_read(p, slice_text(letter->id)) != OK) err_clear();
     say_later(a, ANSWER_MS + sim_random(a->phones->relay) % SPREAD_MS, p->account->number,
               letter->from, answers[a->told++ % ARRAY_LEN(answers)]);

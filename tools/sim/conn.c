@@ -107,7 +107,8 @@ void sim_conn_send(struct sim_conn *c, const struct wa_node *n)
     if (!c->local && sim_fault_take_tag(r, SIM_FAULT_DROP, dev, n->tag, NULL)) return;
     if (!c->local && sim_fault_take_tag(r, SIM_FAULT_WRONG_MAC, dev, n->tag, NULL)) {
         copy.children = (struct wa_node *)(void *)arena_dup(
-            &r->arena, slice_of(n->children, n->child_count * sizeof *n->children)).data;
+                            &r->arena, slice_of(n->children, n->child_count * sizeof *n->children))
+                            .data;
         flip_encs(&copy, &r->arena);
     }
     if (!c->local && sim_fault_take_tag(r, SIM_FAULT_COMPRESS, dev, n->tag, NULL))

@@ -163,8 +163,7 @@ struct slice sim_content_history(struct arena *arena, int type, struct slice num
     notice.chunk_order = 1;
     notice.progress = 100;
     notice.has_initial_hist_bootstrap_inline_payload = 1;
-    notice.initial_hist_bootstrap_inline_payload =
-        pb(history_blob(arena, type, number, lid, name));
+    notice.initial_hist_bootstrap_inline_payload = pb(history_blob(arena, type, number, lid, name));
     p.history_sync_notification = &notice;
     return protocol(arena, &p, WA__PROTOCOL_MESSAGE__TYPE__HISTORY_SYNC_NOTIFICATION);
 }

@@ -96,8 +96,7 @@ static void send_json(struct client *c, int status, const json_t *body)
     buf_printf(&r->bytes,
                "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
                "Connection: %s\r\n\r\n%s\n",
-               status, reason_of(status), strlen(text) + 1,
-               c->keep ? "keep-alive" : "close", text);
+               status, reason_of(status), strlen(text) + 1, c->keep ? "keep-alive" : "close", text);
     free(text);
     out = uv_buf_init((char *)r->bytes.data, r->bytes.len);
     if (uv_write(&r->write, (uv_stream_t *)&c->tcp, &out, 1, on_written) == 0) return;
@@ -249,8 +248,8 @@ static err_t bind_listener(struct sim_control *c, const struct sim_endpoint *at)
         return fail(BAD_ARGUMENT, "the control API listens on loopback only, not on %s", at->host);
     e = uv_tcp_bind(&c->listener, (struct sockaddr *)&address, 0);
     if (e == 0) e = uv_listen((uv_stream_t *)&c->listener, BACKLOG, on_connection);
-    if (e != 0) return fail(SYSTEM, "cannot listen on %s:%d: %s", at->host, at->port,
-                            uv_strerror(e));
+    if (e != 0)
+        return fail(SYSTEM, "cannot listen on %s:%d: %s", at->host, at->port, uv_strerror(e));
     uv_tcp_getsockname(&c->listener, (struct sockaddr *)&bound, &size);
     c->port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
     return OK;

@@ -9,7 +9,7 @@ enum { SIM_SEGMENTS_MAX = 4 };
 
 struct sim_request {
     struct sim_server *server;
-    struct slice path;                       /* without the query */
+    struct slice path; /* without the query */
     struct slice query;
     struct slice segments[SIM_SEGMENTS_MAX]; /* what stood for {} */
     json_t *body;                            /* an object; empty without a body */

@@ -161,9 +161,10 @@ static err_t get_rules(struct answer *a)
     json_t *rules = json_array();
 
     for (size_t i = 0; i < SIM_RULES; i++)
-        json_array_append_new(rules, json_pack("{s:s,s:s,s:s,s:i}", "rule", sim_rule_name(i), "text",
-                                               sim_rule_text(i), "source", sim_rule_source(i),
-                                               "broken", a->q->server->relay.broken[i]));
+        json_array_append_new(rules,
+                              json_pack("{s:s,s:s,s:s,s:i}", "rule", sim_rule_name(i), "text",
+                                        sim_rule_text(i), "source", sim_rule_source(i), "broken",
+                                        a->q->server->relay.broken[i]));
     set(a->out, "rules", rules);
     return OK;
 }
@@ -689,8 +690,8 @@ static err_t get_faults(struct answer *a)
                                                f->count, "skip", f->skip));
     }
     for (size_t i = 0; i < SIM_FAULTS; i++)
-        json_array_append_new(known, json_pack("{s:s,s:s}", "fault", sim_fault_name(i), "text",
-                                               sim_fault_text(i)));
+        json_array_append_new(
+            known, json_pack("{s:s,s:s}", "fault", sim_fault_name(i), "text", sim_fault_text(i)));
     set(a->out, "armed", armed);
     set(a->out, "known", known);
     return OK;
@@ -765,6 +766,7 @@ int sim_control_answer(struct sim_request *q, struct slice method, json_t **out)
         return status_of(e);
     }
     set(a.out, "error", json_text(known ? "METHOD" : "NOT_FOUND"));
-    set(a.out, "message", json_text(known ? "another method" : "no such path; README.md lists them"));
+    set(a.out, "message",
+        json_text(known ? "another method" : "no such path; README.md lists them"));
     return known ? 405 : 404;
 }

@@ -36,7 +36,8 @@ void sim_device_free(struct sim_device *dev)
 
 static void free_all(struct list *items, size_t offset)
 {
-    for (struct list *l; (l = list_pop(items));) free((char *)l - offset);
+    for (struct list *l; (l = list_pop(items));)
+        free((char *)l - offset);
 }
 
 static void collections_done(struct list *collections)
@@ -69,7 +70,8 @@ static void account_free(struct sim_account *a)
 void sim_directory_done(struct sim_directory *d)
 {
     for (struct list *l; (l = list_pop(&d->groups));) {
-        free_all(&LIST_ENTRY(l, struct sim_group, link)->members, offsetof(struct sim_member, link));
+        free_all(&LIST_ENTRY(l, struct sim_group, link)->members,
+                 offsetof(struct sim_member, link));
         free(LIST_ENTRY(l, struct sim_group, link));
     }
     for (struct list *l; (l = list_pop(&d->accounts));)

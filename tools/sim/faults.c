@@ -54,8 +54,8 @@ static bool use(struct sim_fault *f, struct sim_fault *out)
     return true;
 }
 
-bool sim_fault_take_tag(struct sim_relay *r, enum sim_fault_kind kind,
-                        const struct sim_device *dev, struct slice tag, struct sim_fault *out)
+bool sim_fault_take_tag(struct sim_relay *r, enum sim_fault_kind kind, const struct sim_device *dev,
+                        struct slice tag, struct sim_fault *out)
 {
     LIST_EACH(l, &r->faults)
     {
@@ -75,7 +75,8 @@ bool sim_fault_take(struct sim_relay *r, enum sim_fault_kind kind, const struct 
 
 void sim_faults_clear(struct sim_relay *r)
 {
-    for (struct list *l; (l = list_pop(&r->faults));) free(LIST_ENTRY(l, struct sim_fault, link));
+    for (struct list *l; (l = list_pop(&r->faults));)
+        free(LIST_ENTRY(l, struct sim_fault, link));
 }
 
 /* ---- faults that happen at once ---- */
@@ -116,7 +117,8 @@ static void now_identity_change(struct sim_device *dev, const struct sim_fault *
 
 static void now_redeliver(struct sim_device *dev, const struct sim_fault *f)
 {
-    for (int64_t i = 0; i < (f->value > 0 ? f->value : 1); i++) sim_redeliver_last(dev->conn);
+    for (int64_t i = 0; i < (f->value > 0 ? f->value : 1); i++)
+        sim_redeliver_last(dev->conn);
 }
 
 static void now_low_prekeys(struct sim_device *dev, const struct sim_fault *f)

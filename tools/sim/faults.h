@@ -29,7 +29,7 @@ void sim_faults_clear(struct sim_relay *r);
 bool sim_fault_take(struct sim_relay *r, enum sim_fault_kind kind, const struct sim_device *dev,
                     struct sim_fault *out);
 /* The same for faults that name a tag. */
-bool sim_fault_take_tag(struct sim_relay *r, enum sim_fault_kind kind,
-                        const struct sim_device *dev, struct slice tag, struct sim_fault *out);
+bool sim_fault_take_tag(struct sim_relay *r, enum sim_fault_kind kind, const struct sim_device *dev,
+                        struct slice tag, struct sim_fault *out);
 const char *sim_fault_name(enum sim_fault_kind kind);
 const char *sim_fault_text(enum sim_fault_kind kind);

@@ -52,7 +52,8 @@ static void iq_props(struct sim_conn *c, const struct wa_node *iq)
 static void iq_media(struct sim_conn *c, const struct wa_node *iq)
 {
     struct arena *arena = &c->relay->arena;
-    struct wa_node *result = sim_iq_result(c, iq), *media = wa_node_add(result, arena, "media_conn");
+    struct wa_node *result = sim_iq_result(c, iq),
+                   *media = wa_node_add(result, arena, "media_conn");
     struct wa_node *host;
 
     wa_node_set(media, arena, "auth", SLICE("sim-media-auth"));

@@ -42,7 +42,7 @@ void sim_iq_block(struct sim_conn *c, const struct wa_node *iq)
 void sim_iq_privacy(struct sim_conn *c, const struct wa_node *iq)
 {
     static const char *const settings[][2] = {
-        {"readreceipts", "all"}, {"profile", "all"}, {"status", "all"},  {"online", "all"},
+        {"readreceipts", "all"}, {"profile", "all"},  {"status", "all"},  {"online", "all"},
         {"last", "all"},         {"groupadd", "all"}, {"calladd", "all"}, {"messages", "all"},
     };
     struct arena *arena = &c->relay->arena;
@@ -95,7 +95,8 @@ static void issue_token(struct sim_conn *c, struct sim_account *to, int64_t at)
     struct sim_token *t = token_for(to, c->device->account);
 
     t->at = at;
-    for (size_t i = 0; i < sizeof t->bytes; i++) t->bytes[i] = sim_random(c->relay);
+    for (size_t i = 0; i < sizeof t->bytes; i++)
+        t->bytes[i] = sim_random(c->relay);
     tell_token(c, to, t);
 }
 

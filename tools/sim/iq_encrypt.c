@@ -54,7 +54,8 @@ void sim_iq_prekey_upload(struct sim_conn *c, const struct wa_node *iq)
     memcpy(b->registration, wa_node_child_bytes(iq, "registration").data, 4);
     memcpy(b->identity, wa_node_child_bytes(iq, "identity").data, 32);
     take_signed(b, wa_node_child(iq, "skey"));
-    for (size_t i = 0; (key = wa_node_next(list, "key", &i));) take_prekey(b, key);
+    for (size_t i = 0; (key = wa_node_next(list, "key", &i));)
+        take_prekey(b, key);
     c->device->low_told = false;
     sim_changed(c->relay);
     sim_conn_send(c, sim_iq_result(c, iq));
@@ -103,7 +104,8 @@ static void digest_hash(struct arena *arena, const struct sim_bundle *b, uint8_t
     pieces[n++] = SLICE_ARRAY(b->identity);
     pieces[n++] = SLICE_ARRAY(b->signed_public);
     pieces[n++] = SLICE_ARRAY(b->signed_signature);
-    for (uint32_t i = 0; i < b->prekey_count; i++) pieces[n++] = SLICE_ARRAY(b->prekeys[i].public);
+    for (uint32_t i = 0; i < b->prekey_count; i++)
+        pieces[n++] = SLICE_ARRAY(b->prekeys[i].public);
     crypto_sha1_v(pieces, n, out);
 }
 

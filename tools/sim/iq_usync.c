@@ -7,8 +7,8 @@
 struct asked {
     struct sim_conn *c;
     struct arena *arena;
-    const struct wa_node *user; /* as asked */
-    struct wa_jid jid;          /* echoed; may be nobody's */
+    const struct wa_node *user;  /* as asked */
+    struct wa_jid jid;           /* echoed; may be nobody's */
     struct sim_account *account; /* NULL: not on WhatsApp */
     struct wa_node *out;
 };
@@ -73,8 +73,9 @@ static const struct protocol {
     const char *tag;
     void (*add)(struct asked *q);
 } protocols[] = {
-    {"devices", add_devices}, {"lid", add_lid},          {"contact", add_contact},
-    {"status", add_about},    {"picture", add_nothing},  {"business", add_nothing},
+    {"devices", add_devices},  {"lid", add_lid},
+    {"contact", add_contact},  {"status", add_about},
+    {"picture", add_nothing},  {"business", add_nothing},
     {"username", add_nothing}, {"disappearing_mode", add_disappearing},
 };
 

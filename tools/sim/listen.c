@@ -107,7 +107,8 @@ static int on_writable(struct socket *s)
 static int on_closed(struct sim_server *server, struct socket *s)
 {
     if (!s || !s->wsi) return 0;
-    while (!list_empty(&s->out)) drop_message(s, LIST_ENTRY(s->out.next, struct message, link));
+    while (!list_empty(&s->out))
+        drop_message(s, LIST_ENTRY(s->out.next, struct message, link));
     sim_server_forget(server, s);
     if (!s->conn) return 0;
     sim_conn_gone(s->conn, sim_server_now(server));
@@ -159,8 +160,8 @@ static err_t check_port(const struct sim_endpoint *at)
     failed = bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 1) != 0;
     failed = failed ? errno : 0;
     close(fd);
-    if (failed) return fail(SYSTEM, "cannot listen on %s:%d: %s", at->host, at->port,
-                            strerror(failed));
+    if (failed)
+        return fail(SYSTEM, "cannot listen on %s:%d: %s", at->host, at->port, strerror(failed));
     return OK;
 }
 
@@ -199,8 +200,9 @@ err_t sim_listener_open(struct sim_server *s, struct sim_listener **out)
     if (!strchr(s->settings.listen.host, ':')) info.options |= LWS_SERVER_OPTION_DISABLE_IPV6;
     l->vhost = lws_create_vhost(l->context, &info);
     *out = l;
-    if (!l->vhost) return fail(SYSTEM, "cannot listen on %s:%d, or the certificate is not usable",
-                               s->settings.listen.host, s->settings.listen.port);
+    if (!l->vhost)
+        return fail(SYSTEM, "cannot listen on %s:%d, or the certificate is not usable",
+                    s->settings.listen.host, s->settings.listen.port);
     return OK;
 }
 

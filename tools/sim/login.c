@@ -84,7 +84,8 @@ static void send_preview(struct sim_conn *c, const uint32_t counts[4])
     wa_node_set_jid(ib, arena, "from", wa_jid_server());
     preview = wa_node_add(ib, arena, "offline_preview");
     wa_node_set_int(preview, arena, "count", c->backlog_total);
-    for (size_t i = 0; i < 4; i++) wa_node_set_int(preview, arena, names[i], counts[i]);
+    for (size_t i = 0; i < 4; i++)
+        wa_node_set_int(preview, arena, names[i], counts[i]);
     wa_node_set(preview, arena, "appdata", SLICE("0"));
     sim_conn_send(c, ib);
 }

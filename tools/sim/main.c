@@ -122,8 +122,8 @@ static void print_ready(const struct sim_server *s)
     text_hex(SLICE_ARRAY(s->relay.keys.root.public.bytes), &key);
     printf("parley-sim: ready on %s://%s:%d/ws/chat, control http://%s:%d, root key %s\n",
            s->settings.tls_cert ? "wss" : "ws", s->settings.listen.host,
-           sim_listener_port(s->listener), s->settings.control.host,
-           sim_control_port(s->control), buf_text(&key));
+           sim_listener_port(s->listener), s->settings.control.host, sim_control_port(s->control),
+           buf_text(&key));
     fflush(stdout);
 }
 

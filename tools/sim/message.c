@@ -30,7 +30,7 @@ struct outgoing {
 
 static void copy_attrs(struct wa_node *out, const struct outgoing *m)
 {
-    static const char *const copied[] = {"id",   "type",          "edit",
+    static const char *const copied[] = {"id",       "type",          "edit",
                                          "category", "push_priority", "verified_name"};
 
     for (size_t i = 0; i < ARRAY_LEN(copied); i++)
@@ -62,7 +62,8 @@ static void address_own(struct wa_node *out, const struct outgoing *m)
     peer = sim_account_of(&m->c->relay->people, chat);
     if (!peer || peer == m->c->device->account) return;
     wa_node_set_jid(out, m->arena, "recipient", chat);
-    wa_node_set_jid(out, m->arena, wa_jid_is_lid(&chat) ? "peer_recipient_pn" : "peer_recipient_lid",
+    wa_node_set_jid(out, m->arena,
+                    wa_jid_is_lid(&chat) ? "peer_recipient_pn" : "peer_recipient_lid",
                     sim_account_jid(peer, !wa_jid_is_lid(&chat)));
 }
 
@@ -99,8 +100,7 @@ static void deliver(const struct outgoing *m, struct sim_device *dev, const stru
         address_own(out, m);
     else
         address_peer(out, m);
-    if (own && m->shared &&
-        sim_fault_take(m->c->relay, SIM_FAULT_WITHHOLD_SENDER_KEY, dev, NULL))
+    if (own && m->shared && sim_fault_take(m->c->relay, SIM_FAULT_WITHHOLD_SENDER_KEY, dev, NULL))
         own = NULL;
     if (own) wa_node_add_node(out, m->arena, own);
     if (m->shared) wa_node_add_node(out, m->arena, m->direct);
@@ -242,8 +242,7 @@ static struct slice direct_phash(const struct outgoing *m)
 
 static struct slice phash_of(const struct outgoing *m)
 {
-    if (sender_fault(m->c, SIM_FAULT_PHASH, NULL))
-        return SLICE("2:AAAAAAAA");
+    if (sender_fault(m->c, SIM_FAULT_PHASH, NULL)) return SLICE("2:AAAAAAAA");
     if (m->group && m->shared) return group_phash(m);
     return m->peer ? direct_phash(m) : SLICE_NONE;
 }
@@ -293,7 +292,8 @@ void sim_on_message(struct sim_conn *c, const struct wa_node *n)
         send_ack(&m, 404); /* nobody has this number */
         return;
     }
-    if (m.peer && m.peer != c->device->account) sim_person_add(&m.peer->watchers, c->device->account);
+    if (m.peer && m.peer != c->device->account)
+        sim_person_add(&m.peer->watchers, c->device->account);
     route(&m);
     send_ack(&m, 0);
 }

@@ -139,8 +139,7 @@ static void add_change(struct wa_node *n, struct sim_relay *r, struct sim_group 
 void sim_notify_group(struct sim_relay *r, struct sim_group *g, const char *what,
                       struct sim_account *who)
 {
-    struct wa_node *n = notification(r, "w:gp2",
-                                     wa_jid_of(WA_SERVER_GROUP, slice_text(g->id), 0));
+    struct wa_node *n = notification(r, "w:gp2", wa_jid_of(WA_SERVER_GROUP, slice_text(g->id), 0));
     const struct sim_member *creator = creator_of(g);
 
     if (!creator) return;

@@ -11,10 +11,12 @@
 
 static void make_ref(struct sim_relay *r, char out[SIM_REF_BYTES + 1])
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
     memcpy(out, "2@", 2);
-    for (size_t i = 2; i < SIM_REF_BYTES; i++) out[i] = alphabet[sim_random(r) & 63];
+    for (size_t i = 2; i < SIM_REF_BYTES; i++)
+        out[i] = alphabet[sim_random(r) & 63];
     out[SIM_REF_BYTES] = 0;
 }
 
@@ -56,7 +58,8 @@ void sim_pairing_done(struct sim_conn *c)
 {
     struct sim_registration *reg = c->registration;
 
-    for (size_t i = 0; i < SIM_REFS; i++) map_remove(&c->relay->refs, slice_text(reg->refs[i]));
+    for (size_t i = 0; i < SIM_REFS; i++)
+        map_remove(&c->relay->refs, slice_text(reg->refs[i]));
     free(reg->bundle.prekeys);
     buf_done(&reg->props);
     buf_done(&reg->details);
@@ -93,7 +96,8 @@ static void send_pair_success(struct sim_conn *c, struct slice container)
 {
     struct arena *arena = &c->relay->arena;
     struct sim_registration *reg = c->registration;
-    struct wa_jid pn = sim_account_jid(reg->account, false), lid = sim_account_jid(reg->account, true);
+    struct wa_jid pn = sim_account_jid(reg->account, false),
+                  lid = sim_account_jid(reg->account, true);
     struct wa_node *iq = md_iq(c), *success = wa_node_add(iq, arena, "pair-success"), *device;
 
     pn.device = lid.device = reg->device_id;
@@ -112,9 +116,9 @@ static bool take_scan(struct sim_conn *c, struct sim_conn *phone, const struct w
     struct sim_registration *reg = c->registration;
     struct wa_attrs a = wa_attrs_of(indexes);
 
-    if (!indexes || !sim_adv_open_container(wa_node_child_bytes(pair, "device-identity"),
-                                            &reg->details, reg->account_key, &reg->key_index,
-                                            &reg->hosted))
+    if (!indexes ||
+        !sim_adv_open_container(wa_node_child_bytes(pair, "device-identity"), &reg->details,
+                                reg->account_key, &reg->key_index, &reg->hosted))
         return false;
     reg->account = phone->device->account;
     reg->device_id = sim_device_reserve(reg->account);

@@ -68,7 +68,8 @@ static void map_free_all(struct map *m, void (*release)(void *value))
     size_t at = 0;
     struct slice key;
 
-    for (void *v; (v = map_next(m, &at, &key));) release(v);
+    for (void *v; (v = map_next(m, &at, &key));)
+        release(v);
     map_done(m);
 }
 
@@ -106,7 +107,8 @@ static void phone_free(struct sim_phone *p)
     sim_operations_drop(p);
     while (!list_empty(&p->letters))
         letter_free(p, LIST_ENTRY(p->letters.next, struct sim_letter, link));
-    while (!list_empty(&p->sent)) sent_free(p, LIST_ENTRY(p->sent.next, struct sim_sent, link));
+    while (!list_empty(&p->sent))
+        sent_free(p, LIST_ENTRY(p->sent.next, struct sim_sent, link));
     map_done(&p->letters_by_id);
     map_done(&p->sent_by_id);
     map_free_all(&p->device_lists, free);
@@ -443,8 +445,7 @@ struct sim_sent *sim_phone_sent(struct sim_phone *p, struct slice id)
     return map_find(&p->sent_by_id, id);
 }
 
-void sim_phone_keep_sent(struct sim_phone *p, const char *id, struct slice to,
-                         struct slice message)
+void sim_phone_keep_sent(struct sim_phone *p, const char *id, struct slice to, struct slice message)
 {
     struct sim_sent *sent = xcalloc(sizeof *sent);
 
@@ -499,5 +500,6 @@ void sim_phone_new_id(char out[SIM_ID_MAX])
     uint8_t random[16];
 
     crypto_random(random, sizeof random);
-    for (size_t i = 0; i < sizeof random; i++) snprintf(out + 2 * i, 3, "%02X", random[i]);
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(out + 2 * i, 3, "%02X", random[i]);
 }

@@ -23,16 +23,16 @@ struct sim_phone;
 struct sim_letter {
     struct list link;
     char id[SIM_ID_MAX];
-    char from[SIM_NUMBER_MAX];      /* number of the author */
-    uint16_t device;                /* of the author */
-    struct buf chat;                /* number of the other person, or the group's JID */
-    struct buf text, quoted;        /* quoted: id of the quoted message */
-    struct buf sender;              /* the author's JID as it came, for receipts */
-    const char *kind;               /* "text", "protocol", "other" */
-    int64_t at;                     /* s */
-    bool from_me, read;             /* read: by us */
+    char from[SIM_NUMBER_MAX];          /* number of the author */
+    uint16_t device;                    /* of the author */
+    struct buf chat;                    /* number of the other person, or the group's JID */
+    struct buf text, quoted;            /* quoted: id of the quoted message */
+    struct buf sender;                  /* the author's JID as it came, for receipts */
+    const char *kind;                   /* "text", "protocol", "other" */
+    int64_t at;                         /* s */
+    bool from_me, read;                 /* read: by us */
     bool sent, delivered, read_by_peer; /* of ours */
-    int64_t error;                  /* of ours: the ack's error */
+    int64_t error;                      /* of ours: the ack's error */
 };
 
 /* What we sent, for who asks again. */
@@ -65,7 +65,7 @@ struct sim_phone {
     struct map letters_by_id, sent_by_id;
     uint32_t letter_count, sent_count;
     struct map device_lists; /* struct sim_device_list by JID, until the server says they changed */
-    struct list operations; /* sends; the first is under way */
+    struct list operations;  /* sends; the first is under way */
     uint8_t app_key_id[6], app_key[32];
     int64_t app_key_at; /* ms */
     bool no_receipts;   /* reads in silence */
@@ -108,11 +108,11 @@ void sim_phone_go(struct sim_phone *p, bool online);
  * is not, or no longer, shown by anybody). */
 err_t sim_phone_scan(struct sim_phone *p, struct slice qr) MUST_CHECK;
 struct sim_writing {
-    struct slice to;    /* number, a group's JID, or status@broadcast: everybody we know */
+    struct slice to; /* number, a group's JID, or status@broadcast: everybody we know */
     struct slice text;
     struct slice quote;   /* id of a letter, may be empty */
     struct slice message; /* a packed Message instead of a text, may be empty */
-    struct slice type;    /* of the stanza, "text" when empty; "media", "reaction", "poll", "event" */
+    struct slice type; /* of the stanza, "text" when empty; "media", "reaction", "poll", "event" */
     struct slice mediatype; /* on every enc of type "media" */
     struct slice edit;      /* attribute of the stanza, may be empty */
 };
@@ -162,9 +162,9 @@ struct sim_operation {
     struct wa_jid chat;   /* of a resend to a companion of ours: where the message went */
     struct slice message; /* packed Message */
     struct slice type, mediatype, edit;
-    int64_t count;        /* of the retry */
-    bool fresh;           /* forget the session first */
-    bool running;         /* has begun */
+    int64_t count;                /* of the retry */
+    bool fresh;                   /* forget the session first */
+    bool running;                 /* has begun */
     const struct wa_node *answer; /* of the query that is waited for; one call long */
     struct wa_jid *people, *devices;
     size_t people_count, device_count;

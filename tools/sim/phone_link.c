@@ -6,7 +6,7 @@
 
 #include "proto/base/text.h"
 #include "proto/schema/history.pb-c.h"
-#include "tools/sim/adv.h"
+#include "proto/signal/adv.h"
 #include "tools/sim/content.h"
 
 struct qr {
@@ -64,24 +64,26 @@ static size_t valid_indexes(struct sim_phone *p, uint32_t out[SIM_DEVICES_MAX + 
 
 static struct wa_node *pair_device(struct sim_phone *p, struct arena *arena, const struct qr *q)
 {
-    struct sim_adv adv = {.raw_id = p->raw_id, .key_index = ++p->last_index,
-                          .timestamp = sim_seconds(p->phones->relay)};
+    struct wa_adv_grant grant = {.raw_id = p->raw_id,
+                                 .key_index = ++p->last_index,
+                                 .timestamp = sim_seconds(p->phones->relay)};
+    struct wa_key_index_list list = {
+        .raw_id = p->raw_id, .timestamp = grant.timestamp, .current_index = p->last_index};
     struct wa_node *iq = sim_phone_iq(p, arena, "set", "md", p->scan_iq);
-    struct wa_node *pair = wa_node_add(iq, arena, "pair-device"), *list;
+    struct wa_node *pair = wa_node_add(iq, arena, "pair-device"), *indexes;
     uint32_t valid[SIM_DEVICES_MAX + 1];
-    size_t n = valid_indexes(p, valid);
-    AUTO(buf) container = {0};
-    AUTO(buf) indexes = {0};
+    struct crypto_key companion;
 
-    sim_adv_make(&adv, &p->identity, q->identity.data, buf_slice(&q->secret), &container);
-    sim_adv_indexes(&adv, &p->identity, valid, n, &indexes);
+    list.valid = valid;
+    list.valid_count = valid_indexes(p, valid);
+    memcpy(companion.bytes, q->identity.data, sizeof companion.bytes);
     wa_node_set_bytes(wa_node_add(pair, arena, "ref"), q->ref);
     wa_node_set_bytes(wa_node_add(pair, arena, "pub-key"), buf_slice(&q->noise));
     wa_node_set_bytes(wa_node_add(pair, arena, "device-identity"),
-                      arena_dup(arena, buf_slice(&container)));
-    list = wa_node_add(pair, arena, "key-index-list");
-    wa_node_set_int(list, arena, "ts", adv.timestamp);
-    wa_node_set_bytes(list, arena_dup(arena, buf_slice(&indexes)));
+                      wa_adv_issue(&p->keystore, arena, q->secret.data, &companion, &grant));
+    indexes = wa_node_add(pair, arena, "key-index-list");
+    wa_node_set_int(indexes, arena, "ts", grant.timestamp);
+    wa_node_set_bytes(indexes, wa_key_index_sign(&p->keystore, arena, &list));
     return iq;
 }
 
@@ -102,8 +104,11 @@ err_t sim_phone_scan(struct sim_phone *p, struct slice text)
 void sim_phone_share_keys(struct sim_phone *p, struct wa_jid companion)
 {
     AUTO(arena) arena = {0};
-    struct sim_app_key key = {.id = p->app_key_id, .data = p->app_key, .at_ms = p->app_key_at,
-                              .raw_id = p->raw_id, .current_index = p->last_index};
+    struct sim_app_key key = {.id = p->app_key_id,
+                              .data = p->app_key,
+                              .at_ms = p->app_key_at,
+                              .raw_id = p->raw_id,
+                              .current_index = p->last_index};
 
     sim_phone_send_peer(p, companion, sim_content_key_share(&arena, &key));
 }

@@ -91,8 +91,8 @@ static void add_keys(struct wa_node *receipt, const struct incoming *m)
 static uint32_t count_retry(const struct incoming *m)
 {
     char who[WA_JID_TEXT_MAX];
-    struct slice key = arena_printf(m->arena, SLICE_FMT " %s", SLICE_ARG(m->id),
-                                    wa_jid_text(&m->author, who));
+    struct slice key =
+        arena_printf(m->arena, SLICE_FMT " %s", SLICE_ARG(m->id), wa_jid_text(&m->author, who));
     uint32_t *count = map_find(&m->p->retries, key);
 
     if (!count) {
@@ -156,8 +156,11 @@ static struct slice chat_of(const struct incoming *m, struct slice destination)
 static void keep(const struct incoming *m, const Wa__Message *content, struct slice destination)
 {
     struct sim_phones *ps = m->p->phones;
-    struct sim_letter letter = {.kind = "text", .from_me = m->own, .device = m->author.device,
-                                .at = sim_seconds(ps->relay), .sent = m->own};
+    struct sim_letter letter = {.kind = "text",
+                                .from_me = m->own,
+                                .device = m->author.device,
+                                .at = sim_seconds(ps->relay),
+                                .sent = m->own};
     struct slice text = sim_content_text_of(content);
     struct sim_letter *kept;
     struct wa_attrs a = wa_attrs_of(m->n);
@@ -371,8 +374,8 @@ void sim_phone_on_receipt(struct sim_phone *p, const struct wa_node *n)
     const struct wa_node *list = wa_node_child(n, "list"), *item;
     struct wa_jid from = wa_node_jid(n, "from");
     bool own = slice_is(from.user, p->account->number) || slice_is(from.user, p->account->lid);
-    void (*note)(struct sim_phone *, struct slice, struct slice) = own ? note_own_read
-                                                                       : note_receipt;
+    void (*note)(struct sim_phone *, struct slice, struct slice) =
+        own ? note_own_read : note_receipt;
 
     if (slice_is(type, "retry")) {
         resend(p, n);

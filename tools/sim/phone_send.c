@@ -184,7 +184,8 @@ static enum step_result find_devices(void *arg)
         usync = wa_node_child(op->answer, "usync");
         list = usync ? wa_node_child(usync, "list") : NULL;
         if (!list) return STEP_FAILED;
-        for (size_t i = 0; (user = wa_node_next(list, "user", &i));) take_devices(op, user);
+        for (size_t i = 0; (user = wa_node_next(list, "user", &i));)
+            take_devices(op, user);
     }
     add_targets(op);
     return STEP_NEXT;
@@ -195,8 +196,7 @@ static enum step_result find_one(void *arg)
     struct sim_operation *op = arg;
 
     op->devices = arena_array(&op->arena, struct wa_jid, 1);
-    op->devices[op->device_count++] =
-        wa_jid_is_none(&op->participant) ? op->to : op->participant;
+    op->devices[op->device_count++] = wa_jid_is_none(&op->participant) ? op->to : op->participant;
     return STEP_NEXT;
 }
 
@@ -229,7 +229,8 @@ static uint32_t be(struct slice s)
 {
     uint32_t v = 0;
 
-    for (size_t i = 0; i < s.len; i++) v = v << 8 | s.data[i];
+    for (size_t i = 0; i < s.len; i++)
+        v = v << 8 | s.data[i];
     return v;
 }
 
@@ -283,7 +284,8 @@ static enum step_result open_sessions(void *arg)
     }
     list = wa_node_child(op->answer, "list");
     if (!list) return STEP_FAILED;
-    for (size_t i = 0; (user = wa_node_next(list, "user", &i));) start_session(op, user);
+    for (size_t i = 0; (user = wa_node_next(list, "user", &i));)
+        start_session(op, user);
     return STEP_NEXT;
 }
 
@@ -333,12 +335,16 @@ static bool is_own(const struct sim_operation *op, struct wa_jid jid)
            slice_is(jid.user, op->phone->account->lid);
 }
 
-static struct slice chat_text(struct sim_operation *op) { return wa_jid_slice(&op->to, &op->arena); }
+static struct slice chat_text(struct sim_operation *op)
+{
+    return wa_jid_slice(&op->to, &op->arena);
+}
 
 static enum step_result encrypt_for_all(void *arg)
 {
     struct sim_operation *op = arg;
-    struct wa_node *n = message_node(op), *participants = wa_node_add(n, &op->arena, "participants");
+    struct wa_node *n = message_node(op),
+                   *participants = wa_node_add(n, &op->arena, "participants");
     struct slice copy = sim_content_device_sent(&op->arena, chat_text(op), op->message);
 
     for (size_t i = 0; i < op->device_count; i++) {
@@ -355,8 +361,8 @@ static enum step_result encrypt_for_all(void *arg)
 
 static err_t distribution(struct sim_operation *op, struct slice *out)
 {
-    struct wa_address self = sim_phone_address(op->phone, &op->arena,
-                                               sim_account_jid(op->phone->account, true));
+    struct wa_address self =
+        sim_phone_address(op->phone, &op->arena, sim_account_jid(op->phone->account, true));
     struct slice key;
 
     TRY(wa_group_distribute(&op->phone->keystore, &op->arena, chat_text(op), &self, &key));
@@ -366,8 +372,8 @@ static err_t distribution(struct sim_operation *op, struct slice *out)
 
 static err_t encrypt_group(struct sim_operation *op, struct wa_node *n)
 {
-    struct wa_address self = sim_phone_address(op->phone, &op->arena,
-                                               sim_account_jid(op->phone->account, true));
+    struct wa_address self =
+        sim_phone_address(op->phone, &op->arena, sim_account_jid(op->phone->account, true));
     struct wa_node *participants = wa_node_add(n, &op->arena, "participants");
     struct slice keys, sealed;
 
@@ -484,8 +490,11 @@ static const struct step status_steps[] = {
     {"encrypt", encrypt_for_group}, {"ack", await_ack},        {0},
 };
 static const struct step one_steps[] = {
-    {"device", find_one}, {"sessions", open_sessions}, {"encrypt", encrypt_for_one},
-    {"ack", await_ack},   {0},
+    {"device", find_one},
+    {"sessions", open_sessions},
+    {"encrypt", encrypt_for_one},
+    {"ack", await_ack},
+    {0},
 };
 
 /* ---- the line of operations ---- */
@@ -494,10 +503,10 @@ struct sim_operation *sim_operation_new(struct sim_phone *p, enum sim_operation_
                                         struct wa_jid to, const char *id, struct slice message)
 {
     struct sim_operation *op = xcalloc(sizeof *op);
-    const struct step *rows = kind != SIM_SEND          ? one_steps
-                              : wa_jid_is_group(&to)    ? group_steps
-                              : wa_jid_is_status(&to)   ? status_steps
-                                                        : person_steps;
+    const struct step *rows = kind != SIM_SEND        ? one_steps
+                              : wa_jid_is_group(&to)  ? group_steps
+                              : wa_jid_is_status(&to) ? status_steps
+                                                      : person_steps;
 
     op->phone = p;
     op->kind = kind;
@@ -609,8 +618,7 @@ err_t sim_phone_write(struct sim_phone *p, const struct sim_writing *w, char out
 {
     AUTO(arena) arena = {0};
     struct sim_letter *quoted = sim_phone_letter(p, w->quote);
-    struct sim_letter mine = {.kind = "text", .from_me = true,
-                              .at = sim_seconds(p->phones->relay)};
+    struct sim_letter mine = {.kind = "text", .from_me = true, .at = sim_seconds(p->phones->relay)};
     struct sim_letter *kept;
     struct sim_operation *op;
     struct slice message = w->message;

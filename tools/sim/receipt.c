@@ -34,7 +34,8 @@ static struct wa_node *passed_on(struct sim_conn *c, const struct wa_node *n)
     if (shared) wa_node_set_jid(out, arena, "participant", sim_device_jid(c->device, lid));
     wa_node_set_jid(out, arena, "recipient", wa_node_jid(n, "recipient"));
     wa_node_set_int(out, arena, "t", sim_seconds(c->relay));
-    for (size_t i = 0; i < n->child_count; i++) wa_node_add_node(out, arena, &n->children[i]);
+    for (size_t i = 0; i < n->child_count; i++)
+        wa_node_add_node(out, arena, &n->children[i]);
     return out;
 }
 
@@ -48,7 +49,10 @@ static void to_account(struct sim_conn *c, struct sim_account *a, const struct w
     }
 }
 
-static bool is_read(struct slice type) { return slice_starts_with(type, SLICE("read")) || slice_starts_with(type, SLICE("played")); }
+static bool is_read(struct slice type)
+{
+    return slice_starts_with(type, SLICE("read")) || slice_starts_with(type, SLICE("played"));
+}
 
 static bool is_for_self(struct slice type)
 {

@@ -49,7 +49,8 @@ void sim_relay_done(struct sim_relay *r)
 {
     while (!list_empty(&r->conns))
         sim_conn_gone(LIST_ENTRY(r->conns.next, struct sim_conn, link), r->now_ms);
-    while (!list_empty(&r->timers)) timer_free(LIST_ENTRY(r->timers.next, struct sim_timer, link));
+    while (!list_empty(&r->timers))
+        timer_free(LIST_ENTRY(r->timers.next, struct sim_timer, link));
     sim_faults_clear(r);
     sim_trace_done(&r->trace);
     sim_directory_done(&r->people);
@@ -69,7 +70,8 @@ struct sim_timer *sim_after(struct sim_relay *r, int64_t in_ms,
     t->run = run;
     t->conn = conn;
     /* Equal times keep their order; most timers are the latest. */
-    while (at != &r->timers && LIST_ENTRY(at, struct sim_timer, link)->due > t->due) at = at->prev;
+    while (at != &r->timers && LIST_ENTRY(at, struct sim_timer, link)->due > t->due)
+        at = at->prev;
     list_insert(at->next, &t->link);
     return t;
 }

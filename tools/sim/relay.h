@@ -17,14 +17,14 @@ struct sim_relay;
 
 enum {
     SIM_CONNS_MAX = 20000,
-    SIM_REFS = 6,                   /* QR references of one pairing */
-    SIM_REF_BYTES = 24,             /* as text */
-    SIM_PRIMER = 5,                 /* backlog stanzas sent before the client asks for more */
-    SIM_LOW_PREKEYS = 5,            /* below this many the client is told */
-    SIM_STANZA_MAX = 4 << 20,       /* one frame of a client */
-    SIM_HANDSHAKE_MS = 30000,       /* a connection that says nothing ends */
-    SIM_BEAT_MS = 60000,            /* how often the debts of a connection are looked at */
-    SIM_OWED_MS = 50 * 60000,       /* an unanswered stanza older than this ends the stream */
+    SIM_REFS = 6,             /* QR references of one pairing */
+    SIM_REF_BYTES = 24,       /* as text */
+    SIM_PRIMER = 5,           /* backlog stanzas sent before the client asks for more */
+    SIM_LOW_PREKEYS = 5,      /* below this many the client is told */
+    SIM_STANZA_MAX = 4 << 20, /* one frame of a client */
+    SIM_HANDSHAKE_MS = 30000, /* a connection that says nothing ends */
+    SIM_BEAT_MS = 60000,      /* how often the debts of a connection are looked at */
+    SIM_OWED_MS = 50 * 60000, /* an unanswered stanza older than this ends the stream */
 };
 
 /* What the relay asks of the world. */
@@ -80,7 +80,7 @@ struct sim_registration {
     char phone_iq[64];   /* its iq, answered when the companion has signed */
     uint32_t key_index;
     uint8_t account_key[32];
-    struct buf details;   /* ADV details */
+    struct buf details; /* ADV details */
     struct buf key_indexes;
     int64_t key_indexes_at;
     bool hosted;
@@ -99,12 +99,12 @@ struct sim_conn {
     uint8_t noise_key[32]; /* the client's static key */
     struct sim_device *device;
     struct sim_registration *registration;
-    struct buf held;       /* a frame that waits to travel with the next (fault) */
-    uint32_t credit;       /* backlog stanzas the client may still get */
+    struct buf held;                      /* a frame that waits to travel with the next (fault) */
+    uint32_t credit;                      /* backlog stanzas the client may still get */
     uint32_t backlog_total, backlog_left; /* backlog stanzas: all, not sent yet */
-    bool draining;         /* the `offline` marker is not out yet */
-    bool has_pulled;       /* the client asks for its backlog itself */
-    struct buf last_message; /* what was delivered last, for the fault redeliver */
+    bool draining;                        /* the `offline` marker is not out yet */
+    bool has_pulled;                      /* the client asks for its backlog itself */
+    struct buf last_message;              /* what was delivered last, for the fault redeliver */
 };
 
 struct sim_timer {

@@ -194,9 +194,8 @@ static bool keys_identity(const struct check *k)
 {
     struct slice identity = wa_node_child_bytes(k->n, "identity");
 
-    return identity.len == 32 &&
-           (k->c->device->id == 0 ||
-            slice_eq(identity, SLICE_ARRAY(k->c->device->bundle.identity)));
+    return identity.len == 32 && (k->c->device->id == 0 ||
+                                  slice_eq(identity, SLICE_ARRAY(k->c->device->bundle.identity)));
 }
 
 static bool keys_signed(const struct check *k)
@@ -248,7 +247,8 @@ static bool has_jid_to(const struct check *k)
 
 static bool has_message_type(const struct check *k)
 {
-    static const char *const types[] = {"text", "media", "reaction", "poll", "event", "medianotify"};
+    static const char *const types[] = {"text", "media", "reaction",
+                                        "poll", "event", "medianotify"};
     struct slice type = wa_node_text(k->n, "type");
 
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
@@ -262,7 +262,8 @@ static bool enc_is_wellformed(const struct wa_node *enc)
     struct slice v = wa_node_text(enc, "v"), type = wa_node_text(enc, "type");
     bool known = false;
 
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) known = known || slice_is(type, types[i]);
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        known = known || slice_is(type, types[i]);
     return known && (slice_is(v, "2") || slice_is(v, "3")) && enc->content == WA_CONTENT_BYTES &&
            enc->bytes.len > 0;
 }

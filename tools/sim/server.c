@@ -226,8 +226,12 @@ static err_t lock_state(struct sim_server *s)
 
 err_t sim_server_init(struct sim_server *s, uv_loop_t *loop, const struct sim_settings *settings)
 {
-    struct sim_host host = {.ctx = s, .write = host_write, .close = host_close,
-                            .deliver = host_deliver, .changed = host_changed, .note = host_note,
+    struct sim_host host = {.ctx = s,
+                            .write = host_write,
+                            .close = host_close,
+                            .deliver = host_deliver,
+                            .changed = host_changed,
+                            .note = host_note,
                             .logged_in = host_logged_in};
     struct sim_keys keys;
 
@@ -269,7 +273,8 @@ void sim_server_stop(struct sim_server *s)
 void sim_server_done(struct sim_server *s)
 {
     sim_listener_free(s->listener);
-    while (!list_empty(&s->held)) held_free(LIST_ENTRY(s->held.next, struct held, link));
+    while (!list_empty(&s->held))
+        held_free(LIST_ENTRY(s->held.next, struct held, link));
     sim_phones_done(&s->phones);
     sim_relay_done(&s->relay);
     crypto_wipe(&s->relay.keys, sizeof s->relay.keys);

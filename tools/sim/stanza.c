@@ -31,7 +31,8 @@ void sim_on_ib(struct sim_conn *c, const struct wa_node *n)
     if (batch) sim_backlog_pull(c, wa_attr_int_or(&a, "count", 0));
 }
 
-static void add_last_seen(struct wa_node *presence, struct arena *arena, const struct sim_account *a)
+static void add_last_seen(struct wa_node *presence, struct arena *arena,
+                          const struct sim_account *a)
 {
     LIST_EACH(l, (struct list *)&a->devices)
     if (LIST_ENTRY(l, struct sim_device, link)->available) return;

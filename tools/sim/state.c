@@ -97,7 +97,8 @@ static void ar_list(struct archive *a, struct list *items, struct list *(*add)(v
         LIST_EACH(l, items) one(a, l);
         return;
     }
-    for (uint64_t i = 0; i < n && !a->in.error; i++) one(a, add(owner));
+    for (uint64_t i = 0; i < n && !a->in.error; i++)
+        one(a, add(owner));
 }
 
 /* ---- devices ---- */
@@ -275,9 +276,9 @@ static void ar_accounts(struct archive *a)
     struct list *accounts = &a->server->relay.people.accounts;
     uint64_t n = ar_count(a, count_list(accounts));
 
-    if (a->saving)
-        LIST_EACH(l, accounts) ar_account(a, LIST_ENTRY(l, struct sim_account, link));
-    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++) ar_account(a, NULL);
+    if (a->saving) LIST_EACH(l, accounts) ar_account(a, LIST_ENTRY(l, struct sim_account, link));
+    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++)
+        ar_account(a, NULL);
     LIST_EACH(l, accounts) ar_relations(a, LIST_ENTRY(l, struct sim_account, link));
 }
 
@@ -304,8 +305,8 @@ static void ar_group(struct archive *a, struct sim_group *g)
     if (g) head = *g;
     ar_text(a, head.id, sizeof head.id);
     ar_text(a, head.subject, sizeof head.subject);
-    if (!g) g = sim_group_new(&a->server->relay.people, slice_text(head.id),
-                              slice_text(head.subject));
+    if (!g)
+        g = sim_group_new(&a->server->relay.people, slice_text(head.id), slice_text(head.subject));
     if (!g) {
         if (!a->in.error) a->in.error = ERR_BAD_TEXT;
         return;
@@ -313,8 +314,10 @@ static void ar_group(struct archive *a, struct sim_group *g)
     AR_INT(a, g->lid_mode);
     AR_INT(a, g->created_at);
     n = ar_count(a, count_list(&g->members));
-    if (a->saving) LIST_EACH(l, &g->members) ar_member(a, g, LIST_ENTRY(l, struct sim_member, link));
-    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++) ar_member(a, g, NULL);
+    if (a->saving)
+        LIST_EACH(l, &g->members) ar_member(a, g, LIST_ENTRY(l, struct sim_member, link));
+    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++)
+        ar_member(a, g, NULL);
     AR_INT(a, g->version);
 }
 
@@ -323,9 +326,9 @@ static void ar_groups(struct archive *a)
     struct list *groups = &a->server->relay.people.groups;
     uint64_t n = ar_count(a, count_list(groups));
 
-    if (a->saving)
-        LIST_EACH(l, groups) ar_group(a, LIST_ENTRY(l, struct sim_group, link));
-    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++) ar_group(a, NULL);
+    if (a->saving) LIST_EACH(l, groups) ar_group(a, LIST_ENTRY(l, struct sim_group, link));
+    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++)
+        ar_group(a, NULL);
 }
 
 /* ---- phones ---- */
@@ -475,9 +478,9 @@ static void ar_phones(struct archive *a)
     struct list *phones = &a->server->phones.phones;
     uint64_t n = ar_count(a, count_list(phones));
 
-    if (a->saving)
-        LIST_EACH(l, phones) ar_phone(a, LIST_ENTRY(l, struct sim_phone, link));
-    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++) ar_phone(a, NULL);
+    if (a->saving) LIST_EACH(l, phones) ar_phone(a, LIST_ENTRY(l, struct sim_phone, link));
+    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++)
+        ar_phone(a, NULL);
 }
 
 /* ---- the whole ---- */

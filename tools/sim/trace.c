@@ -21,7 +21,8 @@ static void drop_oldest(struct sim_trace *t)
 
 void sim_trace_done(struct sim_trace *t)
 {
-    while (t->count > 0) drop_oldest(t);
+    while (t->count > 0)
+        drop_oldest(t);
 }
 
 static struct sim_traced *new_line(struct sim_trace *t, int64_t at_ms, const char *who,

@@ -1,14 +1,16 @@
-/* Signed identities: what the phone makes, what the server accepts. */
-#include <criterion/criterion.h>
+/* Signed identities as the server checks them. */
+#include "tests/unit/tools/sim/world.h"
 
+#include "proto/signal/adv.h"
 #include "tools/sim/adv.h"
 
-#include "proto/base/xalloc.h"
-
 struct made {
-    struct crypto_pair phone, companion;
-    uint8_t secret[32];
-    struct buf container, details;
+    struct crypto_pair companion;
+    struct sim_phone *phone;
+    struct world *w;
+    struct slice container;
+    struct arena arena;
+    struct buf details;
     uint8_t account_key[32];
     uint32_t key_index;
     bool hosted;
@@ -16,26 +18,29 @@ struct made {
 
 static struct made make(bool hosted)
 {
-    struct made m = {0};
-    struct sim_adv adv = {.raw_id = 7, .key_index = 3, .timestamp = 1800000000, .hosted = hosted};
+    static const uint8_t secret[32] = {1};
+    struct wa_adv_grant grant = {
+        .raw_id = 7, .key_index = 3, .timestamp = WORLD_NOW, .hosted = hosted};
+    struct made m = {.w = world_new()};
 
-    crypto_start();
-    crypto_pair_new(&m.phone);
+    m.phone = world_phone(m.w, "15550001111");
     crypto_pair_new(&m.companion);
-    sim_adv_make(&adv, &m.phone, m.companion.public.bytes, SLICE_ARRAY(m.secret), &m.container);
+    m.container = wa_adv_issue(&m.phone->keystore, &m.arena, secret, &m.companion.public, &grant);
     return m;
 }
 
 static bool open_made(struct made *m, struct slice container)
 {
     buf_reset(&m->details);
-    return sim_adv_open_container(container, &m->details, m->account_key, &m->key_index, &m->hosted);
+    return sim_adv_open_container(container, &m->details, m->account_key, &m->key_index,
+                                  &m->hosted);
 }
 
 static void drop(struct made *m)
 {
-    buf_done(&m->container);
+    arena_done(&m->arena);
     buf_done(&m->details);
+    world_free(m->w);
 }
 
 Test(adv, the_container_opens)
@@ -43,10 +48,10 @@ Test(adv, the_container_opens)
     for (int hosted = 0; hosted < 2; hosted++) {
         struct made m = make(hosted);
 
-        cr_assert(open_made(&m, buf_slice(&m.container)));
+        cr_assert(open_made(&m, m.container));
         cr_expect_eq(m.key_index, 3);
         cr_expect_eq(m.hosted, hosted);
-        cr_expect_eq(memcmp(m.account_key, m.phone.public.bytes, 32), 0);
+        cr_expect_eq(memcmp(m.account_key, m.phone->identity.public.bytes, 32), 0);
         drop(&m);
     }
 }
@@ -56,7 +61,8 @@ Test(adv, a_cut_container_does_not)
     struct made m = make(false);
 
     for (size_t n = 0; n < m.container.len; n++) {
-        /* Without its last field, the MAC, the container still decodes: the companion's business. */
+        /* Without its last field, the MAC, the container still decodes: the companion's business.
+         */
         bool opens = open_made(&m, slice_of(m.container.data, n));
 
         if (n + 34 != m.container.len) cr_expect_not(opens, "%zu of %zu", n, m.container.len);

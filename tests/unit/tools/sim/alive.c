@@ -31,7 +31,8 @@ Test(alive, the_seed_decides)
     struct sim_alive a[2] = {0};
     struct sim_phone *p[2];
 
-    for (int i = 0; i < 2; i++) talk(w[i], &a[i], &p[i]);
+    for (int i = 0; i < 2; i++)
+        talk(w[i], &a[i], &p[i]);
     for (struct list *l = p[0]->letters.next, *m = p[1]->letters.next; l != &p[0]->letters;
          l = l->next, m = m->next) {
         cr_assert_neq(m, &p[1]->letters);
@@ -40,7 +41,8 @@ Test(alive, the_seed_decides)
         cr_expect_str_eq(LIST_ENTRY(l, struct sim_letter, link)->from,
                          LIST_ENTRY(m, struct sim_letter, link)->from);
     }
-    for (int i = 0; i < 2; i++) world_free(w[i]);
+    for (int i = 0; i < 2; i++)
+        world_free(w[i]);
 }
 
 Test(alive, they_read_and_answer)
@@ -53,8 +55,10 @@ Test(alive, they_read_and_answer)
 
     talk(w, &a, &p);
     before = p->letter_count;
-    cr_assert_eq(sim_phone_write(p, &(struct sim_writing){.to = SLICE("15550100001"),
-                                                          .text = SLICE("hello")}, id), OK);
+    cr_assert_eq(
+        sim_phone_write(
+            p, &(struct sim_writing){.to = SLICE("15550100001"), .text = SLICE("hello")}, id),
+        OK);
     world_advance(w, 10000);
     cr_expect_eq(p->letter_count, before + 2, "ours, and an answer");
     cr_expect(sim_phone_letter(p, slice_text(id))->read_by_peer);

@@ -17,7 +17,8 @@ struct api {
 static struct api *api_new(bool open)
 {
     struct api *a = xcalloc(sizeof *a);
-    struct sim_settings s = {.listen = {"127.0.0.1", 0}, .control = {"127.0.0.1", 0},
+    struct sim_settings s = {.listen = {"127.0.0.1", 0},
+                             .control = {"127.0.0.1", 0},
                              .relay = {.seed = 1, .offline_grace_ms = 3000}};
 
     uv_loop_init(&a->loop);
@@ -42,8 +43,8 @@ static int ask(struct api *a, const char *method, const char *url, const char *b
 {
     struct slice all = slice_text(url);
     size_t mark = slice_find(all, '?');
-    struct sim_request q = {.server = &a->server, .path = slice_sub(all, 0, mark),
-                            .query = slice_from(all, mark + 1)};
+    struct sim_request q = {
+        .server = &a->server, .path = slice_sub(all, 0, mark), .query = slice_from(all, mark + 1)};
     int status;
 
     q.body = body ? json_loads(body, 0, NULL) : json_object();
@@ -87,8 +88,9 @@ Test(control, a_conversation)
 
     two_phones(a);
     cr_expect_str_eq(text_at(a, "lid"), "888");
-    cr_expect_eq(ask(a, "POST", "/phones/15550001111/send",
-                     "{\"to\":\"+15550002222\",\"text\":\"hello\"}"), 200);
+    cr_expect_eq(
+        ask(a, "POST", "/phones/15550001111/send", "{\"to\":\"+15550002222\",\"text\":\"hello\"}"),
+        200);
     cr_expect_str_eq(text_at(a, "status"), "sent");
     cr_assert_eq(ask(a, "GET", "/phones/15550002222/inbox", NULL), 200);
     m = item(a, "messages", 0);
@@ -108,8 +110,8 @@ Test(control, a_conversation)
     cr_expect_eq(ask(a, "POST", "/phones/15550002222/online", NULL), 200);
     cr_expect_eq(ask(a, "GET", "/trace?device=15550001111%3A0&limit=5", NULL), 200);
     cr_expect_eq(json_array_size(json_object_get(a->out, "stanzas")), 5);
-    cr_expect_not_null(strstr(json_string_value(json_object_get(item(a, "stanzas", 0), "stanza")),
-                              "<"));
+    cr_expect_not_null(
+        strstr(json_string_value(json_object_get(item(a, "stanzas", 0), "stanza")), "<"));
     api_free(a);
 }
 
@@ -121,7 +123,8 @@ Test(control, groups)
     two_phones(a);
     cr_assert_eq(ask(a, "POST", "/phones", "{\"number\":\"15550003333\"}"), 200);
     cr_assert_eq(ask(a, "POST", "/groups",
-                     "{\"subject\":\"Us\",\"members\":[\"15550001111\",\"15550002222\"]}"), 200);
+                     "{\"subject\":\"Us\",\"members\":[\"15550001111\",\"15550002222\"]}"),
+                 200);
     snprintf(url, sizeof url, "/groups/%s/members", text_at(a, "id"));
     snprintf(body, sizeof body, "{\"group\":\"%s\",\"text\":\"all\"}", text_at(a, "id"));
     cr_expect_eq(ask(a, "POST", "/phones/15550001111/send", body), 200);
@@ -185,22 +188,27 @@ Test(control, stanzas_from_nowhere)
     cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza",
                      "{\"tag\":\"notification\",\"attrs\":{\"from\":\"15550002222@s.whatsapp.net\","
                      "\"type\":\"status\",\"id\":\"N1\",\"t\":\"1\"},"
-                     "\"children\":[{\"tag\":\"set\",\"text\":\"at the sea\"}]}"), 200);
+                     "\"children\":[{\"tag\":\"set\",\"text\":\"at the sea\"}]}"),
+                 200);
     cr_expect_eq(ask(a, "GET", "/trace?device=15550001111:0&limit=2", NULL), 200);
     cr_expect_not_null(strstr(json_string_value(json_object_get(item(a, "stanzas", 0), "stanza")),
                               "<notification"));
-    cr_expect_not_null(strstr(json_string_value(json_object_get(item(a, "stanzas", 1), "stanza")),
-                              "<ack"), "the phone answers for it");
+    cr_expect_not_null(
+        strstr(json_string_value(json_object_get(item(a, "stanzas", 1), "stanza")), "<ack"),
+        "the phone answers for it");
     cr_expect_eq(ask(a, "POST", "/devices/15550001111:7/stanza", "{\"tag\":\"ib\"}"), 404);
     cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza", "{}"), 400);
-    cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza",
-                     "{\"tag\":\"ib\",\"children\":[{}]}"), 400);
-    cr_expect_eq(ask(a, "POST", "/devices/15550001111:0/stanza",
-                     "{\"tag\":\"ib\",\"attrs\":{\"t\":1}}"), 400);
+    cr_expect_eq(
+        ask(a, "POST", "/devices/15550001111:0/stanza", "{\"tag\":\"ib\",\"children\":[{}]}"), 400);
+    cr_expect_eq(
+        ask(a, "POST", "/devices/15550001111:0/stanza", "{\"tag\":\"ib\",\"attrs\":{\"t\":1}}"),
+        400);
     cr_expect_eq(ask(a, "POST", "/phones/15550001111/send",
-                     "{\"to\":\"15550002222\",\"message\":\"8gIDEgEh\",\"type\":\"reaction\"}"), 200);
-    cr_expect_eq(ask(a, "POST", "/phones/15550001111/send",
-                     "{\"to\":\"15550002222\",\"message\":\"!\"}"), 400);
+                     "{\"to\":\"15550002222\",\"message\":\"8gIDEgEh\",\"type\":\"reaction\"}"),
+                 200);
+    cr_expect_eq(
+        ask(a, "POST", "/phones/15550001111/send", "{\"to\":\"15550002222\",\"message\":\"!\"}"),
+        400);
     api_free(a);
 }
 
@@ -234,8 +242,8 @@ Test(control, faults_rules_clock_settings)
 
 static int dial(int port)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
@@ -265,8 +273,10 @@ Test(control, http)
     exchange(a, fd, "GET /root-key HTTP/1.1\r\nHost: x\r\n\r\n", out, sizeof out);
     cr_expect_eq(strncmp(out, "HTTP/1.1 200 OK\r\n", 17), 0);
     cr_expect_not_null(strstr(out, "root_key"));
-    exchange(a, fd, "POST /phones HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n"
-                    "{\"number\":\"15550001111\"}", out, sizeof out);
+    exchange(a, fd,
+             "POST /phones HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n"
+             "{\"number\":\"15550001111\"}",
+             out, sizeof out);
     cr_expect_not_null(strstr(out, "15550001111"), "the same connection");
     exchange(a, fd, "GET /phones HTTP/1.1\r\nHost: x\r\nOrigin: http://evil\r\n\r\n", out,
              sizeof out);

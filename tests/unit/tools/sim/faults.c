@@ -14,8 +14,10 @@ static struct stage set_stage(void)
 
     s.own = world_phone(s.w, "15550001111");
     s.other = world_phone(s.w, "15550002222");
-    cr_assert_eq(sim_phone_write(s.other, &(struct sim_writing){.to = SLICE("15550001111"),
-                                                                .text = SLICE("first")}, id), OK);
+    cr_assert_eq(
+        sim_phone_write(
+            s.other, &(struct sim_writing){.to = SLICE("15550001111"), .text = SLICE("first")}, id),
+        OK);
     s.c = companion_ready(s.w, s.own);
     return s;
 }
@@ -42,8 +44,10 @@ static void other_writes(struct stage *s)
 {
     char id[SIM_ID_MAX];
 
-    cr_assert_eq(sim_phone_write(s->other, &(struct sim_writing){.to = SLICE("15550001111"),
-                                                                 .text = SLICE("hello")}, id), OK);
+    cr_assert_eq(sim_phone_write(
+                     s->other,
+                     &(struct sim_writing){.to = SLICE("15550001111"), .text = SLICE("hello")}, id),
+                 OK);
     companion_settle(s->c);
 }
 
@@ -222,8 +226,8 @@ Test(faults, bundles_lose_their_key_or_their_signature)
     cr_expect_not_null(wa_node_child(ask_bundle(&s), "key"));
     f.kind = SIM_FAULT_BAD_SIGNED_PREKEY;
     cr_assert_eq(sim_fault_put(&s.w->relay, &f), OK);
-    cr_expect_not(slice_eq(
-        wa_node_child_bytes(wa_node_child(ask_bundle(&s), "skey"), "signature"), good));
+    cr_expect_not(
+        slice_eq(wa_node_child_bytes(wa_node_child(ask_bundle(&s), "skey"), "signature"), good));
     clear_stage(&s);
 }
 
@@ -342,7 +346,8 @@ Test(faults, skip_and_count)
     struct sim_fault f = {.kind = SIM_FAULT_DROP, .skip = 1, .count = 2};
 
     cr_assert_eq(sim_fault_put(&s.w->relay, &f), OK);
-    for (int i = 0; i < 4; i++) other_writes(&s);
+    for (int i = 0; i < 4; i++)
+        other_writes(&s);
     cr_expect_eq(companion_count(s.c, "message"), 2, "the first and the last");
     sim_faults_clear(&s.w->relay);
     clear_stage(&s);

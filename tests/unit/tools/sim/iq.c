@@ -82,8 +82,8 @@ Test(iq, what_nobody_knows_is_501)
 
 /* ---- usync ---- */
 
-static const struct wa_node *usync(struct stage *s, const char *const *protocols, struct wa_jid user,
-                                   const char *contact)
+static const struct wa_node *usync(struct stage *s, const char *const *protocols,
+                                   struct wa_jid user, const char *contact)
 {
     struct wa_node *iq = companion_iq(s->c, "get", "usync"), *sync, *query, *list, *one;
     struct arena *arena = &s->c->arena;
@@ -92,7 +92,8 @@ static const struct wa_node *usync(struct stage *s, const char *const *protocols
     wa_node_set(sync, arena, "sid", SLICE("1"));
     wa_node_set(sync, arena, "context", SLICE("message"));
     query = wa_node_add(sync, arena, "query");
-    while (*protocols) wa_node_add(query, arena, *protocols++);
+    while (*protocols)
+        wa_node_add(query, arena, *protocols++);
     list = wa_node_add(sync, arena, "list");
     one = wa_node_add(list, arena, "user");
     wa_node_set_jid(one, arena, "jid", user);
@@ -107,8 +108,8 @@ Test(iq, device_lists_in_the_form_that_was_asked)
     struct stage s = set_stage();
 
     for (int lid = 0; lid < 2; lid++) {
-        struct wa_jid asked = lid ? wa_jid_of(WA_SERVER_LID, SLICE("915550001111"), 0)
-                                  : jid_pn("15550001111", 0);
+        struct wa_jid asked =
+            lid ? wa_jid_of(WA_SERVER_LID, SLICE("915550001111"), 0) : jid_pn("15550001111", 0);
         const struct wa_node *user = usync(&s, protocols, asked, NULL), *list;
 
         list = wa_node_child(wa_node_child(user, "devices"), "device-list");
@@ -196,10 +197,10 @@ Test(iq, bundles_have_the_lengths_that_whatsmeow_wants)
 Test(iq, a_one_time_key_is_given_once)
 {
     struct stage s = set_stage();
-    struct slice first = wa_node_child_bytes(
-        wa_node_child(bundle(&s, jid_pn("15550002222", 0)), "key"), "id");
-    struct slice second = wa_node_child_bytes(
-        wa_node_child(bundle(&s, jid_pn("15550002222", 0)), "key"), "id");
+    struct slice first =
+        wa_node_child_bytes(wa_node_child(bundle(&s, jid_pn("15550002222", 0)), "key"), "id");
+    struct slice second =
+        wa_node_child_bytes(wa_node_child(bundle(&s, jid_pn("15550002222", 0)), "key"), "id");
 
     cr_expect_not(slice_eq(first, second));
     clear_stage(&s);
@@ -228,7 +229,8 @@ Test(iq, a_token_lets_the_other_side_write)
     wa_node_set(token, &s.c->arena, "t", SLICE("1800000000"));
     wa_node_set(token, &s.c->arena, "type", SLICE("trusted_contact"));
     cr_expect(has_text(companion_ask(s.c, iq), "type", "result"));
-    bytes = wa_node_child_bytes(wa_node_child(companion_take(d, "notification"), "tokens"), "token");
+    bytes =
+        wa_node_child_bytes(wa_node_child(companion_take(d, "notification"), "tokens"), "token");
     cr_assert_eq(bytes.len, 16);
     for (int with = 0; with < 2; with++) {
         n = companion_message(d, jid_pn("15550001111", 0), with ? "M2" : "M1");
@@ -286,7 +288,8 @@ Test(iq, app_state_numbers_patches_and_gives_them_back)
 Test(iq, groups_are_shown_to_members)
 {
     struct stage s = set_stage();
-    struct sim_group *g = sim_group_new(&s.w->relay.people, SLICE("120363000000000001"), SLICE("G"));
+    struct sim_group *g =
+        sim_group_new(&s.w->relay.people, SLICE("120363000000000001"), SLICE("G"));
     struct wa_jid jid = wa_jid_of(WA_SERVER_GROUP, SLICE("120363000000000001"), 0);
     const struct wa_node *group;
 

@@ -84,10 +84,11 @@ static void ask(int fd, const char *path, const char *origin)
 {
     char text[512];
 
-    snprintf(text, sizeof text,
-             "GET %s HTTP/1.1\r\nHost: web.whatsapp.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
-             path, origin ? "Origin: " : "", origin ? origin : "", origin ? "\r\n" : "");
+    snprintf(
+        text, sizeof text,
+        "GET %s HTTP/1.1\r\nHost: web.whatsapp.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
+        path, origin ? "Origin: " : "", origin ? origin : "", origin ? "\r\n" : "");
     cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 

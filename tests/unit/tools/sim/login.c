@@ -72,8 +72,13 @@ Test(login, a_code_with_another_noise_key_is_nobodys)
 
 Test(login, qr_texts)
 {
-    static const char *const bad[] = {"", "ref", "ref,", ",,,,", "ref,AAAA,BBBB,CCCC,1",
-                                      "ref,!,!,!,1", "https://wa.me/settings/linked_devices#"};
+    static const char *const bad[] = {"",
+                                      "ref",
+                                      "ref,",
+                                      ",,,,",
+                                      "ref,AAAA,BBBB,CCCC,1",
+                                      "ref,!,!,!,1",
+                                      "https://wa.me/settings/linked_devices#"};
     struct world *w = world_new();
     struct sim_phone *p = world_phone(w, "15550001111");
     struct companion *c = companion_new(w);
@@ -137,8 +142,10 @@ static void phone_writes(struct sim_phone *from, const char *to, unsigned n)
     char id[SIM_ID_MAX];
 
     for (unsigned i = 0; i < n; i++)
-        cr_assert_eq(sim_phone_write(from, &(struct sim_writing){.to = slice_text(to),
-                                                                 .text = SLICE("hello")}, id), OK);
+        cr_assert_eq(
+            sim_phone_write(
+                from, &(struct sim_writing){.to = slice_text(to), .text = SLICE("hello")}, id),
+            OK);
     world_settle((struct world *)(void *)((char *)from->phones - offsetof(struct world, phones)));
 }
 
@@ -186,7 +193,8 @@ Test(login, a_primer_comes_at_once_the_rest_when_asked)
     companion_send(a.c, ask_batch(a.c, 10));
     cr_expect_eq(companion_count(a.c, "message"), (size_t)SIM_PRIMER + 10);
     world_advance(a.w, 60000);
-    cr_expect_eq(companion_count(a.c, "message"), (size_t)SIM_PRIMER + 10, "who asks is not spoilt");
+    cr_expect_eq(companion_count(a.c, "message"), (size_t)SIM_PRIMER + 10,
+                 "who asks is not spoilt");
     companion_send(a.c, ask_batch(a.c, 100));
     cr_expect_eq(companion_count(a.c, "message"), 20);
     cr_expect(has_marker(a.c));
@@ -253,7 +261,8 @@ Test(login, the_server_pings_and_claims_its_debts)
 
     a.w->relay.options.ping = true;
     world_advance(a.w, SIM_BEAT_MS);
-    while ((ping = companion_take(a.c, "iq")) && !has_text(ping, "xmlns", "urn:xmpp:ping")) {}
+    while ((ping = companion_take(a.c, "iq")) && !has_text(ping, "xmlns", "urn:xmpp:ping")) {
+    }
     cr_expect_not_null(ping);
     world_advance(a.w, SIM_OWED_MS);
     error = companion_take(a.c, "stream:error");
@@ -279,7 +288,8 @@ Test(login, a_connection_that_says_nothing_ends)
 Test(login, junk_ends_the_connection)
 {
     static const char *const junk[] = {"GET / HTTP/1.1\r\n\r\n", "WA\x06\x03\xff\xff\xff",
-                                       "WA\x06\x03\x00\x00\x04junk", "ED\x00\x01\x00\x00\x01xWA\x06\x02"};
+                                       "WA\x06\x03\x00\x00\x04junk",
+                                       "ED\x00\x01\x00\x00\x01xWA\x06\x02"};
     static const size_t lengths[] = {18, 7, 11, 12};
 
     for (size_t i = 0; i < ARRAY_LEN(junk); i++) {

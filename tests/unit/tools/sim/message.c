@@ -223,8 +223,8 @@ static struct sim_group *make_group(struct stage *s, bool lid)
 
 static struct wa_node *group_message(struct stage *s, const char *id)
 {
-    struct wa_node *n = companion_message(
-        s->a1, wa_jid_of(WA_SERVER_GROUP, SLICE("120363000000000001"), 0), id);
+    struct wa_node *n =
+        companion_message(s->a1, wa_jid_of(WA_SERVER_GROUP, SLICE("120363000000000001"), 0), id);
     struct wa_node *participants = wa_node_add(n, &s->a1->arena, "participants");
 
     wa_node_set(n, &s->a1->arena, "addressing_mode", SLICE("lid"));
@@ -275,8 +275,9 @@ Test(message, the_ack_of_a_group_has_the_phash_of_all)
 Test(message, a_status_goes_to_whom_it_names)
 {
     struct stage s = set_stage();
-    struct wa_node *n = companion_message(
-        s.a1, wa_jid_of(WA_SERVER_BROADCAST, SLICE("status"), 0), "M1"), *participants, *to;
+    struct wa_node *n = companion_message(s.a1, wa_jid_of(WA_SERVER_BROADCAST, SLICE("status"), 0),
+                                          "M1"),
+                   *participants, *to;
 
     participants = wa_node_add(n, &s.a1->arena, "participants");
     to = wa_node_add(participants, &s.a1->arena, "to");

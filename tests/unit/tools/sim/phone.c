@@ -5,9 +5,10 @@ static const char *say_to(struct sim_phone *from, const char *to, const char *te
 {
     static char id[SIM_ID_MAX];
 
-    cr_assert_eq(sim_phone_write(from, &(struct sim_writing){.to = slice_text(to),
-                                                             .text = slice_text(text)}, id), OK,
-                 "%s", err_trail());
+    cr_assert_eq(
+        sim_phone_write(from, &(struct sim_writing){.to = slice_text(to), .text = slice_text(text)},
+                        id),
+        OK, "%s", err_trail());
     world_settle((struct world *)(void *)((char *)from->phones - offsetof(struct world, phones)));
     return id;
 }
@@ -71,10 +72,12 @@ Test(phone, quotes)
     char id[SIM_ID_MAX];
 
     say_to(a, "15550002222", "a question");
-    cr_assert_eq(sim_phone_write(b, &(struct sim_writing){.to = SLICE("15550001111"),
-                                                          .text = SLICE("an answer"),
-                                                          .quote = slice_text(last_letter(b)->id)},
-                                 id), OK);
+    cr_assert_eq(sim_phone_write(b,
+                                 &(struct sim_writing){.to = SLICE("15550001111"),
+                                                       .text = SLICE("an answer"),
+                                                       .quote = slice_text(last_letter(b)->id)},
+                                 id),
+                 OK);
     world_settle(w);
     expect_text(a, "an answer");
     cr_expect(slice_is(buf_slice(&last_letter(a)->quoted), last_letter(a)->id) == false);
@@ -105,12 +108,16 @@ Test(phone, bad_arguments)
     cr_expect_eq(sim_phone_new(&w->phones, SLICE("abc"), SLICE_NONE, SLICE("x"), &twice),
                  ERR_BAD_ARGUMENT);
     memset(buf_extend(&huge, SIM_TEXT_MAX + 1), 'x', SIM_TEXT_MAX + 1);
-    cr_expect_eq(sim_phone_write(a, &(struct sim_writing){.to = SLICE("1"), .text = buf_slice(&huge)},
-                                 id), ERR_TOO_LARGE);
+    cr_expect_eq(
+        sim_phone_write(a, &(struct sim_writing){.to = SLICE("1"), .text = buf_slice(&huge)}, id),
+        ERR_TOO_LARGE);
     cr_expect_eq(sim_phone_write(a, &(struct sim_writing){.to = SLICE(""), .text = SLICE("x")}, id),
                  ERR_BAD_ARGUMENT);
-    cr_expect_eq(sim_phone_write(a, &(struct sim_writing){.to = SLICE("1"), .text = SLICE("x"),
-                                                          .quote = SLICE("?")}, id), ERR_NOT_FOUND);
+    cr_expect_eq(
+        sim_phone_write(
+            a, &(struct sim_writing){.to = SLICE("1"), .text = SLICE("x"), .quote = SLICE("?")},
+            id),
+        ERR_NOT_FOUND);
     cr_expect_eq(sim_phone_read(a, SLICE("?")), ERR_NOT_FOUND);
     world_free(w);
 }
@@ -168,7 +175,8 @@ static struct sim_group *make_group(struct world *w, bool lid, struct sim_phone 
     struct sim_group *g = sim_group_new(&w->relay.people, SLICE("120363000000000001"), SLICE("G"));
 
     g->lid_mode = lid;
-    for (size_t i = 0; i < n; i++) sim_member_add(g, members[i]->account);
+    for (size_t i = 0; i < n; i++)
+        sim_member_add(g, members[i]->account);
     return g;
 }
 
@@ -187,8 +195,8 @@ Test(phone, groups_in_both_modes)
                     if (to == from) continue;
                     expect_text(p[to], "to all");
                     cr_expect_str_eq(last_letter(p[to])->from, p[from]->account->number);
-                    cr_expect(slice_is(buf_slice(&last_letter(p[to])->chat),
-                                       "120363000000000001@g.us"));
+                    cr_expect(
+                        slice_is(buf_slice(&last_letter(p[to])->chat), "120363000000000001@g.us"));
                 }
                 cr_expect(last_letter(p[from])->sent && last_letter(p[from])->delivered);
             }
@@ -233,8 +241,8 @@ Test(phone, prekeys_are_filled_up_when_they_run_low)
     for (int i = 0; i < SIM_PHONE_PREKEYS - 2; i++) {
         struct wa_node *iq = companion_iq(c, "get", "encrypt");
 
-        wa_node_set_jid(wa_node_add(wa_node_add(iq, &c->arena, "key"), &c->arena, "user"), &c->arena,
-                        "jid", jid_pn("15550001111", 0));
+        wa_node_set_jid(wa_node_add(wa_node_add(iq, &c->arena, "key"), &c->arena, "user"),
+                        &c->arena, "jid", jid_pn("15550001111", 0));
         companion_send(c, iq);
     }
     cr_expect_gt(phone->bundle.prekey_count, (uint32_t)SIM_PHONE_PREKEYS);
@@ -305,9 +313,12 @@ Test(phone, any_content_can_be_written)
     char id[SIM_ID_MAX];
 
     /* field 46, a reaction with the text "!" */
-    cr_assert_eq(sim_phone_write(a, &(struct sim_writing){.to = SLICE("15550002222"),
-                                                          .message = SLICE("\xf2\x02\x03\x12\x01!"),
-                                                          .type = SLICE("reaction")}, id), OK);
+    cr_assert_eq(sim_phone_write(a,
+                                 &(struct sim_writing){.to = SLICE("15550002222"),
+                                                       .message = SLICE("\xf2\x02\x03\x12\x01!"),
+                                                       .type = SLICE("reaction")},
+                                 id),
+                 OK);
     world_settle(w);
     cr_assert_not_null(last_letter(b));
     cr_expect_str_eq(last_letter(b)->kind, "other");

@@ -332,8 +332,8 @@ static struct wa_node *media_without_mediatype(struct stage *s)
 }
 static struct wa_node *status_with_mode(struct stage *s)
 {
-    struct wa_node *n = companion_message(
-        s->c, wa_jid_of(WA_SERVER_BROADCAST, SLICE("status"), 0), "M1");
+    struct wa_node *n =
+        companion_message(s->c, wa_jid_of(WA_SERVER_BROADCAST, SLICE("status"), 0), "M1");
 
     wa_node_set(n, &s->c->arena, "addressing_mode", SLICE("lid"));
     add_enc(s->c, n, "skmsg", "x");
@@ -365,8 +365,8 @@ static struct wa_node *message_to_a_third(struct stage *s)
 }
 static struct wa_node *group_message(struct stage *s, const char *mode)
 {
-    struct wa_node *n = companion_message(
-        s->c, wa_jid_of(WA_SERVER_GROUP, slice_text(s->group->id), 0), "M1");
+    struct wa_node *n =
+        companion_message(s->c, wa_jid_of(WA_SERVER_GROUP, slice_text(s->group->id), 0), "M1");
 
     wa_node_set_text(n, &s->c->arena, "addressing_mode", mode);
     add_enc(s->c, n, "skmsg", "x");
@@ -509,10 +509,14 @@ Test(rules, each_has_a_test_that_breaks_it)
 {
     bool covered[SIM_RULES] = {[SIM_RULE_LOGIN_NOISE_KEY] = true};
 
-    for (size_t i = 0; i < ARRAY_LEN(payloads); i++) covered[payloads[i].rule] = true;
-    for (size_t i = 0; i < ARRAY_LEN(signatures); i++) covered[signatures[i].rule] = true;
-    for (size_t i = 0; i < ARRAY_LEN(stanzas); i++) covered[stanzas[i].rule] = true;
-    for (size_t i = 0; i < SIM_RULES; i++) cr_expect(covered[i], "%s", sim_rule_name(i));
+    for (size_t i = 0; i < ARRAY_LEN(payloads); i++)
+        covered[payloads[i].rule] = true;
+    for (size_t i = 0; i < ARRAY_LEN(signatures); i++)
+        covered[signatures[i].rule] = true;
+    for (size_t i = 0; i < ARRAY_LEN(stanzas); i++)
+        covered[stanzas[i].rule] = true;
+    for (size_t i = 0; i < SIM_RULES; i++)
+        cr_expect(covered[i], "%s", sim_rule_name(i));
 }
 
 Test(rules, a_good_client_breaks_none)

@@ -37,8 +37,10 @@ struct run {
 
 static struct sim_settings settings(void)
 {
-    return (struct sim_settings){.listen = {"127.0.0.1", 0}, .control = {"127.0.0.1", 0},
-                                 .state_dir = folder, .relay = {.seed = 1}};
+    return (struct sim_settings){.listen = {"127.0.0.1", 0},
+                                 .control = {"127.0.0.1", 0},
+                                 .state_dir = folder,
+                                 .relay = {.seed = 1}};
 }
 
 static err_t start(struct run *r)
@@ -63,19 +65,26 @@ static void fill(struct sim_server *s)
     struct sim_group *g;
     char id[SIM_ID_MAX];
 
-    cr_assert_eq(sim_phone_new(&s->phones, SLICE("15550001111"), SLICE("777"), SLICE("Ada"), &a), OK);
-    cr_assert_eq(sim_phone_new(&s->phones, SLICE("15550002222"), SLICE("888"), SLICE("Bea"), &b), OK);
-    cr_assert_eq(sim_phone_new(&s->phones, SLICE("15550003333"), SLICE("999"), SLICE("Cy"), &c), OK);
-    cr_assert_eq(sim_phone_write(a, &(struct sim_writing){.to = SLICE("15550002222"),
-                                                          .text = SLICE("kept")}, id), OK);
+    cr_assert_eq(sim_phone_new(&s->phones, SLICE("15550001111"), SLICE("777"), SLICE("Ada"), &a),
+                 OK);
+    cr_assert_eq(sim_phone_new(&s->phones, SLICE("15550002222"), SLICE("888"), SLICE("Bea"), &b),
+                 OK);
+    cr_assert_eq(sim_phone_new(&s->phones, SLICE("15550003333"), SLICE("999"), SLICE("Cy"), &c),
+                 OK);
+    cr_assert_eq(
+        sim_phone_write(a, &(struct sim_writing){.to = SLICE("15550002222"), .text = SLICE("kept")},
+                        id),
+        OK);
     sim_server_settle(s);
     g = sim_group_new(&s->relay.people, SLICE("120363000000000001"), SLICE("Group"));
     sim_member_add(g, a->account)->creator = true;
     sim_member_add(g, b->account);
     buf_put_text(&a->account->about, "at the sea");
     sim_phone_go(c, false);
-    cr_assert_eq(sim_phone_write(a, &(struct sim_writing){.to = SLICE("15550003333"),
-                                                          .text = SLICE("waits")}, id), OK);
+    cr_assert_eq(
+        sim_phone_write(
+            a, &(struct sim_writing){.to = SLICE("15550003333"), .text = SLICE("waits")}, id),
+        OK);
     sim_server_settle(s);
 }
 
@@ -100,17 +109,19 @@ Test(state, comes_back_whole)
     cr_expect_str_eq(a->account->name, "Ada");
     cr_expect(slice_is(buf_slice(&a->account->about), "at the sea"));
     cr_expect_eq(b->letter_count, 1);
-    cr_expect(slice_is(buf_slice(&LIST_ENTRY(b->letters.next, struct sim_letter, link)->text),
-                       "kept"));
-    cr_expect_not_null(map_find(&again->server.relay.people.groups_by_id,
-                                SLICE("120363000000000001")));
+    cr_expect(
+        slice_is(buf_slice(&LIST_ENTRY(b->letters.next, struct sim_letter, link)->text), "kept"));
+    cr_expect_not_null(
+        map_find(&again->server.relay.people.groups_by_id, SLICE("120363000000000001")));
     /* What waited for a phone that was away arrives, and its session goes on. */
     sim_server_settle(&again->server);
     cr_expect_eq(c->letter_count, 1);
-    cr_assert_eq(sim_phone_write(b, &(struct sim_writing){.to = SLICE("15550001111"),
-                                                          .text = SLICE("on")}, id), OK);
+    cr_assert_eq(sim_phone_write(
+                     b, &(struct sim_writing){.to = SLICE("15550001111"), .text = SLICE("on")}, id),
+                 OK);
     sim_server_settle(&again->server);
-    cr_expect(slice_is(buf_slice(&LIST_ENTRY(a->letters.prev, struct sim_letter, link)->text), "on"));
+    cr_expect(
+        slice_is(buf_slice(&LIST_ENTRY(a->letters.prev, struct sim_letter, link)->text), "on"));
     stop(again);
     free(r);
     free(again);

@@ -40,10 +40,12 @@ Test(trace, the_oldest_go)
     struct sim_trace t;
 
     sim_trace_init(&t);
-    for (int i = 0; i < SIM_TRACE_MAX + 10; i++) add(&t, 10);
+    for (int i = 0; i < SIM_TRACE_MAX + 10; i++)
+        add(&t, 10);
     cr_expect_eq(t.count, (uint32_t)SIM_TRACE_MAX);
     cr_expect_eq(LIST_ENTRY(t.lines.next, struct sim_traced, link)->seq, 11);
-    for (int i = 0; i < 40; i++) add(&t, 1 << 20);
+    for (int i = 0; i < 40; i++)
+        add(&t, 1 << 20);
     cr_expect_leq(t.bytes, (size_t)SIM_TRACE_BYTES_MAX);
     cr_expect_lt(t.count, 40u);
     sim_trace_done(&t);

@@ -59,7 +59,10 @@ static inline void world_write(void *ctx, void *socket, struct slice bytes)
     c->writes++;
 }
 
-static inline void world_close(void *ctx, void *socket) { ((struct companion *)socket)->closed = true; }
+static inline void world_close(void *ctx, void *socket)
+{
+    ((struct companion *)socket)->closed = true;
+}
 
 static inline void world_deliver(void *ctx, struct sim_conn *local, struct slice stanza)
 {
@@ -71,8 +74,11 @@ static inline void world_changed(void *ctx) { ((struct world *)ctx)->changes++; 
 static inline struct world *world_new(void)
 {
     struct world *w = xcalloc(sizeof *w);
-    struct sim_host host = {.ctx = w, .write = world_write, .close = world_close,
-                            .deliver = world_deliver, .changed = world_changed};
+    struct sim_host host = {.ctx = w,
+                            .write = world_write,
+                            .close = world_close,
+                            .deliver = world_deliver,
+                            .changed = world_changed};
     struct sim_options options = {.seed = 7, .offline_grace_ms = 3000};
     struct sim_keys keys;
 
@@ -121,8 +127,9 @@ static inline struct sim_phone *world_phone(struct world *w, const char *number)
     char lid[SIM_NUMBER_MAX];
 
     snprintf(lid, sizeof lid, "9%s", number);
-    cr_assert_eq(sim_phone_new(&w->phones, slice_text(number), slice_text(lid), slice_text("Phone"),
-                               &p), OK);
+    cr_assert_eq(
+        sim_phone_new(&w->phones, slice_text(number), slice_text(lid), slice_text("Phone"), &p),
+        OK);
     world_settle(w);
     return p;
 }
@@ -172,7 +179,8 @@ static inline size_t companion_count(struct companion *c, const char *tag)
     size_t n = 0;
 
     companion_settle(c);
-    for (size_t i = 0; i < c->received; i++) n += wa_node_is(c->inbox[i], tag);
+    for (size_t i = 0; i < c->received; i++)
+        n += wa_node_is(c->inbox[i], tag);
     return n;
 }
 
@@ -287,8 +295,8 @@ static inline void companion_free(struct companion *c)
 static inline void companion_connect(struct companion *c)
 {
     struct wa_handshake h = {0};
-    struct wa_trust trust = {.root = c->world->root, .check_validity = true,
-                             .now_s = c->world->now_ms / 1000};
+    struct wa_trust trust = {
+        .root = c->world->root, .check_validity = true, .now_s = c->world->now_ms / 1000};
     struct crypto_pair ephemeral;
     struct slice hello;
     AUTO(buf) payload = companion_payload(c);
@@ -307,7 +315,8 @@ static inline void companion_connect(struct companion *c)
     buf_reset(&message);
     buf_reset(&bytes);
     cr_assert_eq(wa_handshake_answer(&h, hello, &trust, &c->noise, buf_slice(&payload), &message,
-                                     &c->transport), OK, "%s", err_trail());
+                                     &c->transport),
+                 OK, "%s", err_trail());
     cr_assert_eq(wa_frame_put(buf_slice(&message), &bytes), OK);
     c->is_open = true;
     sim_conn_bytes(c->conn, buf_slice(&bytes), c->world->now_ms);
@@ -479,7 +488,8 @@ static inline struct wa_jid jid_pn(const char *user, uint16_t device)
     return wa_jid_of(WA_SERVER_USER, slice_text(user), device);
 }
 
-static inline struct wa_node *companion_message(struct companion *c, struct wa_jid to, const char *id)
+static inline struct wa_node *companion_message(struct companion *c, struct wa_jid to,
+                                                const char *id)
 {
     struct wa_node *n = wa_node_new(&c->arena, "message");
 
