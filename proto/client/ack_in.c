@@ -81,8 +81,8 @@ static err_t compare_phash(struct wa_client *c, const struct wa_node *ack,
     if (phash.len == 0) return OK;
     TRY(has_phash(c, peer, from, phash, &same));
     if (same) return OK;
-    TRY(wa_devices_forget(c, from));
-    return wa_devices_forget(c, &self);
+    TRY(wa_devices_expire(c, from));
+    return wa_devices_expire(c, &self);
 }
 
 static err_t after_accept(struct wa_client *c, const struct wa_node *ack,

@@ -119,7 +119,7 @@ static err_t take_user(struct wa_client *c, const struct wa_node *user, bool rep
 
     ENSURE(wa_jid_is_person(&jid), BAD_STANZA);
     if (wa_node_child(user, "error"))
-        return wa_iq_error(user) == 406 ? wa_devices_forget(c, &jid) : OK;
+        return wa_iq_error(user) == 406 ? wa_devices_expire(c, &jid) : OK;
     /* A message may have brought a session while we waited: that one has the newer ratchet. */
     TRY(wa_has_session(c, &jid, &has));
     if (has && !replace) return OK;

@@ -11,8 +11,8 @@ err_t wa_bundles_ask(struct wa_client *c, const struct wa_jid *devices, size_t n
 err_t wa_session_jid(struct wa_client *c, const struct wa_jid *device,
                      struct wa_jid *out) MUST_CHECK;
 /* Makes a session for every user of the answer that has none; with `replace` also for those that
- * have one. A device that the server does not know any more (406) makes its owner's list be
- * forgotten. One bad bundle does not spoil the others. */
+ * have one. A device that the server does not know any more (406) makes its owner's list
+ * expire. One bad bundle does not spoil the others. */
 err_t wa_bundles_take(struct wa_client *c, const struct wa_node *iq, bool replace) MUST_CHECK;
 /* The bundle inside <user> or <keys>; `registration` is looked for there too, unless given. */
 err_t wa_bundle_read(const struct wa_node *node, struct slice registration,

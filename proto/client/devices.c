@@ -32,12 +32,13 @@ err_t wa_devices_load(struct wa_client *c, const struct wa_party *who, struct wa
     return OK;
 }
 
-static void save(struct wa_client *c, const struct wa_party *who, const struct wa_devices *list)
+static void save(struct wa_client *c, const struct wa_party *who, const struct wa_devices *list,
+                 int64_t at)
 {
     AUTO(buf) row = {0};
 
     buf_put_u8(&row, ROW_VERSION);
-    buf_put_be64(&row, (uint64_t)c->now);
+    buf_put_be64(&row, (uint64_t)at);
     for (size_t i = 0; i < list->count; i++) {
         buf_put_be16(&row, list->list[i].id);
         buf_put_u8(&row, list->list[i].hosted);
@@ -45,13 +46,15 @@ static void save(struct wa_client *c, const struct wa_party *who, const struct w
     wa_save(c, WA_NS_DEVICES, wa_party_name(c, who), SLICE(""), buf_slice(&row));
 }
 
-err_t wa_devices_forget(struct wa_client *c, const struct wa_jid *who)
+err_t wa_devices_expire(struct wa_client *c, const struct wa_jid *who)
 {
     struct wa_party party;
+    struct wa_devices list;
 
     if (!wa_jid_is_person(who)) return OK;
     TRY(wa_party_of(c, who, &party));
-    wa_save(c, WA_NS_DEVICES, wa_party_name(c, &party), SLICE(""), SLICE_NONE);
+    TRY(wa_devices_load(c, &party, &list));
+    if (list.known) save(c, &party, &list, 0);
     return OK;
 }
 
@@ -123,7 +126,7 @@ err_t wa_devices_store(struct wa_client *c, const struct wa_node *user, size_t *
     *out_count = list.count;
     if (list.count == 0) return OK;
     TRY(wa_party_of(c, &jid, &who));
-    save(c, &who, &list);
+    save(c, &who, &list, c->now);
     return OK;
 }
 

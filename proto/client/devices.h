@@ -22,8 +22,9 @@ err_t wa_devices_load(struct wa_client *c, const struct wa_party *who,
                       struct wa_devices *out) MUST_CHECK;
 /* The device's address in the family of `bare`. */
 struct wa_jid wa_device_jid(const struct wa_jid *bare, const struct wa_device *device);
-/* The list is out of date. */
-err_t wa_devices_forget(struct wa_client *c, const struct wa_jid *who) MUST_CHECK;
+/* The list is out of date: the next send asks anew. One that is already on its way goes on with
+ * what it has. */
+err_t wa_devices_expire(struct wa_client *c, const struct wa_jid *who) MUST_CHECK;
 /* <user jid> of a usync answer: learns the LID, stores the list. out_count is the number of
  * devices, 0 when the answer holds none. */
 err_t wa_devices_store(struct wa_client *c, const struct wa_node *user,

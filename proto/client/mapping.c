@@ -106,9 +106,22 @@ static err_t move_one(struct wa_client *c, struct slice from, struct slice to, s
     return wa_session_move(&c->keystore, c->arena, &old, &new);
 }
 
+/* What is known under the new name stays. */
+static err_t move_row(struct wa_client *c, enum wa_ns ns, struct slice from, struct slice to)
+{
+    struct slice old, new;
+
+    TRY(wa_load(c, ns, from, SLICE(""), &old));
+    if (slice_is_none(old)) return OK;
+    TRY(wa_load(c, ns, to, SLICE(""), &new));
+    if (slice_is_none(new)) wa_save(c, ns, to, SLICE(""), old);
+    wa_save(c, ns, from, SLICE(""), SLICE_NONE);
+    return OK;
+}
+
 static err_t move_rows(struct wa_client *c, const struct wa_jid *pn, const struct wa_jid *lid)
 {
-    struct slice from = wa_bare_text(c, pn), to = wa_bare_text(c, lid), notes, token;
+    struct slice from = wa_bare_text(c, pn), to = wa_bare_text(c, lid), notes;
 
     TRY(wa_load(c, WA_NS_DEVICES, from, notes_name(), &notes));
     for (struct reader r = reader_of(notes); reader_left(&r) > 0;) {
@@ -117,13 +130,8 @@ static err_t move_rows(struct wa_client *c, const struct wa_jid *pn, const struc
         TRY(move_one(c, from, to, note));
     }
     if (notes.len) wa_save(c, WA_NS_DEVICES, from, notes_name(), SLICE_NONE);
-    wa_save(c, WA_NS_DEVICES, from, SLICE(""), SLICE_NONE); /* asked again when needed */
-
-    TRY(wa_load(c, WA_NS_TOKEN, from, SLICE(""), &token));
-    if (slice_is_none(token)) return OK;
-    wa_save(c, WA_NS_TOKEN, to, SLICE(""), token);
-    wa_save(c, WA_NS_TOKEN, from, SLICE(""), SLICE_NONE);
-    return OK;
+    TRY(move_row(c, WA_NS_DEVICES, from, to));
+    return move_row(c, WA_NS_TOKEN, from, to);
 }
 
 err_t wa_mapping_learn(struct wa_client *c, const struct wa_jid *a, const struct wa_jid *b)

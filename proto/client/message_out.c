@@ -145,21 +145,30 @@ static void keep_user(char to[WA_USER_MAX + 1], const struct wa_jid *jid)
         snprintf(to, WA_USER_MAX + 1, SLICE_FMT, SLICE_ARG(jid->user));
 }
 
+static err_t note_addresses(struct wa_sending *op)
+{
+    struct wa_party chat = chat_of(op);
+
+    TRY(wa_party_complete(op->c, &chat));
+    keep_user(op->pn_user, &chat.pn);
+    keep_user(op->lid_user, &chat.lid);
+    return OK;
+}
+
 static enum step_result find_recipient(void *arg)
 {
     struct wa_sending *op = arg;
-    struct wa_party chat = chat_of(op);
+    struct wa_party chat;
     bool stranger;
 
     if (op->answered && op->error != OK) return STEP_FAILED;
     if (op->answered && op->contact_in == 0) return failed(op, fail(NOT_ON_WHATSAPP, "number"));
 
-    err_t e = wa_party_complete(op->c, &chat);
+    err_t e = note_addresses(op);
     if (e != OK) return failed(op, e);
-    keep_user(op->pn_user, &chat.pn);
-    keep_user(op->lid_user, &chat.lid);
     if (op->answered) return next(op);
 
+    chat = chat_of(op);
     e = is_stranger(op, &chat, &stranger);
     if (e != OK) return failed(op, e);
     return stranger ? asked(op, ask_contact(op)) : next(op);
@@ -209,22 +218,22 @@ static enum step_result find_devices(void *arg)
 {
     struct wa_sending *op = arg;
     struct wa_client *c = op->c;
-    struct wa_party chat = chat_of(op), self = self_of(c);
+    struct wa_party self = self_of(c), chat;
     struct wa_devices peer, own;
 
     if (op->answered && op->error != OK) return STEP_FAILED;
-    err_t e = wa_party_complete(c, &chat);
+    err_t e = note_addresses(op);
+    chat = chat_of(op);
     if (e == OK) e = wa_devices_load(c, &chat, &peer);
     if (e == OK) e = wa_devices_load(c, &self, &own);
     if (e != OK) return failed(op, e);
-    keep_user(op->lid_user, &chat.lid);
 
     bool to_self = wa_party_same(&chat, &self);
     bool of_peer = !to_self && !peer.known, of_self = !own.known;
     if (!of_peer && !of_self) return next(op);
     if (!op->answered) return asked(op, ask_devices(op, of_peer, of_self));
     /* Without a list of the peer there is nobody to write to. Our own phone is always there. */
-    return of_peer && peer.count == 0 ? failed(op, fail(NOT_ON_WHATSAPP, "no devices")) : next(op);
+    return of_peer ? failed(op, fail(NOT_ON_WHATSAPP, "no devices")) : next(op);
 }
 
 /* ---- who gets it ---- */
@@ -253,9 +262,11 @@ static void add_targets(struct wa_client *c, const struct wa_jid *user,
 static err_t find_targets(struct wa_sending *op, struct targets *out)
 {
     struct wa_client *c = op->c;
-    struct wa_party chat = chat_of(op), self = self_of(c);
+    struct wa_party self = self_of(c), chat;
     struct wa_devices devices;
 
+    TRY(note_addresses(op)); /* the LID may have been learnt while we waited */
+    chat = chat_of(op);
     out->count = out->peer_count = 0;
     TRY(wa_chat_jid(c, &chat, &out->to));
     if (!wa_party_same(&chat, &self)) {
@@ -279,9 +290,9 @@ static enum step_result start_over(struct wa_sending *op)
 {
     struct wa_party chat = chat_of(op), self = self_of(op->c);
     const struct wa_jid *peer = wa_jid_is_none(&chat.lid) ? &chat.pn : &chat.lid;
-    err_t e = wa_devices_forget(op->c, peer);
+    err_t e = wa_devices_expire(op->c, peer);
 
-    if (e == OK) e = wa_devices_forget(op->c, &self.pn);
+    if (e == OK) e = wa_devices_expire(op->c, &self.pn);
     if (e != OK) return failed(op, e);
     op->started_over = true;
     op->steps.at = STEP_OF_DEVICES - 1;
@@ -418,11 +429,12 @@ static err_t encrypt(struct wa_sending *op)
     AUTO(buf) stanza = {0};
     struct wa_client *c = op->c;
     struct targets *targets = arena_new(c->arena, struct targets);
-    struct wa_party chat = chat_of(op), self = self_of(c);
+    struct wa_party self = self_of(c), chat;
     struct wa_thread thread;
     size_t peers;
 
     TRY(find_targets(op, targets));
+    chat = chat_of(op);
     TRY(wa_thread_load(c, &chat, &thread));
 
     struct wa_node *message = wa_node_new(c->arena, "message");

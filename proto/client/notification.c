@@ -26,7 +26,7 @@ static err_t forget_identity(struct wa_client *c, const struct wa_jid *who)
     TRY(wa_address_of(c, &phone, &address));
     TRY(wa_session_delete(&c->keystore, c->arena, &address));
     wa_identity_delete(&c->keystore, c->arena, &address);
-    TRY(wa_devices_forget(c, &phone));
+    TRY(wa_devices_expire(c, &phone));
     TRY(wa_identity_changed(c, &phone));
     TRY(wa_party_of(c, &phone, &party));
     return wa_token_reissue(c, &party, &phone);
@@ -48,13 +48,13 @@ static err_t on_devices(struct wa_client *c, const struct wa_node *n)
     struct wa_jid from = wa_node_jid(n, "from"), lid = wa_node_jid(n, "lid");
 
     TRY(wa_mapping_learn(c, &from, &lid));
-    return wa_devices_forget(c, &from);
+    return wa_devices_expire(c, &from);
 }
 
 static err_t on_account_sync(struct wa_client *c, const struct wa_node *n)
 {
     struct wa_jid self = wa_self_pn(c);
-    return wa_node_child(n, "devices") ? wa_devices_forget(c, &self) : OK;
+    return wa_node_child(n, "devices") ? wa_devices_expire(c, &self) : OK;
 }
 
 static err_t on_contacts(struct wa_client *c, const struct wa_node *n)

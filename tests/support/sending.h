@@ -129,6 +129,15 @@ static inline void cast_first_message(struct cast *x, const char *text)
     cast_answer_bundles(x);
 }
 
+/* Whether the device list of this person would be used without asking. */
+static inline bool cast_list_is_fresh(struct cast *x, const char *owner)
+{
+    const struct buf *row = fake_row(&x->w.h, WA_NS_DEVICES, owner, "");
+    static const uint8_t never[8];
+
+    return row && memcmp(row->data + 1, never, sizeof(never)) != 0;
+}
+
 static inline const struct wa_node *cast_enc_for(const struct wa_node *message, const char *jid)
 {
     const struct wa_node *participants = wa_node_child(message, "participants"), *to;

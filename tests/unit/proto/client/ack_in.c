@@ -76,7 +76,7 @@ Test(ack_in, gives_the_token_again_when_it_was_refused)
     cast_done(&x);
 }
 
-static bool has_list(struct cast *x) { return fake_row(&x->w.h, WA_NS_DEVICES, "888@lid", ""); }
+static bool has_list(struct cast *x) { return cast_list_is_fresh(x, "888@lid"); }
 
 Test(ack_in, compares_the_hash_of_the_devices)
 {

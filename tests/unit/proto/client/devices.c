@@ -47,7 +47,7 @@ Test(devices, keeps_the_phone_alone_without_an_index_list)
     cast_done(&x);
 }
 
-Test(devices, are_forgotten_when_the_server_says_so)
+Test(devices, are_asked_anew_when_the_server_says_so)
 {
     static const struct {
         const char *xml;
@@ -67,9 +67,9 @@ Test(devices, are_forgotten_when_the_server_says_so)
         struct cast x;
         cast_init(&x);
         cast_first_message(&x, "hi");
-        cr_assert(fake_row(&x.w.h, WA_NS_DEVICES, rows[i].owner, ""));
+        cr_assert(cast_list_is_fresh(&x, rows[i].owner));
         world_serve(&x.w, rows[i].xml);
-        cr_expect(!fake_row(&x.w.h, WA_NS_DEVICES, rows[i].owner, ""), "%s", rows[i].xml);
+        cr_expect(!cast_list_is_fresh(&x, rows[i].owner), "%s", rows[i].xml);
         cast_done(&x);
     }
 }
@@ -82,5 +82,55 @@ Test(devices, empty_lists_mean_nobody)
     cast_send(&x, cast_peer_lid(), "hi");
     cast_answer_usync(&x, "<user jid=\"888@lid\"><devices/></user>");
     world_expect_event(&x.w, "send_failed 1 NOT_ON_WHATSAPP");
+    cast_done(&x);
+}
+
+Test(devices, that_change_under_a_send_do_not_end_it)
+{
+    struct cast x;
+
+    cast_init(&x);
+    cast_send(&x, cast_peer_pn(), "hi");
+    cast_answer_contact(&x, true);
+    cast_answer_devices(&x);
+    struct slice id = arena_dup(&x.w.arena, wa_node_text(world_next_node(&x.w), "id"));
+    world_serve(&x.w, "<notification type=\"devices\" from=\"888@lid\" id=\"N\"><add/>"
+                      "</notification>");
+    world_skip(&x.w);
+    world_serve(&x.w,
+                arena_text(&x.w.arena,
+                           arena_printf(&x.w.arena,
+                                        "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT
+                                        "</list></iq>",
+                                        SLICE_ARG(id),
+                                        SLICE_ARG(world_bundle_xml(&x.w, &x.peer, "888@lid")))));
+    const struct wa_node *m = world_next_node(&x.w);
+    cr_assert(m && cast_enc_for(m, "15550002222@s.whatsapp.net"));
+    cast_done(&x);
+}
+
+Test(devices, move_to_a_lid_that_is_learnt_under_a_send)
+{
+    struct cast x;
+
+    cast_init(&x);
+    cast_send(&x, cast_peer_pn(), "hi");
+    cast_answer_usync(&x, "<user jid=\"15550002222@s.whatsapp.net\"><contact type=\"in\"/></user>");
+    const char *peer = cast_devices(&x, "15550002222@s.whatsapp.net", "", &x.peer, 2);
+    cast_answer_usync(&x, peer);
+    struct slice id = arena_dup(&x.w.arena, wa_node_text(world_next_node(&x.w), "id"));
+    world_serve(&x.w, "<receipt from=\"15550002222@s.whatsapp.net\" sender_lid=\"888@lid\" "
+                      "id=\"R\"/>");
+    world_skip(&x.w);
+    world_serve(&x.w, arena_text(&x.w.arena,
+                                 arena_printf(&x.w.arena,
+                                              "<iq type=\"result\" id=\"" SLICE_FMT
+                                              "\"><list>" SLICE_FMT "</list></iq>",
+                                              SLICE_ARG(id),
+                                              SLICE_ARG(world_bundle_xml(
+                                                  &x.w, &x.peer, "15550002222@s.whatsapp.net")))));
+    const struct wa_node *m = world_next_node(&x.w);
+    cr_assert(m && cast_enc_for(m, "15550002222@s.whatsapp.net"));
+    cr_assert(fake_row(&x.w.h, WA_NS_SESSION, "888@lid", "0"));
     cast_done(&x);
 }

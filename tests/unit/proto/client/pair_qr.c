@@ -194,6 +194,40 @@ Test(pair_qr, refuses_a_forged_answer)
     }
 }
 
+/* The secret is right, but the phone signed another companion's key. */
+Test(pair_qr, refuses_a_signature_over_another_key)
+{
+    struct world w;
+    AUTO(wa_account) account = {0};
+    AUTO(buf) hex = {0};
+    struct party phone, other;
+    struct wa_adv_grant grant = {.raw_id = 9, .key_index = 4, .timestamp = 1700000000};
+
+    start(&w);
+    fake_events_skip(&w.h);
+    read_account(&w, &account);
+    party_init(&phone, "777@lid", 0, 7);
+    party_init(&other, "999@lid", 3, 8);
+    text_hex(
+        wa_adv_issue(&phone.ks, &w.arena, account.adv_secret.bytes, &other.identity.public, &grant),
+        &hex);
+    world_serve(
+        &w, arena_text(
+                &w.arena,
+                arena_printf(
+                    &w.arena,
+                    "<iq from=\"@s.whatsapp.net\" type=\"set\" id=\"2\" xmlns=\"md\"><pair-success>"
+                    "<device-identity>[" SLICE_FMT "]</device-identity>"
+                    "<device jid=\"15550001111:5@s.whatsapp.net\" "
+                    "lid=\"777:5@lid\"/></pair-success></iq>",
+                    SLICE_ARG(buf_slice(&hex)))));
+    cr_assert(strstr(world_next(&w), "<error code=\"401\" text=\"signature-mismatch\"/>"));
+    world_expect_event(&w, "pair_failed signature 401");
+    party_done(&phone);
+    party_done(&other);
+    world_done(&w);
+}
+
 Test(pair_qr, takes_a_new_secret_when_the_phone_asks)
 {
     struct world w;
