@@ -94,10 +94,11 @@ static struct account *next_waiting(struct account_worker *aw)
 
 static void open_stored(struct account_worker *aw)
 {
-    struct scope scope = aw->stored[aw->stored_at++];
-    struct db_account row = {.tenant = scope.tenant, .account = scope.account};
+    const struct stored *next = &aw->stored[aw->stored_at++];
+    struct db_account row = {
+        .tenant = next->scope.tenant, .account = next->scope.account, .secret = next->secret};
 
-    if (accounts_find(aw, scope.account)) return; /* a call came first */
+    if (accounts_find(aw, row.account)) return; /* a call came first */
     struct account *a = account_new(aw, &row);
     accounts_add(aw, a);
     account_open(a);
@@ -127,7 +128,7 @@ static void add_stored(struct account_worker *aw, const struct db_account *row)
         aw->stored_cap = aw->stored_cap ? aw->stored_cap * 2 : 64;
         aw->stored = xrealloc(aw->stored, aw->stored_cap * sizeof *aw->stored);
     }
-    aw->stored[aw->stored_count++] = (struct scope){row->tenant, row->account};
+    aw->stored[aw->stored_count++] = (struct stored){{row->tenant, row->account}, row->secret};
 }
 
 static struct account_worker *worker_of(struct accounts *as, const struct worker *w)

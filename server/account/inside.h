@@ -38,9 +38,12 @@ struct account_worker {
     bool view_begun;
     struct turn *turn; /* the one that is open */
     struct wa_config configs[WORLD_COUNT];
-    struct map open;      /* number (4 bytes) -> struct account */
-    struct list waiting;  /* accounts that wait for their turn to connect */
-    struct scope *stored; /* paired accounts to be opened, one after the other */
+    struct map open;     /* number (4 bytes) -> struct account */
+    struct list waiting; /* accounts that wait for their turn to connect */
+    struct stored {
+        struct scope scope;
+        uint64_t secret;
+    } * stored; /* paired accounts to be opened, one after the other */
     size_t stored_count, stored_at, stored_cap;
     struct timer pace;
     size_t connecting;

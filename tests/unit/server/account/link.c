@@ -5,10 +5,13 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -28,6 +31,19 @@ static int64_t now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The libc's lookup, with a gate in front for one name. */
+static sem_t gate;
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **res)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (node && strcmp(node, "blocked.example") == 0) sem_wait(&gate);
+    return real(node, service, hints, res);
 }
 
 /* ---- the server ---- */
@@ -247,6 +263,7 @@ static void server_start(enum manner manner)
 struct probe {
     struct post post;
     struct link_owner owner;
+    size_t target;
     struct link *link;
     atomic_int ups, downs, messages;
     atomic_llong bytes;
@@ -260,7 +277,8 @@ struct probe {
 static struct worker *worker, *resolving;
 static struct resolver *resolver;
 static struct links *links;
-static struct link_target target;
+static struct link_target target, *opened;
+static size_t opened_count;
 static atomic_int links_gone;
 
 static void on_up(void *owner)
@@ -299,7 +317,7 @@ static void open_now(struct post *p, struct worker *w)
 {
     struct probe *probe = CONTAINER_OF(p, struct probe, post);
 
-    probe->link = link_open(links, 0, &probe->owner);
+    probe->link = link_open(links, probe->target, &probe->owner);
 }
 
 static void resume_now(struct post *p, struct worker *w)
@@ -337,16 +355,24 @@ static void run_on_worker(struct probe *p, void (*run)(struct post *, struct wor
     worker_post(worker, &p->post);
 }
 
-static void start_at(const char *url, const char *ca)
+static void start_on(struct link_target *targets, size_t n)
 {
-    cr_assert_eq(link_target_parse(url, ca, &target), OK, "%s", err_words());
-    cr_assert_eq(link_target_open(&target), OK, "%s", err_words());
+    for (size_t i = 0; i < n; i++)
+        cr_assert_eq(link_target_open(&targets[i]), OK, "%s", err_words());
+    opened = targets;
+    opened_count = n;
     worker = worker_new(0);
     resolving = worker_new(-1);
     resolver = resolver_new(resolving);
-    cr_assert_eq(links_new(worker, resolver, &target, 1, &links), OK, "%s", err_words());
+    cr_assert_eq(links_new(worker, resolver, targets, n, &links), OK, "%s", err_words());
     cr_assert_eq(worker_start(worker), OK);
     cr_assert_eq(worker_start(resolving), OK);
+}
+
+static void start_at(const char *url, const char *ca)
+{
+    cr_assert_eq(link_target_parse(url, ca, &target), OK, "%s", err_words());
+    start_on(&target, 1);
 }
 
 static void start(const char *scheme, const char *host, const char *ca)
@@ -382,7 +408,8 @@ static void stop(void)
     worker_stop(resolving);
     worker_join(resolving);
     links_free(links);
-    link_target_close(&target);
+    for (size_t i = 0; i < opened_count; i++)
+        link_target_close(&opened[i]);
     resolver_free(resolver);
     worker_free(worker);
     worker_free(resolving);
@@ -520,6 +547,29 @@ Test(link, an_upgrade_never_answered_ends_at_our_deadline)
     cr_assert(wait_for(&p.downs, 1, LINK_CONNECT_MS + 5000));
     cr_expect(now_ms() - began >= LINK_CONNECT_MS - 100);
     cr_expect(strstr(p.why, "no WebSocket in time"), "%s", p.why);
+}
+
+Test(link, a_blocked_resolver_blocks_nobody_and_ends_at_our_deadline)
+{
+    static struct probe p, other;
+    static struct link_target both[2];
+
+    sem_init(&gate, 0, 0);
+    server_start(ECHO);
+    cr_assert_eq(link_target_parse("ws://blocked.example/ws", NULL, &both[0]), OK);
+    char url[64];
+    snprintf(url, sizeof url, "ws://127.0.0.1:%u/ws", side.port);
+    cr_assert_eq(link_target_parse(url, NULL, &both[1]), OK);
+    start_on(both, 2);
+    int64_t began = now_ms();
+    probe_open(&p);
+    other.target = 1;
+    probe_open(&other);
+    cr_expect(wait_for(&other.ups, 1, 3000), "the worker is not held up");
+    cr_assert(wait_for(&p.downs, 1, LINK_CONNECT_MS + 5000));
+    cr_expect(now_ms() - began >= LINK_CONNECT_MS - 100);
+    cr_expect_str_eq(p.why, "the name was not resolved in time");
+    sem_post(&gate);
 }
 
 Test(link, shuts_down_in_the_middle_of_everything)
