@@ -56,10 +56,16 @@ static void query_free(struct wa_query *q)
     free(q);
 }
 
+static struct wa_query *first(const struct wa_client *c)
+{
+    /* The analyser does not follow a node out of an intrusive list. */
+    return LIST_ENTRY(c->queries.next, struct wa_query, node); /* NOLINT(*-unix.Malloc) */
+}
+
 void wa_iq_free(struct wa_client *c)
 {
-    for (struct list *node; (node = list_pop(&c->queries));)
-        query_free(LIST_ENTRY(node, struct wa_query, node));
+    while (!list_empty(&c->queries))
+        query_free(first(c));
 }
 
 void wa_iq_cancel(struct wa_client *c, const void *op)
@@ -114,7 +120,7 @@ err_t wa_iq_drop_all(struct wa_client *c, err_t e)
 {
     /* Answers may ask anew (and are refused: the link is gone) or cancel others. */
     while (!list_empty(&c->queries))
-        TRY(end(c, LIST_ENTRY(c->queries.next, struct wa_query, node), NULL, e));
+        TRY(end(c, first(c), NULL, e));
     return OK;
 }
 
