@@ -334,6 +334,16 @@ static void on_durable(struct batch *b)
     worker_post(c->home->worker, &c->post);
 }
 
+static void close_streams(const struct session *s)
+{
+    if (s->stream_worker) wake(s->stream_worker, MCP_WAKE_CLOSE, s->stream);
+    LIST_EACH(node, &s->kept)
+    {
+        struct kept *k = LIST_ENTRY(node, struct kept, link);
+        if (k->reader_worker) wake(k->reader_worker, MCP_WAKE_TAIL_CLOSE, k->reader);
+    }
+}
+
 static void after_commit(struct mcp_sessions *t, const struct commit *c, err_t e)
 {
     struct session *s = map_find(&t->by_id, slice_text(c->session));
@@ -348,7 +358,7 @@ static void after_commit(struct mcp_sessions *t, const struct commit *c, err_t e
     if (c->kind == CHANGE_FILTERS && s->stream_worker)
         wake(s->stream_worker, MCP_WAKE_RELOAD, s->stream);
     if (c->kind == CHANGE_END) {
-        if (s->stream_worker) wake(s->stream_worker, MCP_WAKE_CLOSE, s->stream);
+        close_streams(s);
         forget(t, c->session);
     }
 }

@@ -157,6 +157,10 @@ void mcp_sse_open(struct request *r)
         auth_refuse(r, e);
         return;
     }
+    if (!slice_is(r->method, "GET")) { /* HEAD: there would be no stream to say anything on */
+        reply_empty(r, 405);
+        return;
+    }
     e = session_create_volatile(w, &who, number, session);
     if (e != OK) {
         reply_problem(r, edge_of(e)->status, edge_of(e)->code, "%s", err_words());

@@ -11,6 +11,7 @@ import { interop } from '../lib/paths.mjs';
 import { ListenSubscriber, PythonSubscriber, StreamableSubscriber } from '../lib/subscribers.mjs';
 import { pause, until, within } from '../lib/wait.mjs';
 import { Connection } from './raw.mjs';
+import { storm } from './storm.mjs';
 
 const PHONE = '15550003000';
 const INFO = { name: 'parley-interop', version: '1.0.0' };
@@ -258,6 +259,12 @@ export const mcpCases = [
     about: 'four connections on four workers are one session: requests, its stream, a cancellation, its end',
     needs: ['sim', 'parleyd'],
     run: fourWorkers,
+  },
+  {
+    name: 'mcp-storm',
+    about: '24 sessions whose streams break and are taken over at random see every event once and in order',
+    needs: ['sim', 'parleyd'],
+    run: storm,
   },
   { name: 'mcp-lost-answer', about: 'a call that ran while parleyd was killed fails at once', needs: ['parleyd'], run: lostAnswer },
   { name: 'mcp-restart', about: 'sessions of every revision outlive the process, for their key alone', needs: ['parleyd'], run: restarts },

@@ -356,6 +356,22 @@ Test(mcp_http, two_who_fetch_one_answer_take_turns)
     leave(&b);
 }
 
+Test(mcp_http, the_end_of_a_session_ends_its_answers_too)
+{
+    struct agent a, b;
+
+    add_account(true, ACCOUNT_CONNECTED);
+    open_session();
+    a = post(OLD_WAIT);
+    wait_for(&a, "id: p");
+    b = say_raw("DELETE /mcp", with("Mcp-Session-Id: %s\r\n", agent_session), NULL);
+    cr_assert_eq(status_of_agent(&b), 200);
+    leave(&b);
+    hear(&a);
+    cr_assert(a.closed);
+    leave(&a);
+}
+
 Test(mcp_http, an_answer_lost_with_the_process_is_said_to_be)
 {
     struct agent a, b;
