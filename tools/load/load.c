@@ -52,7 +52,7 @@ static int64_t read_field(int64_t pid, const char *file, const char *name)
 }
 
 int64_t load_anon(int64_t pid) { return read_field(pid, "status", "RssAnon:") * 1024; }
-int64_t load_written(int64_t pid) { return read_field(pid, "io", "write_bytes:"); }
+int64_t load_written(int64_t pid) { return read_field(pid, "io", "wchar:"); }
 
 void load_fail(const char *format, ...)
 {

@@ -68,7 +68,8 @@ int64_t load_us(void);
 double load_cpu(int64_t pid);
 /* RssAnon in bytes. */
 int64_t load_anon(int64_t pid);
-/* Bytes the process has had written to storage, as the kernel counts them. */
+/* Bytes the process has written: the database, and its events (libwebsockets is not counted). The
+ * count of the block layer is of no use: it takes a whole large folio for each dirty page. */
 int64_t load_written(int64_t pid);
 /* Ends the run with an error. */
 void load_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
