@@ -130,12 +130,14 @@ static err_t read_arguments(struct chosen *c, int argc, char *const *argv)
 
 static void environment_name(const char *name, char *out, size_t max)
 {
-    size_t n = (size_t)snprintf(out, max, "PARLEY_%s", name);
+    static const char lower[] = "abcdefghijklmnopqrstuvwxyz-";
+    static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_";
 
-    for (size_t i = 7; i < n && i < max - 1; i++)
-        out[i] = out[i] == '-'                    ? '_'
-                 : out[i] >= 'a' && out[i] <= 'z' ? (char)(out[i] - 32)
-                                                  : out[i];
+    snprintf(out, max, "PARLEY_%s", name);
+    for (; *out; out++) {
+        const char *at = strchr(lower, *out);
+        if (at) *out = upper[at - lower];
+    }
 }
 
 static void read_environment(struct chosen *c, char *const *env)

@@ -86,6 +86,7 @@ static void write_entry(struct directory *d, struct entry *e, const struct accou
     }
 }
 
+/* By tenant, then id. */
 static int compare(const struct entry *e, uint32_t tenant, struct slice id)
 {
     if (e->status.tenant != tenant) return e->status.tenant < tenant ? -1 : 1;
@@ -143,10 +144,10 @@ static struct worker *add(struct directory *d, const struct account_status *stat
     map_put(&d->by_id, id, e);
     if (d->count == d->cap) {
         d->cap = d->cap ? d->cap * 2 : 64;
-        d->sorted = xrealloc(d->sorted, d->cap * sizeof *d->sorted);
+        d->sorted = xrealloc(d->sorted, d->cap * sizeof(struct entry *));
     }
     size_t at = lower_bound(d, status->tenant, id);
-    memmove(d->sorted + at + 1, d->sorted + at, (d->count - at) * sizeof *d->sorted);
+    memmove(d->sorted + at + 1, d->sorted + at, (d->count - at) * sizeof(struct entry *));
     d->sorted[at] = e;
     d->count++;
     return e->worker;
@@ -158,7 +159,7 @@ static void drop(struct directory *d, struct slice account)
 
     if (!e) return;
     size_t at = lower_bound(d, e->status.tenant, account);
-    memmove(d->sorted + at, d->sorted + at + 1, (d->count - at - 1) * sizeof *d->sorted);
+    memmove(d->sorted + at, d->sorted + at + 1, (d->count - at - 1) * sizeof(struct entry *));
     d->count--;
     if (e->status.pairing[0]) map_remove(&d->by_pairing, slice_text(e->status.pairing));
     leave_worker(d, e->worker);
@@ -185,6 +186,7 @@ void directory_remove(struct directory *d, struct slice account)
 
 void directory_update(struct directory *d, const struct account_status *status)
 {
+    assert(status);
     pthread_mutex_lock(&d->lock);
     struct entry *e = map_find(&d->by_id, slice_text(status->id));
     if (e) {

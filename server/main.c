@@ -46,7 +46,8 @@ struct process {
 
 extern char **environ;
 
-static const struct route *const routes[] = {ops_routes, mcp_routes, rest_routes, page_routes, NULL};
+static const struct route *const routes[] = {ops_routes, mcp_routes, rest_routes, page_routes,
+                                             NULL};
 
 /* ---- start ---- */
 
@@ -114,7 +115,7 @@ static void make_workers(struct process *p)
 
     s->worker_count = p->config.workers ? (size_t)p->config.workers : cpus > 0 ? (size_t)cpus : 1;
     s->main = worker_new(-1);
-    s->workers = xcalloc(s->worker_count * sizeof *s->workers);
+    s->workers = xcalloc(s->worker_count * sizeof(struct worker *));
     for (size_t i = 0; i < s->worker_count; i++)
         s->workers[i] = worker_new((int)i);
 }

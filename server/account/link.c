@@ -417,8 +417,8 @@ err_t links_new(struct worker *w, struct resolver *resolver, const struct link_t
         .retry_and_idle_policy = &no_policy,
         .timeout_secs = 2 * LINK_CONNECT_MS / 1000,
         .connect_timeout_secs = 2 * LINK_CONNECT_MS / 1000,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
+        .gid = -1,
+        .uid = -1,
     };
 
     struct links *l = xcalloc(sizeof *l);

@@ -176,7 +176,7 @@ static void release_ready(struct account *a)
     while (!list_empty(&a->turns)) {
         struct turn *t = LIST_ENTRY(a->turns.next, struct turn, node);
 
-        if (!t->durable) return;
+        if (!t->durable) return; /* NOLINT: what was freed has left the list */
         list_remove(&t->node);
         release(a, t);
     }
@@ -234,6 +234,7 @@ static void on_committed(struct post *p, struct worker *w)
         throw_away(t, t->error);
     } else {
         LOG(ERROR, account_subject(a), "a commit failed: %s", err_name(e));
+        list_remove(&t->node); /* this one is thrown away here */
         account_break(a, e);
         throw_away(t, e);
     }
@@ -294,11 +295,16 @@ void turn_close(struct turn *t, err_t e)
     if (e == OK) take_status(a, t);
     end_view(aw);
     aw->turn = NULL;
-    list_push(&a->turns, &t->node);
     if (e != OK) {
         LOG(ERROR, account_subject(a), "the account is opened again from disk: %s", err_trail());
-        account_break(a, e); /* takes this turn along */
-    } else if (batch_is_empty(&t->batch)) {
+        list_remove(&t->batch.pending);
+        account_break(a, e);
+        throw_away(t, e);
+        account_settle(a);
+        return;
+    }
+    list_push(&a->turns, &t->node);
+    if (batch_is_empty(&t->batch)) {
         list_remove(&t->batch.pending);
         t->needs = a->written;
         t->durable = true;

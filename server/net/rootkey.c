@@ -10,6 +10,7 @@
 #include "server/log.h"
 
 enum { AGAIN_MS = 1000, ANSWER_MAX = 4096 };
+static const size_t KEY_DIGITS = (size_t)2 * CRYPTO_KEY;
 
 struct rootkey {
     struct worker *worker;
@@ -38,8 +39,8 @@ static bool find_key(const struct rootkey *r, struct crypto_key *out)
     if (!body || strncmp(r->answer, "HTTP/1.", 7) != 0 || strncmp(r->answer + 8, " 200", 4) != 0)
         return false;
     for (body += 4; *body; body += strspn(body, digits) ? strspn(body, digits) : 1) {
-        if (strspn(body, digits) != 2 * CRYPTO_KEY) continue;
-        if (text_unhex(slice_of(body, 2 * CRYPTO_KEY), &bytes) != OK) return false;
+        if (strspn(body, digits) != KEY_DIGITS) continue;
+        if (text_unhex(slice_of(body, KEY_DIGITS), &bytes) != OK) return false;
         memcpy(out->bytes, bytes.data, CRYPTO_KEY);
         return true;
     }
@@ -140,7 +141,8 @@ static bool parse_address(struct rootkey *r, const char *control)
 
     snprintf(r->host, sizeof r->host, "%s", control);
     if (!colon || text_u64(slice_text(colon + 1), &port) != OK || port > 65535) return false;
-    snprintf(host, sizeof host, "%.*s", (int)(colon - control - 2 * six), control + six);
+    int length = (int)(colon - control) - (six ? 2 : 0);
+    snprintf(host, sizeof host, "%.*s", length, control + six);
     if (six) return uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)&r->address) == 0;
     if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
     return uv_ip4_addr(host, (int)port, (struct sockaddr_in *)&r->address) == 0;
