@@ -58,6 +58,11 @@ static void say_later(struct sim_alive *a, int64_t in_ms, const char *from, cons
     buf_printf(&t->bytes, "%s\n%s\n%s", from, to, text);
 }
 
+static int64_t spread(struct sim_alive *a)
+{
+    return (int64_t)(sim_random(a->phones->relay) % SPREAD_MS);
+}
+
 static bool is_alive(const char *number)
 {
     for (size_t i = 0; i < ARRAY_LEN(contacts); i++)
@@ -72,9 +77,8 @@ static void on_paired(void *ctx, struct sim_phone *p, struct wa_jid companion)
 
     if (is_alive(p->account->number)) return;
     for (size_t i = 0; i < GREETERS; i++) {
-        int64_t spread = sim_random(a->phones->relay) % SPREAD_MS;
 
-        say_later(a, FIRST_MS + (int64_t)i * BETWEEN_MS + spread,
+        say_later(a, FIRST_MS + (int64_t)i * BETWEEN_MS + spread(a),
                   contacts[(first + i) % ARRAY_LEN(contacts)].number, p->account->number,
                   openings[(first + i) % ARRAY_LEN(openings)]);
     }
@@ -109,8 +113,8 @@ static void on_letter(void *ctx, struct sim_phone *p, const struct sim_letter *l
     if (!slice_is(slice_of(letter->chat.data, letter->chat.len), letter->from))
         return; /* a group */
     if (sim_phone_read(p, slice_text(letter->id)) != OK) err_clear();
-    say_later(a, ANSWER_MS + sim_random(a->phones->relay) % SPREAD_MS, p->account->number,
-              letter->from, answers[a->told++ % ARRAY_LEN(answers)]);
+    say_later(a, ANSWER_MS + spread(a), p->account->number, letter->from,
+              answers[a->told++ % ARRAY_LEN(answers)]);
 }
 
 void sim_alive_start(struct sim_alive *a, struct sim_phones *phones)

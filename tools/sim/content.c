@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include "proto/base/buf.h"
+#include "proto/base/xalloc.h"
 #include "proto/schema/history.pb-c.h"
 
 static struct slice packed(struct arena *arena, const ProtobufCMessage *m)
@@ -174,7 +175,7 @@ static const Wa__Message *unwrap(const Wa__Message *m)
                                                       m->view_once_message_v2, m->edited_message,
                                                       m->document_with_caption_message};
 
-    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
+    for (size_t i = 0; i < ARRAY_LEN(wrappers); i++)
         if (wrappers[i] && wrappers[i]->message) return wrappers[i]->message;
     return m;
 }

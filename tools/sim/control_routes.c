@@ -75,10 +75,10 @@ static struct slice query_value(const struct sim_request *q, const char *name, c
 
             if (pair.data[i] == '%' && i + 2 < pair.len &&
                 sscanf((const char *)pair.data + i + 1, "%2x", &code) == 1) {
-                buffer[n++] = code;
+                buffer[n++] = (char)code;
                 i += 2;
             } else {
-                buffer[n++] = pair.data[i];
+                buffer[n++] = (char)pair.data[i];
             }
         }
         return slice_of(buffer, n);
@@ -117,7 +117,7 @@ static err_t get_root_key(struct answer *a)
 static err_t get_health(struct answer *a)
 {
     set(a->out, "status", json_text("ok"));
-    set(a->out, "connections", json_integer(a->q->server->relay.conns_by_id.count));
+    set(a->out, "connections", json_integer((json_int_t)a->q->server->relay.conns_by_id.count));
     return OK;
 }
 
@@ -531,7 +531,7 @@ static err_t get_trace(struct answer *a)
 
         if (line->seq <= since || !is_line_of(line, device)) continue;
         o = json_object();
-        set(o, "seq", json_integer(line->seq));
+        set(o, "seq", json_integer((json_int_t)line->seq));
         set_time(o, "at", line->at_ms);
         set(o, "device", json_text(line->who));
         set(o, "direction", json_text(line->from_client ? "from_client" : "to_client"));
@@ -540,7 +540,7 @@ static err_t get_trace(struct answer *a)
         if (json_array_size(lines) > limit) json_array_remove(lines, 0);
     }
     set(a->out, "stanzas", lines);
-    set(a->out, "last_seq", json_integer(t->last_seq));
+    set(a->out, "last_seq", json_integer((json_int_t)t->last_seq));
     return OK;
 }
 

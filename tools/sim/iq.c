@@ -141,7 +141,7 @@ static bool is_faulty(struct sim_conn *c, const struct wa_node *iq)
     if (c->local) return false;
     if (sim_fault_take_tag(c->relay, SIM_FAULT_NO_ANSWER, c->device, xmlns, NULL)) return true;
     if (!sim_fault_take_tag(c->relay, SIM_FAULT_IQ_ERROR, c->device, xmlns, &f)) return false;
-    sim_iq_error(c, iq, f.value, f.text[0] ? f.text : "error");
+    sim_iq_error(c, iq, (int)f.value, f.text[0] ? f.text : "error");
     return true;
 }
 

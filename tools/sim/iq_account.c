@@ -109,7 +109,7 @@ void sim_iq_tokens(struct sim_conn *c, const struct wa_node *iq)
         struct wa_attrs a = wa_attrs_of(token);
 
         if (to && to != c->device->account)
-            issue_token(c, to, wa_attr_int_or(&a, "t", sim_seconds(c->relay)));
+            issue_token(c, to, (int64_t)wa_attr_int_or(&a, "t", sim_seconds(c->relay)));
     }
     sim_changed(c->relay);
     sim_conn_send(c, sim_iq_result(c, iq));
@@ -175,7 +175,7 @@ static void tell_others(struct sim_conn *c, const struct sim_collection *col)
     wa_node_set_int(n, arena, "t", sim_seconds(c->relay));
     child = wa_node_add(n, arena, "collection");
     wa_node_set(child, arena, "name", buf_slice(&col->name));
-    wa_node_set_int(child, arena, "version", col->version);
+    wa_node_set_int(child, arena, "version", (int64_t)col->version);
     LIST_EACH(l, &c->device->account->devices)
     {
         struct sim_device *dev = LIST_ENTRY(l, struct sim_device, link);
@@ -215,10 +215,10 @@ static void answer_collection(struct sim_conn *c, const struct wa_node *asked, s
             return;
         }
         tell_others(c, col);
-        wa_node_set_int(out, arena, "version", col->version);
+        wa_node_set_int(out, arena, "version", (int64_t)col->version);
         return;
     }
-    wa_node_set_int(out, arena, "version", col->version);
+    wa_node_set_int(out, arena, "version", (int64_t)col->version);
     if (patch.len > 0) set_error(out, arena, 409, "conflict");
     add_patches(out, arena, col, base);
 }

@@ -153,7 +153,7 @@ static void log_in(struct sim_conn *c, const Wa__ClientPayload *payload)
     snprintf(number, sizeof number, "%llu", (unsigned long long)payload->username);
     dev = sim_device_find(sim_account_find(&r->people, slice_text(number)), payload->device);
     if (sim_fault_take(r, SIM_FAULT_FAILURE, dev, &f)) {
-        sim_conn_failure(c, f.value, f.text[0] ? "101" : NULL, f.text[0] ? f.text : NULL);
+        sim_conn_failure(c, (int)f.value, f.text[0] ? "101" : NULL, f.text[0] ? f.text : NULL);
         return;
     }
     take_over(c, dev);

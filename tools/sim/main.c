@@ -23,7 +23,7 @@ static err_t take_endpoint(const char *value, struct sim_endpoint *out)
     snprintf(out->host, sizeof out->host, "%.*s", (int)(colon - value), value);
     if (text_u64(slice_text(colon + 1), &port) != OK || port > 65535)
         return fail(BAD_ARGUMENT, "want ADDRESS:PORT, have %s", value);
-    out->port = port;
+    out->port = (int)port;
     return OK;
 }
 

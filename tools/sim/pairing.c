@@ -124,7 +124,7 @@ static bool take_scan(struct sim_conn *c, struct sim_conn *phone, const struct w
     reg->device_id = sim_device_reserve(reg->account);
     if (reg->device_id == 0) return false;
     buf_put(&reg->key_indexes, indexes->bytes);
-    reg->key_indexes_at = wa_attr_int_or(&a, "ts", 0);
+    reg->key_indexes_at = (int64_t)wa_attr_int_or(&a, "ts", 0);
     reg->phone_conn = phone->id;
     snprintf(reg->phone_iq, sizeof reg->phone_iq, SLICE_FMT, SLICE_ARG(wa_node_text(iq, "id")));
     reg->scanned = true;

@@ -105,10 +105,10 @@ static void phone_free(struct sim_phone *p)
 {
     list_remove(&p->link);
     sim_operations_drop(p);
-    while (!list_empty(&p->letters))
-        letter_free(p, LIST_ENTRY(p->letters.next, struct sim_letter, link));
-    while (!list_empty(&p->sent))
-        sent_free(p, LIST_ENTRY(p->sent.next, struct sim_sent, link));
+    for (struct list *l; (l = list_pop(&p->letters));)
+        letter_free(p, LIST_ENTRY(l, struct sim_letter, link));
+    for (struct list *l; (l = list_pop(&p->sent));)
+        sent_free(p, LIST_ENTRY(l, struct sim_sent, link));
     map_done(&p->letters_by_id);
     map_done(&p->sent_by_id);
     map_free_all(&p->device_lists, free);
@@ -127,8 +127,8 @@ void sim_phones_done(struct sim_phones *ps)
         buf_done(&LIST_ENTRY(l, struct arrival, link)->stanza);
         free(LIST_ENTRY(l, struct arrival, link));
     }
-    while (!list_empty(&ps->phones))
-        phone_free(LIST_ENTRY(ps->phones.next, struct sim_phone, link));
+    for (struct list *l; (l = list_pop(&ps->phones));)
+        phone_free(LIST_ENTRY(l, struct sim_phone, link));
     map_done(&ps->by_number);
     arena_done(&ps->arena);
 }

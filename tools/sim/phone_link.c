@@ -82,7 +82,7 @@ static struct wa_node *pair_device(struct sim_phone *p, struct arena *arena, con
     wa_node_set_bytes(wa_node_add(pair, arena, "device-identity"),
                       wa_adv_issue(&p->keystore, arena, q->secret.data, &companion, &grant));
     indexes = wa_node_add(pair, arena, "key-index-list");
-    wa_node_set_int(indexes, arena, "ts", grant.timestamp);
+    wa_node_set_int(indexes, arena, "ts", (int64_t)grant.timestamp);
     wa_node_set_bytes(indexes, wa_key_index_sign(&p->keystore, arena, &list));
     return iq;
 }

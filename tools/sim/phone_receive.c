@@ -166,7 +166,7 @@ static void keep(const struct incoming *m, const Wa__Message *content, struct sl
     struct wa_attrs a = wa_attrs_of(m->n);
 
     if (slice_is_none(text)) letter.kind = content->protocol_message ? "protocol" : "other";
-    letter.at = wa_attr_int_or(&a, "t", letter.at);
+    letter.at = (int64_t)wa_attr_int_or(&a, "t", letter.at);
     snprintf(letter.id, sizeof letter.id, SLICE_FMT, SLICE_ARG(m->id));
     sim_phone_number(m->p, m->author, letter.from);
     kept = sim_phone_keep(m->p, &letter, chat_of(m, destination), text);
@@ -341,7 +341,7 @@ static void resend(struct sim_phone *p, const struct wa_node *n)
     }
     op = sim_operation_new(p, SIM_RESEND, wa_jid_is_group(&chat) ? chat : asker, sent->id,
                            buf_slice(&sent->message));
-    op->count = wa_attr_int_or(&a, "count", 1);
+    op->count = (int64_t)wa_attr_int_or(&a, "count", 1);
     op->fresh = !installed;
     if (wa_jid_is_group(&chat)) op->participant = wa_jid_dup(&asker, &op->arena);
     if (slice_is(asker.user, p->account->number) || slice_is(asker.user, p->account->lid))

@@ -470,7 +470,7 @@ static enum step_result await_ack(void *arg)
         for (size_t i = 0; i < op->people_count; i++)
             sim_phone_forget_devices(op->phone, op->people[i]);
     if (letter && letter->from_me && op->kind == SIM_SEND) {
-        letter->error = wa_attr_int_or(&a, "error", 0);
+        letter->error = (int64_t)wa_attr_int_or(&a, "error", 0);
         letter->sent = letter->error == 0;
     }
     if (op->kind == SIM_SEND && wa_jid_is_person(&op->to)) sim_phone_give_token(op->phone, op->to);
@@ -518,9 +518,9 @@ struct sim_operation *sim_operation_new(struct sim_phone *p, enum sim_operation_
     return op;
 }
 
+/* It is in no list any more. */
 static void operation_free(struct sim_operation *op)
 {
-    list_remove(&op->link);
     arena_done(&op->arena);
     free(op);
 }
@@ -533,16 +533,19 @@ static void note_failure(struct sim_operation *op)
     if (letter && op->kind == SIM_SEND && !letter->sent && letter->error == 0) letter->error = -1;
 }
 
+/* Takes the first operation off while it runs, so that a finished one is in no list. */
 void sim_operations_go(struct sim_phone *p)
 {
-    while (p->conn && !list_empty(&p->operations)) {
-        struct sim_operation *op = LIST_ENTRY(p->operations.next, struct sim_operation, link);
-        enum step_result r;
+    for (struct list *l; p->conn && (l = list_pop(&p->operations));) {
+        struct sim_operation *op = LIST_ENTRY(l, struct sim_operation, link);
+        enum step_result r = STEP_WAIT;
 
-        if (op->running) return; /* it waits for an answer */
+        if (!op->running) r = steps_run(&op->steps, op, p->phones->relay->now_ms);
         op->running = true;
-        r = steps_run(&op->steps, op, p->phones->relay->now_ms);
-        if (r == STEP_WAIT) return;
+        if (r == STEP_WAIT) { /* for an answer */
+            list_push_front(&p->operations, l);
+            return;
+        }
         if (r == STEP_FAILED) note_failure(op);
         operation_free(op);
     }
@@ -577,6 +580,7 @@ bool sim_operations_answer(struct sim_phone *p, const struct wa_node *n)
     }
     if (r == STEP_WAIT) return true;
     if (r == STEP_FAILED) note_failure(op);
+    list_remove(&op->link);
     operation_free(op);
     sim_operations_go(p);
     return true;
@@ -584,8 +588,8 @@ bool sim_operations_answer(struct sim_phone *p, const struct wa_node *n)
 
 void sim_operations_drop(struct sim_phone *p)
 {
-    while (!list_empty(&p->operations))
-        operation_free(LIST_ENTRY(p->operations.next, struct sim_operation, link));
+    LIST_EACH(l, &p->operations) operation_free(LIST_ENTRY(l, struct sim_operation, link));
+    list_init(&p->operations);
 }
 
 /* ---- what the owner asks for ---- */

@@ -47,10 +47,10 @@ static void timer_free(struct sim_timer *t)
 
 void sim_relay_done(struct sim_relay *r)
 {
-    while (!list_empty(&r->conns))
-        sim_conn_gone(LIST_ENTRY(r->conns.next, struct sim_conn, link), r->now_ms);
-    while (!list_empty(&r->timers))
-        timer_free(LIST_ENTRY(r->timers.next, struct sim_timer, link));
+    for (struct list *l; (l = list_pop(&r->conns));)
+        sim_conn_gone(LIST_ENTRY(l, struct sim_conn, link), r->now_ms);
+    for (struct list *l; (l = list_pop(&r->timers));)
+        timer_free(LIST_ENTRY(l, struct sim_timer, link));
     sim_faults_clear(r);
     sim_trace_done(&r->trace);
     sim_directory_done(&r->people);
@@ -107,7 +107,7 @@ uint64_t sim_random(struct sim_relay *r)
 
 struct slice sim_new_id(struct sim_relay *r)
 {
-    return arena_printf(&r->arena, "%llu", (unsigned long long)(1000 + ++r->last_id));
+    return arena_printf(&r->arena, "%llu", 1000ull + ++r->last_id);
 }
 
 int64_t sim_seconds(const struct sim_relay *r) { return r->now_ms / 1000; }

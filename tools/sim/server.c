@@ -79,8 +79,8 @@ void sim_server_forget(struct sim_server *s, void *socket)
 
 static void let_go(struct sim_server *s)
 {
-    while (!list_empty(&s->held)) {
-        struct held *h = LIST_ENTRY(s->held.next, struct held, link);
+    for (struct list *l; (l = list_pop(&s->held));) {
+        struct held *h = LIST_ENTRY(l, struct held, link);
 
         if (h->bytes.len > 0)
             sim_listener_write(h->socket, buf_slice(&h->bytes));
@@ -273,8 +273,8 @@ void sim_server_stop(struct sim_server *s)
 void sim_server_done(struct sim_server *s)
 {
     sim_listener_free(s->listener);
-    while (!list_empty(&s->held))
-        held_free(LIST_ENTRY(s->held.next, struct held, link));
+    for (struct list *l; (l = list_pop(&s->held));)
+        held_free(LIST_ENTRY(l, struct held, link));
     sim_phones_done(&s->phones);
     sim_relay_done(&s->relay);
     crypto_wipe(&s->relay.keys, sizeof s->relay.keys);
