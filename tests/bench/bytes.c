@@ -1,5 +1,5 @@
-/* bench_bytes [accounts] [chats] [messages]: bytes written per inbound message at 1, 8 and 64
- * messages per commit, messages spread over all accounts, and what folding the tail adds per
+/* bench_bytes [accounts] [chats] [messages] [stored]: bytes written per inbound message at 1, 8 and
+ * 64 messages per commit, messages spread over all accounts, and what folding the tail adds per
  * message. Budgets: under 45 KB at one message per commit, under 20 KB at eight. */
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -96,15 +96,16 @@ int main(int argc, char **argv)
 {
     struct load l;
     uint32_t accounts = argument(argc, argv, 1, 1000), chats = argument(argc, argv, 2, 20);
+    uint32_t stored = argument(argc, argv, 4, 10); /* messages per chat before */
     size_t messages = argument(argc, argv, 3, 4096), used;
 
     load_open(&l, bench_folder(), accounts, chats, true);
-    load_fill(&l, 10);
+    load_fill(&l, stored);
     load_reopen(&l);
     MUST(store_used(l.store, &used));
-    printf("%u accounts, %u chats each, 10 messages per chat before; database %zu MB; flush p50 "
+    printf("%u accounts, %u chats each, %u messages per chat before; database %zu MB; flush p50 "
            "%.2f ms\n",
-           accounts, chats, used >> 20, flush_p50_ms(l.path));
+           accounts, chats, stored, used >> 20, flush_p50_ms(l.path));
     printf("%8s %10s %12s %10s %10s %10s\n", "/commit", "messages", "KB/message", "CPU us",
            "commit p50", "p99 ms");
     measure(&l, 1, messages / 4);
