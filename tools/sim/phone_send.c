@@ -564,12 +564,15 @@ static bool is_answer_for(const struct sim_operation *op, const struct wa_node *
 /* A step sees its answer once; the steps behind it start without one. */
 bool sim_operations_answer(struct sim_phone *p, const struct wa_node *n)
 {
-    struct sim_operation *op;
+    struct list *l = list_pop(&p->operations);
+    struct sim_operation *op = l ? LIST_ENTRY(l, struct sim_operation, link) : NULL;
     enum step_result r;
 
-    if (list_empty(&p->operations)) return false;
-    op = LIST_ENTRY(p->operations.next, struct sim_operation, link);
-    if (!is_answer_for(op, n)) return false;
+    if (!op) return false;
+    if (!is_answer_for(op, n)) {
+        list_push_front(&p->operations, l);
+        return false;
+    }
     op->answer = n;
     op->iq[0] = 0;
     r = op->steps.rows[op->steps.at].run(op);
@@ -578,9 +581,11 @@ bool sim_operations_answer(struct sim_phone *p, const struct wa_node *n)
         op->steps.at++;
         r = steps_run(&op->steps, op, p->phones->relay->now_ms);
     }
-    if (r == STEP_WAIT) return true;
+    if (r == STEP_WAIT) {
+        list_push_front(&p->operations, l);
+        return true;
+    }
     if (r == STEP_FAILED) note_failure(op);
-    list_remove(&op->link);
     operation_free(op);
     sim_operations_go(p);
     return true;
