@@ -518,9 +518,9 @@ struct sim_operation *sim_operation_new(struct sim_phone *p, enum sim_operation_
     return op;
 }
 
-/* It is in no list any more. */
 static void operation_free(struct sim_operation *op)
 {
+    list_remove(&op->link);
     arena_done(&op->arena);
     free(op);
 }
@@ -533,9 +533,18 @@ static void note_failure(struct sim_operation *op)
     if (letter && op->kind == SIM_SEND && !letter->sent && letter->error == 0) letter->error = -1;
 }
 
+static void free_operations(struct list *operations)
+{
+    LIST_EACH(l, operations) operation_free(LIST_ENTRY(l, struct sim_operation, link));
+    list_init(operations);
+}
+
 /* Takes the first operation off while it runs, so that a finished one is in no list. */
 void sim_operations_go(struct sim_phone *p)
 {
+    struct list done;
+
+    list_init(&done);
     for (struct list *l; p->conn && (l = list_pop(&p->operations));) {
         struct sim_operation *op = LIST_ENTRY(l, struct sim_operation, link);
         enum step_result r = STEP_WAIT;
@@ -544,11 +553,12 @@ void sim_operations_go(struct sim_phone *p)
         op->running = true;
         if (r == STEP_WAIT) { /* for an answer */
             list_push_front(&p->operations, l);
-            return;
+            break;
         }
         if (r == STEP_FAILED) note_failure(op);
-        operation_free(op);
+        list_push(&done, l);
     }
+    free_operations(&done);
 }
 
 static bool is_answer_for(const struct sim_operation *op, const struct wa_node *n)
@@ -591,11 +601,7 @@ bool sim_operations_answer(struct sim_phone *p, const struct wa_node *n)
     return true;
 }
 
-void sim_operations_drop(struct sim_phone *p)
-{
-    LIST_EACH(l, &p->operations) operation_free(LIST_ENTRY(l, struct sim_operation, link));
-    list_init(&p->operations);
-}
+void sim_operations_drop(struct sim_phone *p) { free_operations(&p->operations); }
 
 /* ---- what the owner asks for ---- */
 
