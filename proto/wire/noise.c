@@ -73,7 +73,8 @@ void wa_noise_mix_hash(struct wa_noise *n, struct slice data)
 /* 64 bytes out of the chain and `secret`: two keys. */
 static void expand(const struct wa_noise *n, struct slice secret, struct crypto_key out[2])
 {
-    crypto_hkdf(secret, SLICE_ARRAY(n->chain.bytes), SLICE_NONE, out[0].bytes, sizeof(struct crypto_key[2]));
+    crypto_hkdf(secret, SLICE_ARRAY(n->chain.bytes), SLICE_NONE, out[0].bytes,
+                sizeof(struct crypto_key[2]));
 }
 
 err_t wa_noise_mix_key(struct wa_noise *n, const struct crypto_key *secret,
