@@ -1,6 +1,6 @@
-/* parleyctl check: walks every sub-database, verifies each record's checksum and order, and counts
- * the rows against LMDB's own count: damage to LMDB's page structure can hide rows without any
- * error. A process of its own: damaged pages may also crash LMDB. */
+/* parleyctl check: walks every sub-database, verifies each record's checksum and order, looks it up
+ * by its key, and counts the rows against LMDB's own count: damage to LMDB's page structure can
+ * hide rows without any error. A process of its own: damaged pages may also crash LMDB. */
 #pragma once
 #include "storage/store.h"
 

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "fixture.h"
 #include "storage/check.h"
@@ -101,4 +102,100 @@ Test(check, finds_an_event_that_is_missing)
     struct check_result r = check();
     cr_assert_eq(r.hidden_rows, 1, "%s", said);
     cr_assert(strstr(said, "tenant 1"), "%s", said);
+}
+
+/* --- random damage ------------------------------------------------------------------------ */
+
+enum { ROWS = 1500, FLIPS = 100 };
+enum verdict { HARMLESS, FOUND, UNDETECTED, SERVED_WRONG };
+
+static struct key key_of_row(uint32_t i)
+{
+    struct key k = key_of_kind((struct scope){1 + i % 3, i % 17}, i, KIND_message);
+    key_be32(&k, i * 2654435761u);
+    return k;
+}
+
+static struct slice value_of_row(uint32_t i, char text[64])
+{
+    return slice_of(text, (size_t)snprintf(text, 64, "row %u says %08x", i, i * 2246822519u));
+}
+
+static void quiet(void *context, const char *line) {}
+
+/* In a process of its own: reads everything, then checks. */
+static enum verdict look(const char *path)
+{
+    struct store_options o = {.path = path, .map_size = FIXTURE_MAP, .read_only = true};
+    struct check_result r;
+    struct store *s;
+    struct view *v;
+    size_t missing = 0;
+
+    if (store_open(&o, &s) != OK || view_new(s, &v) != OK || view_begin(v) != OK) return FOUND;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        struct key k = key_of_row(i);
+        struct slice out;
+        char text[64];
+        err_t e = view_find(v, DB_data, key_slice(&k), &out);
+        bool is_there = e == OK && !slice_is_none(out);
+        if (is_there && !slice_eq(out, value_of_row(i, text))) return SERVED_WRONG;
+        missing += !is_there;
+    }
+    view_end(v);
+    bool clean = check_store(s, quiet, NULL, &r) == OK && check_is_clean(&r);
+    if (clean) return missing ? UNDETECTED : HARMLESS;
+    return FOUND;
+}
+
+Test(check, damage_is_found_and_never_served, .timeout = 100)
+{
+    char path[300], data[512];
+    struct batch b;
+    unsigned count[4] = {0}, ended = 0;
+
+    batch_init(&b);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        char text[64];
+        struct key k = key_of_row(i);
+        batch_put(&b, DB_data, key_slice(&k), value_of_row(i, text));
+        if (i % 300 == 299) fixture_commit(&f, &b);
+    }
+    batch_done(&b);
+    snprintf(path, sizeof(path), "%s/copy", f.path);
+    CHECK_OK(store_backup(f.store, path)); /* compact: nearly every page is in use */
+    snprintf(data, sizeof(data), "%s/data.mdb", path);
+    int fd = open(data, O_RDWR);
+    struct stat st;
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+
+    srand(5);
+    for (int i = 0; i < FLIPS; i++) {
+        /* Behind the meta pages; every second one near the head of a page. */
+        off_t page = 8192 + rand() % (st.st_size / 4096 - 2) * 4096;
+        off_t at = page + (i % 2 ? rand() % 4096 : rand() % 128);
+        uint8_t byte, flipped;
+        int status;
+        cr_assert_eq(pread(fd, &byte, 1, at), 1);
+        flipped = byte ^ (uint8_t)(1 << rand() % 8);
+        cr_assert_eq(pwrite(fd, &flipped, 1, at), 1);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            close(2);
+            _exit(look(path));
+        }
+        waitpid(child, &status, 0);
+        if (WIFEXITED(status) && WEXITSTATUS(status) < 4)
+            count[WEXITSTATUS(status)]++;
+        else
+            ended++;
+        cr_assert(!WIFEXITED(status) || WEXITSTATUS(status) != SERVED_WRONG, "at %ld", (long)at);
+        cr_assert(!WIFEXITED(status) || WEXITSTATUS(status) != UNDETECTED, "at %ld", (long)at);
+        cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+    }
+    close(fd);
+    cr_log_info("harmless %u, found %u, process ended %u", count[HARMLESS], count[FOUND], ended);
+    cr_assert_geq(count[FOUND], FLIPS / 4);
+    fixture_remove(path);
 }
