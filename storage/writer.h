@@ -81,7 +81,7 @@ void writer_stats(struct writer *writer, struct writer_stats *out);
 /* True while the last commit found no space. Reads go on; a batch of batch_probe() posted now and
  * then finds out when there is room again, even when no account writes. */
 bool writer_is_full(struct writer *writer);
-/* A write of one page that changes nothing of interest. */
+/* A write of 64 KB that changes nothing of interest. */
 void batch_probe(struct batch *batch);
 
 /* Failures to provoke, shared with the writer's thread; see faults.def. */
