@@ -242,7 +242,7 @@ void account_break(struct account *a, err_t e)
     wa_client_free(a->client);
     a->client = NULL;
     outbox_forget(a);
-    a->tail_counted = a->resend_due = false;
+    a->tail_counted = a->resend_due = a->folding = false;
     timer_arm(a->home->worker, &a->timer,
               worker_now(a->home->worker) + ((int64_t)ACCOUNT_REOPEN_MS << doublings));
 }

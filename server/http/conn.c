@@ -128,7 +128,15 @@ static void flush_now(struct conn *c)
     if (c->state != CONN_CLOSED) after_drain(c);
 }
 
-static void on_flush(struct deferred *d) { flush_now(CONTAINER_OF(d, struct conn, flush)); }
+static void on_flush(struct deferred *d)
+{
+    struct conn *c = CONTAINER_OF(d, struct conn, flush);
+
+    if (c->overrun)
+        conn_close(c);
+    else
+        flush_now(c);
+}
 
 void conn_queue(struct conn *c, struct shared_bytes *take)
 {

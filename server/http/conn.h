@@ -66,6 +66,7 @@ struct conn {
     size_t head_sent; /* bytes of queue[queue_at] already written */
     size_t unsent;
     bool writing, parsing;
+    bool overrun; /* a stream's reader is too slow: closed at the end of the loop turn */
     size_t writing_bytes; /* handed to uv_write, at the front of the queue */
     uv_write_t write;
     struct conn_head *parse; /* state of the header being parsed */

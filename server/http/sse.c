@@ -39,11 +39,13 @@ void sse_write_shared(struct sse *s, struct shared_bytes *frame)
 {
     struct conn *c = s->conn;
 
-    if (c->unsent + frame->len > HTTP_UNSENT_MAX) {
-        conn_close(c); /* a slow reader: it comes back and heals by replay */
-        return;
-    }
-    conn_queue(c, shared_bytes_ref(frame));
+    /* A slow reader: it comes back and heals by replay. Closed later, so that nobody who writes
+     * loses his stream under his feet. A reader that keeps up gets a frame of any size. */
+    if (c->unsent > DRAINED_LOW && c->unsent + frame->len > HTTP_UNSENT_MAX) c->overrun = true;
+    if (c->overrun)
+        worker_defer(c->home->worker, &c->flush);
+    else
+        conn_queue(c, shared_bytes_ref(frame));
 }
 
 void sse_write(struct sse *s, struct slice frame)

@@ -31,7 +31,6 @@ static void build_frame(struct hub_event *e, struct buf *out)
               slice_of(json->data, json->len));
 }
 
-/* Nothing of the feed is touched after the write: a reader that is too slow is closed in it. */
 static bool on_event(struct hub_stream *s, struct hub_event *e, struct hub_match match)
 {
     struct feed *f = s->owner;

@@ -1,6 +1,7 @@
 /* A real server on a real socket; the client is this thread with blocking calls. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,7 +38,41 @@ static void on_stream(struct request *r)
     sse_end(stream);
 }
 
+/* Above what may wait for a reader: alone it goes out, behind others it costs the stream. */
+static void write_megabytes(struct sse *s, size_t n)
+{
+    struct buf frame = {0};
+
+    for (size_t i = 0; i < n << 20; i++)
+        buf_put_u8(&frame, 'm');
+    sse_write(s, buf_slice(&frame));
+    buf_done(&frame);
+}
+
+static void on_big(struct request *r)
+{
+    stream = sse_start(r, NULL, NULL);
+    write_megabytes(stream, 10);
+    sse_end(stream);
+}
+
+static atomic_int closed_after; /* writes that were done when the stream was closed */
+
+static void on_flood_closed(struct sse *s) { atomic_store(&closed_after, *(int *)s->owner); }
+
+static void on_flood(struct request *r)
+{
+    static int writes;
+
+    writes = 0;
+    stream = sse_start(r, &writes, on_flood_closed);
+    for (; writes < 12; writes++)
+        write_megabytes(stream, 1);
+    cr_expect_gt(sse_unsent(stream), 0); /* whoever writes still has it */
+}
+
 static const struct route routes[] = {
+    {"GET", "/big", on_big},   {"GET", "/flood", on_flood},
     {"GET", "/echo", on_echo}, {"POST", "/echo", on_echo},    {"GET", "/p/{name}", on_param},
     {"GET", "/hold", on_hold}, {"GET", "/stream", on_stream}, {0},
 };
@@ -235,6 +270,32 @@ Test(http, a_stream_frames_each_line_and_ends)
     cr_assert(strstr(got, "Content-Type: text/event-stream"));
     cr_assert(strstr(got, "X-Accel-Buffering: no"));
     cr_assert(strstr(got, "\r\n\r\nid: 7\nevent: x\ndata: a\ndata: b\n\n"));
+}
+
+Test(http, a_frame_of_any_size_reaches_a_reader_that_keeps_up)
+{
+    char chunk[1 << 16];
+    size_t total = 0;
+    ssize_t n;
+    int fd = dial();
+
+    say(fd, "GET /big HTTP/1.1\r\n" H "\r\n");
+    while ((n = recv(fd, chunk, sizeof(chunk), 0)) > 0)
+        total += (size_t)n;
+    close(fd);
+    cr_expect_gt(total, (size_t)10 << 20);
+}
+
+Test(http, a_slow_reader_is_closed_when_the_writer_is_done)
+{
+    int fd = dial();
+
+    atomic_store(&closed_after, 0);
+    say(fd, "GET /flood HTTP/1.1\r\n" H "\r\n");
+    for (int i = 0; i < 500 && !atomic_load(&closed_after); i++)
+        usleep(10000);
+    cr_expect_eq(atomic_load(&closed_after), 12);
+    close(fd);
 }
 
 Test(http, survives_a_client_that_leaves_in_the_middle)
