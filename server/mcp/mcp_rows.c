@@ -1,0 +1,206 @@
+/* Sessions as rows, and the sweep that ends old ones. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/base/reader.h"
+#include "server/log.h"
+#include "server/mcp/mcp_events.h"
+#include "server/mcp/mcp_table.h"
+
+/* ---- rows ---- */
+
+void row_put(struct batch *b, const struct session *s)
+{
+    uint8_t extra[16] = {s->info.wants_vendor, s->info.initialized};
+    char level[2] = {(char)('0' + s->info.level)};
+    struct db_session row = {
+        .id = slice_text(s->info.id),
+        .key = s->key,
+        .revision = slice_text(mcp_revision_text(s->info.revision)),
+        .capabilities = buf_slice(&s->capabilities),
+        .client = buf_slice(&s->client),
+        .log_level = slice_of(level, 1),
+        .created_ms = s->created_ms,
+        .used_ms = s->used_ms,
+    };
+
+    for (int i = 0; i < 8; i++)
+        extra[2 + i] = (uint8_t)(s->start >> (8 * i));
+    row.extra = slice_of(extra, 10);
+    db_session_put(b, s->tenant, &row);
+}
+
+static void read_row(struct session *s, const struct db_session *row)
+{
+    enum mcp_revision revision = mcp_revision_find(row->revision);
+
+    snprintf(s->info.id, sizeof(s->info.id), SLICE_FMT, SLICE_ARG(row->id));
+    s->key = row->key;
+    s->info.revision = revision < MCP_REVISIONS ? revision : MCP_LATEST_SESSION;
+    if (row->log_level.len == 1) s->info.level = (row->log_level.data[0] - '0') & 7;
+    if (row->extra.len >= 10) {
+        s->info.wants_vendor = row->extra.data[0];
+        s->info.initialized = row->extra.data[1];
+        s->start = 0;
+        for (int i = 0; i < 8; i++)
+            s->start |= (uint64_t)row->extra.data[2 + i] << (8 * i);
+    }
+    buf_reset(&s->capabilities);
+    buf_reset(&s->client);
+    buf_put(&s->capabilities, row->capabilities);
+    buf_put(&s->client, row->client);
+    s->created_ms = row->created_ms;
+    s->used_ms = row->used_ms;
+}
+
+void row_put_uri(struct batch *b, const struct session *s, const struct session_uri *u, int64_t now)
+{
+    AUTO(buf) filter = {0};
+    struct db_subscription row = {
+        .name = slice_text(u->uri), .cursor = u->since, .created_ms = now};
+
+    /* The kinds follow from the uri; the numbers of account and chat took a look-up. */
+    buf_put_varint(&filter, u->filter.account);
+    buf_put_varint(&filter, u->filter.peer);
+    row.filter = buf_slice(&filter);
+    db_subscription_put(b, s->tenant, slice_text(s->info.id), &row);
+}
+
+static err_t read_uris(struct session *s, struct view *v)
+{
+    AUTO(range) r = {0};
+    struct db_subscription row;
+
+    s->uri_count = 0;
+    db_subscriptions(&r, v, s->tenant, slice_text(s->info.id));
+    while (s->uri_count < SESSION_URIS_MAX && db_subscription_next(&r, &row)) {
+        struct session_uri u = {.since = row.cursor};
+        struct reader in = reader_of(row.filter);
+        if (row.name.len > SESSION_URI_MAX || !mcp_uri_kinds(row.name, &u.filter)) continue;
+        memcpy(u.uri, row.name.data, row.name.len);
+        u.filter.account = (uint32_t)reader_varint(&in);
+        u.filter.peer = (uint32_t)reader_varint(&in);
+        session_add_uri(s, &u);
+    }
+    return range_error(&r);
+}
+
+static err_t read_stored(struct session *s, struct view *v, struct slice id, bool *out_found)
+{
+    struct db_session row;
+
+    TRY(db_session_find(v, s->tenant, id, out_found, &row));
+    if (!*out_found) return OK;
+    read_row(s, &row);
+    return read_uris(s, v);
+}
+
+err_t row_load(struct mcp_worker *w, const struct principal *who, struct slice id,
+               struct session **out)
+{
+    struct session *s = session_new(who);
+    bool found = false;
+    err_t e = view_begin(w->view);
+
+    if (e == OK) e = read_stored(s, w->view, id, &found);
+    view_end(w->view);
+    if (e == OK && found) {
+        *out = s;
+        return OK;
+    }
+    session_free(s);
+    return e == OK ? ERR_NOT_FOUND : e;
+}
+
+err_t row_delete(struct mcp_worker *w, struct batch *b, uint32_t tenant, struct slice id)
+{
+    err_t e = view_begin(w->view);
+
+    if (e == OK) e = db_session_delete(b, w->view, tenant, id);
+    view_end(w->view);
+    return e;
+}
+
+/* ---- sweeping ---- */
+
+static void sweep_kept(struct session *s, int64_t now)
+{
+    LIST_EACH(node, &s->kept)
+    {
+        struct kept *k = LIST_ENTRY(node, struct kept, link);
+        if (k->ended && !k->reader_worker && now - k->ended_at > KEPT_MS) kept_free(s, k);
+    }
+}
+
+static bool is_idle(const struct session *s, int64_t now)
+{
+    return !s->stream_worker && !s->ask_count && !s->kept_count && !s->ended &&
+           now - s->touched_ms > SESSION_IDLE_MS;
+}
+
+static void sweep_memory(struct mcp_worker *w, struct mcp_sessions *t, int64_t now)
+{
+    struct session *s;
+    size_t at = 0;
+
+    while ((s = map_next(&t->by_id, &at, NULL))) {
+        sweep_kept(s, now);
+        if (s->stream_worker && !s->ended) session_touch(w, t, s, now);
+        if (is_idle(s, now)) table_forget(t, s->info.id);
+    }
+}
+
+/* The rows of one pass; what is left is found by the next. */
+enum { SWEEP_ROWS = 512 };
+
+static err_t collect_expired(struct mcp_worker *w, struct mcp_sessions *t, int64_t now,
+                             struct batch *b, size_t *out_rows)
+{
+    AUTO(range) r = {0};
+    struct db_session row;
+    uint32_t tenant;
+    size_t rows = 0, expired = 0;
+
+    db_sessions(&r, w->view, 0);
+    while (db_session_next(&r, &tenant, &row)) {
+        rows++;
+        if (row.used_ms >= now - SESSION_ROW_MS || expired == SWEEP_ROWS) continue;
+        if (map_find(&t->by_id, row.id)) continue;
+        expired++;
+        TRY(db_session_delete(b, w->view, tenant, row.id));
+    }
+    *out_rows = rows - expired;
+    return range_error(&r);
+}
+
+static void sweep_rows(struct mcp_worker *w, struct mcp_sessions *t, int64_t now)
+{
+    struct commit *c = commit_new(w, "", CHANGE_QUIET, (struct session_change){0});
+    size_t rows = t->rows;
+    err_t e = view_begin(w->view);
+
+    if (e == OK) e = collect_expired(w, t, now, &c->batch, &rows);
+    view_end(w->view);
+    if (e == OK)
+        t->rows = rows;
+    else
+        LOG(WARN, NULL, "old MCP sessions cannot be read: %s", err_trail());
+    if (e == OK && !batch_is_empty(&c->batch)) {
+        commit_post(t, c);
+        return;
+    }
+    commit_free(c);
+}
+
+void mcp_sessions_sweep(struct mcp_worker *w)
+{
+    int64_t now = worker_now(w->worker);
+    struct mcp_sessions *t = table_lock(w);
+
+    sweep_memory(w, t, now);
+    if (now - t->rows_swept_at >= SESSION_USED_EVERY_MS / 4) {
+        t->rows_swept_at = now;
+        sweep_rows(w, t, now);
+    }
+    table_unlock(t);
+}
