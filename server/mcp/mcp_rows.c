@@ -150,46 +150,81 @@ static void sweep_memory(struct mcp_worker *w, struct mcp_sessions *t, int64_t n
     }
 }
 
-/* The rows of one pass; what is left is found by the next. */
-enum { SWEEP_ROWS = 512 };
+/* Rows looked at per sweep, so that neither the worker nor the lock is kept long. */
+enum { SWEEP_ROWS = 4096 };
 
-static err_t collect_expired(struct mcp_worker *w, struct mcp_sessions *t, int64_t now,
-                             struct batch *b, size_t *out_rows)
+struct expired {
+    struct expired *next;
+    uint32_t tenant;
+    struct slice id;
+};
+
+/* Goes on where the sweep before stopped; *out_end when the last row was seen. */
+static err_t find_expired(struct mcp_worker *w, struct buf *at, int64_t now, struct arena *arena,
+                          struct expired **out, size_t *out_rows, bool *out_end)
 {
     AUTO(range) r = {0};
     struct db_session row;
+    struct expired *x;
     uint32_t tenant;
-    size_t rows = 0, expired = 0;
 
     db_sessions(&r, w->view, 0);
-    while (db_session_next(&r, &tenant, &row)) {
-        rows++;
-        if (row.used_ms >= now - SESSION_ROW_MS || expired == SWEEP_ROWS) continue;
-        if (map_find(&t->by_id, row.id)) continue;
-        expired++;
-        TRY(db_session_delete(b, w->view, tenant, row.id));
+    if (at->len) range_skip_to(&r, buf_slice(at));
+    while (*out_rows < SWEEP_ROWS && db_session_next(&r, &tenant, &row)) {
+        ++*out_rows;
+        buf_reset(at);
+        buf_put(at, r.key);
+        buf_put_u8(at, 0); /* the next sweep begins behind it */
+        if (row.used_ms >= now - SESSION_ROW_MS) continue;
+        x = arena_new(arena, struct expired);
+        *x = (struct expired){*out, tenant, arena_dup(arena, row.id)};
+        *out = x;
     }
-    *out_rows = rows - expired;
+    *out_end = *out_rows < SWEEP_ROWS;
     return range_error(&r);
 }
 
-static void sweep_rows(struct mcp_worker *w, struct mcp_sessions *t, int64_t now)
+static void count_rows(struct mcp_sessions *t, size_t rows, bool end)
+{
+    t->rows_counted += rows;
+    if (!end) return;
+    t->rows = t->rows_counted;
+    t->rows_counted = 0;
+    buf_reset(&t->swept);
+}
+
+/* What lives in memory is in use, whatever its row says. */
+static err_t delete_expired(struct mcp_worker *w, struct mcp_sessions *t, const struct expired *x,
+                            struct batch *b)
+{
+    for (; x; x = x->next)
+        if (!map_find(&t->by_id, x->id)) TRY(db_session_delete(b, w->view, x->tenant, x->id));
+    return OK;
+}
+
+static void sweep_rows(struct mcp_worker *w, int64_t now)
 {
     struct commit *c = commit_new(w, "", CHANGE_QUIET, (struct session_change){0});
-    size_t rows = t->rows;
+    struct mcp_sessions *t = w->mcp->sessions;
+    struct expired *expired = NULL;
+    struct arena arena = {0};
+    size_t rows = 0;
+    bool end = true;
     err_t e = view_begin(w->view);
 
-    if (e == OK) e = collect_expired(w, t, now, &c->batch, &rows);
-    view_end(w->view);
-    if (e == OK)
-        t->rows = rows;
-    else
-        LOG(WARN, NULL, "old MCP sessions cannot be read: %s", err_trail());
+    if (e == OK) e = find_expired(w, &t->swept, now, &arena, &expired, &rows, &end);
+    table_lock(w);
+    count_rows(t, rows, end || e != OK);
+    if (e == OK) e = delete_expired(w, t, expired, &c->batch);
     if (e == OK && !batch_is_empty(&c->batch)) {
         commit_post(t, c);
-        return;
+        c = NULL;
     }
-    commit_free(c);
+    table_unlock(t);
+    view_end(w->view);
+    if (e != OK) LOG(WARN, NULL, "old MCP sessions cannot be swept: %s", err_trail());
+    if (c) commit_free(c);
+    arena_done(&arena);
 }
 
 void mcp_sessions_sweep(struct mcp_worker *w)
@@ -198,9 +233,6 @@ void mcp_sessions_sweep(struct mcp_worker *w)
     struct mcp_sessions *t = table_lock(w);
 
     sweep_memory(w, t, now);
-    if (now - t->rows_swept_at >= SESSION_USED_EVERY_MS / 4) {
-        t->rows_swept_at = now;
-        sweep_rows(w, t, now);
-    }
     table_unlock(t);
+    sweep_rows(w, now);
 }

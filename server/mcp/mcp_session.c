@@ -630,6 +630,7 @@ void mcp_sessions_free(struct mcp_sessions *t)
     while ((s = map_next(&t->by_id, &at, NULL)))
         session_free(s);
     map_done(&t->by_id);
+    buf_done(&t->swept);
     LIST_EACH(node, &t->commits)
     {
         struct commit *c = LIST_ENTRY(node, struct commit, link);

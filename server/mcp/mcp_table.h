@@ -63,8 +63,9 @@ struct mcp_sessions {
     struct map by_id;
     struct list commits;
     uint64_t last_kept;
-    size_t rows; /* counted by the sweep, grown by what is made since */
-    int64_t rows_swept_at;
+    size_t rows;         /* counted by the sweep, grown by what is made since */
+    size_t rows_counted; /* in the round that is under way */
+    struct buf swept;    /* the row it came to; the first worker's */
 };
 
 struct mcp_sessions *table_lock(struct mcp_worker *w);

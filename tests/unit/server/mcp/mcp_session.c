@@ -99,6 +99,33 @@ Test(mcp_session, a_fresh_row_is_not_swept)
     cr_assert_eq(rows(), 1);
 }
 
+Test(mcp_session, many_rows_are_swept_in_slices)
+{
+    enum { MANY = 9000 };
+    int64_t now = worker_now(H.worker);
+    struct batch b;
+
+    batch_init(&b);
+    for (int i = 0; i < MANY; i++) {
+        char id[40];
+        snprintf(id, sizeof(id), "session-%05d", i);
+        db_session_put(&b, 1,
+                       &(struct db_session){.id = slice_text(id),
+                                            .key = 1,
+                                            .used_ms = i % 3 ? now : now - 2 * SESSION_ROW_MS});
+    }
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    mcp_sessions_sweep(w());
+    house_step();
+    cr_assert_gt(rows(), MANY * 2 / 3);
+    for (int i = 0; i < 4; i++) {
+        mcp_sessions_sweep(w());
+        house_step();
+    }
+    cr_assert_eq(rows(), MANY * 2 / 3);
+}
+
 Test(mcp_session, subscriptions_have_a_limit)
 {
     char params[100];
