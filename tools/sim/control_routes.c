@@ -238,6 +238,18 @@ static err_t post_scan(struct answer *a)
     return OK;
 }
 
+static err_t post_link(struct answer *a)
+{
+    struct sim_phone *p;
+    struct slice code;
+
+    TRY(phone_of(a->q, &p));
+    TRY(need_text(a->q, "code", &code));
+    TRY(sim_phone_type_code(p, code));
+    json_object_update_new(a->out, describe_phone(p));
+    return OK;
+}
+
 static err_t write_letter(struct answer *a, struct sim_phone *p, struct sim_writing *w)
 {
     char id[SIM_ID_MAX];

@@ -154,6 +154,10 @@ void sim_on_iq(struct sim_conn *c, const struct wa_node *iq)
         return;
     }
     if (!sim_rules_hold(c, SIM_SCOPE_IQ, iq) || is_faulty(c, iq)) return;
+    if (c->phase == SIM_PAIRING && wa_node_child(iq, "link_code_companion_reg")) {
+        sim_on_link_code(c, iq);
+        return;
+    }
     for (size_t i = 0; c->device && i < ARRAY_LEN(iqs); i++)
         if (matches(&iqs[i], iq)) {
             iqs[i].run(c, iq);

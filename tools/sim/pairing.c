@@ -9,7 +9,7 @@
 
 /* ---- references ---- */
 
-static void make_ref(struct sim_relay *r, char out[SIM_REF_BYTES + 1])
+void sim_make_ref(struct sim_relay *r, char out[SIM_REF_BYTES + 1])
 {
     static const char alphabet[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -46,7 +46,7 @@ void sim_pairing_start(struct sim_conn *c)
     iq = md_iq(c);
     pair = wa_node_add(iq, arena, "pair-device");
     for (size_t i = 0; i < SIM_REFS; i++) {
-        make_ref(c->relay, reg->refs[i]);
+        sim_make_ref(c->relay, reg->refs[i]);
         map_put(&c->relay->refs, slice_text(reg->refs[i]), c);
         wa_node_set_bytes(wa_node_add(pair, arena, "ref"), slice_text(reg->refs[i]));
     }
@@ -60,6 +60,7 @@ void sim_pairing_done(struct sim_conn *c)
 
     for (size_t i = 0; i < SIM_REFS; i++)
         map_remove(&c->relay->refs, slice_text(reg->refs[i]));
+    if (reg->code_ref[0]) map_remove(&c->relay->refs, slice_text(reg->code_ref));
     free(reg->bundle.prekeys);
     buf_done(&reg->props);
     buf_done(&reg->details);
@@ -75,6 +76,7 @@ static bool is_ref_fresh(const struct sim_conn *c, struct slice ref)
 {
     enum { FIRST_MS = 60000, NEXT_MS = 20000, SLACK_MS = 20000 };
 
+    if (slice_is(ref, c->registration->code_ref)) return sim_code_is_fresh(c);
     for (size_t i = 0; i < SIM_REFS; i++)
         if (slice_is(ref, c->registration->refs[i]))
             return c->relay->now_ms - c->registration->started_ms <=

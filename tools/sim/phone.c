@@ -117,6 +117,8 @@ static void phone_free(struct sim_phone *p)
     map_free_all(&p->numbers, free);
     map_free_all(&p->retries, free);
     map_free_all(&p->tokens, free);
+    buf_done(&p->code.ref);
+    buf_done(&p->code.wrapped);
     crypto_wipe(&p->identity, sizeof p->identity);
     free(p);
 }
@@ -331,6 +333,7 @@ static void on_notification(struct sim_phone *p, const struct wa_node *n)
     if (slice_is(type, "encrypt") && count) upload_prekeys(p);
     if (slice_is(type, "devices") || slice_is(type, "account_sync"))
         sim_phone_forget_devices(p, wa_node_jid(n, "from"));
+    if (slice_is(type, "link_code_companion_reg")) sim_phone_on_code(p, n);
 }
 
 static void on_receipt(struct sim_phone *p, const struct wa_node *n)

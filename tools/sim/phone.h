@@ -47,6 +47,14 @@ struct sim_device_list {
     uint16_t ids[SIM_DEVICES_MAX];
 };
 
+/* A companion that wants to be linked by a code. */
+struct sim_code {
+    struct buf ref, wrapped; /* what it told the server */
+    struct crypto_key noise;
+    struct crypto_key companion; /* its ephemeral key, if the code was right */
+    struct crypto_pair ephemeral;
+};
+
 struct sim_row {
     struct buf value;
 };
@@ -69,7 +77,8 @@ struct sim_phone {
     uint8_t app_key_id[6], app_key[32];
     int64_t app_key_at; /* ms */
     bool no_receipts;   /* reads in silence */
-    char scan_iq[16];   /* the scan that waits for its companion */
+    struct sim_code code;
+    char scan_iq[16]; /* the scan that waits for its companion */
     enum { SIM_SCAN_NONE, SIM_SCAN_WAITS, SIM_SCAN_DONE, SIM_SCAN_REFUSED } scan;
     struct map tokens;  /* number -> bucket in which we gave the person a token: int64_t * */
     struct map retries; /* how often we asked for a message: uint32_t * by author and id */
@@ -107,6 +116,9 @@ void sim_phone_go(struct sim_phone *p, bool online);
 /* Takes the QR text of a companion; the outcome shows in p->scan. BAD_TEXT, NOT_FOUND (the code
  * is not, or no longer, shown by anybody). */
 err_t sim_phone_scan(struct sim_phone *p, struct slice qr) MUST_CHECK;
+/* Types the code that a companion shows; the outcome shows in p->scan. BAD_TEXT, NOT_FOUND (no
+ * companion asks for this number). */
+err_t sim_phone_type_code(struct sim_phone *p, struct slice code) MUST_CHECK;
 struct sim_writing {
     struct slice to; /* number, a group's JID, or status@broadcast: everybody we know */
     struct slice text;
@@ -181,6 +193,10 @@ void sim_operations_drop(struct sim_phone *p);
 void sim_phone_give_token(struct sim_phone *p, struct wa_jid to);
 void sim_phone_on_message(struct sim_phone *p, const struct wa_node *n);
 void sim_phone_on_receipt(struct sim_phone *p, const struct wa_node *n);
+void sim_phone_on_code(struct sim_phone *p, const struct wa_node *notification);
+/* Vouches for a companion: signs and registers it with the server. */
+void sim_phone_grant(struct sim_phone *p, struct slice ref, const struct crypto_key *noise,
+                     const struct crypto_key *companion, const uint8_t secret[32]);
 void sim_phone_on_linked(struct sim_phone *p, const struct wa_node *iq);
 void sim_phone_share_keys(struct sim_phone *p, struct wa_jid companion);
 void sim_phone_send_peer(struct sim_phone *p, struct wa_jid companion, struct slice message);

@@ -62,40 +62,42 @@ static size_t valid_indexes(struct sim_phone *p, uint32_t out[SIM_DEVICES_MAX + 
     return n;
 }
 
-static struct wa_node *pair_device(struct sim_phone *p, struct arena *arena, const struct qr *q)
+void sim_phone_grant(struct sim_phone *p, struct slice ref, const struct crypto_key *noise,
+                     const struct crypto_key *companion, const uint8_t secret[32])
 {
+    AUTO(arena) arena = {0};
     struct wa_adv_grant grant = {.raw_id = p->raw_id,
                                  .key_index = ++p->last_index,
                                  .timestamp = sim_seconds(p->phones->relay)};
     struct wa_key_index_list list = {
         .raw_id = p->raw_id, .timestamp = grant.timestamp, .current_index = p->last_index};
-    struct wa_node *iq = sim_phone_iq(p, arena, "set", "md", p->scan_iq);
-    struct wa_node *pair = wa_node_add(iq, arena, "pair-device"), *indexes;
+    struct wa_node *iq = sim_phone_iq(p, &arena, "set", "md", p->scan_iq);
+    struct wa_node *pair = wa_node_add(iq, &arena, "pair-device"), *indexes;
     uint32_t valid[SIM_DEVICES_MAX + 1];
-    struct crypto_key companion;
 
     list.valid = valid;
     list.valid_count = valid_indexes(p, valid);
-    memcpy(companion.bytes, q->identity.data, sizeof companion.bytes);
-    wa_node_set_bytes(wa_node_add(pair, arena, "ref"), q->ref);
-    wa_node_set_bytes(wa_node_add(pair, arena, "pub-key"), buf_slice(&q->noise));
-    wa_node_set_bytes(wa_node_add(pair, arena, "device-identity"),
-                      wa_adv_issue(&p->keystore, arena, q->secret.data, &companion, &grant));
-    indexes = wa_node_add(pair, arena, "key-index-list");
-    wa_node_set_int(indexes, arena, "ts", (int64_t)grant.timestamp);
-    wa_node_set_bytes(indexes, wa_key_index_sign(&p->keystore, arena, &list));
-    return iq;
+    wa_node_set_bytes(wa_node_add(pair, &arena, "ref"), ref);
+    wa_node_set_bytes(wa_node_add(pair, &arena, "pub-key"), SLICE_ARRAY(noise->bytes));
+    wa_node_set_bytes(wa_node_add(pair, &arena, "device-identity"),
+                      wa_adv_issue(&p->keystore, &arena, secret, companion, &grant));
+    indexes = wa_node_add(pair, &arena, "key-index-list");
+    wa_node_set_int(indexes, &arena, "ts", (int64_t)grant.timestamp);
+    wa_node_set_bytes(indexes, wa_key_index_sign(&p->keystore, &arena, &list));
+    p->scan = SIM_SCAN_WAITS;
+    sim_phone_send_node(p, iq);
 }
 
 err_t sim_phone_scan(struct sim_phone *p, struct slice text)
 {
-    AUTO(arena) arena = {0};
     AUTO(qr) q = {0};
+    struct crypto_key noise, companion;
 
     ENSURE(p->conn != NULL, NOT_CONNECTED);
     TRY(parse_qr(text, &q));
-    p->scan = SIM_SCAN_WAITS;
-    sim_phone_send_node(p, pair_device(p, &arena, &q));
+    memcpy(noise.bytes, q.noise.data, sizeof noise.bytes);
+    memcpy(companion.bytes, q.identity.data, sizeof companion.bytes);
+    sim_phone_grant(p, q.ref, &noise, &companion, q.secret.data);
     sim_phones_pump(p->phones); /* a refusal by the server is known at once */
     if (p->scan == SIM_SCAN_REFUSED) return fail(NOT_FOUND, "nobody shows this code");
     return OK;

@@ -22,6 +22,7 @@ enum {
     SIM_PRIMER = 5,           /* backlog stanzas sent before the client asks for more */
     SIM_LOW_PREKEYS = 5,      /* below this many the client is told */
     SIM_STANZA_MAX = 4 << 20, /* one frame of a client */
+    SIM_CODE_MS = 180000,     /* how long a pairing code is valid */
     SIM_HANDSHAKE_MS = 30000, /* a connection that says nothing ends */
     SIM_BEAT_MS = 60000,      /* how often the debts of a connection are looked at */
     SIM_OWED_MS = 50 * 60000, /* an unanswered stanza older than this ends the stream */
@@ -70,9 +71,13 @@ struct sim_registration {
     struct buf props;         /* DeviceProps */
     int64_t started_ms;
     char refs[SIM_REFS][SIM_REF_BYTES + 1];
-    char iq[SIM_NUMBER_MAX]; /* id of the iq that waits for an answer: pair-device, then
-                              * pair-success */
-    bool scanned;            /* pair-success is out */
+    char iq[SIM_NUMBER_MAX];          /* id of the iq that waits for an answer: pair-device, then
+                                       * pair-success */
+    bool scanned;                     /* pair-success is out */
+    char code_ref[SIM_REF_BYTES + 1]; /* of the pairing by code, "" without */
+    struct sim_account *code_account;
+    int64_t code_at_ms;
+    unsigned code_hellos;
     /* Set by the scan: */
     struct sim_account *account;
     uint16_t device_id;
@@ -130,7 +135,7 @@ struct sim_relay {
     struct arena arena; /* of the stanza being handled */
     int64_t now_ms;
     uint64_t last_conn, last_id, random;
-    uint32_t broken[64]; /* how often each rule was broken */
+    uint32_t broken[96]; /* how often each rule was broken */
 };
 
 /* A relay without people. The certificates are valid around now_ms for years. */
@@ -189,6 +194,11 @@ void sim_backlog_pull(struct sim_conn *c, uint32_t count);
 /* pairing.c */
 void sim_pairing_start(struct sim_conn *c);
 void sim_pairing_done(struct sim_conn *c);
+void sim_make_ref(struct sim_relay *r, char out[SIM_REF_BYTES + 1]);
+/* pairing_code.c */
+void sim_on_link_code(struct sim_conn *c, const struct wa_node *iq);
+void sim_on_primary_hello(struct sim_conn *phone, const struct wa_node *iq);
+bool sim_code_is_fresh(const struct sim_conn *c);
 void sim_on_pair_sign(struct sim_conn *c, const struct wa_node *iq);
 void sim_on_link_device(struct sim_conn *phone, const struct wa_node *iq);
 void sim_on_remove_device(struct sim_conn *c, const struct wa_node *iq);

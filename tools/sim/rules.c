@@ -157,6 +157,61 @@ static bool signed_by_device(const struct check *k)
                                     reg->hosted);
 }
 
+/* ---- pairing by code ---- */
+
+static const struct wa_node *code_reg(const struct check *k)
+{
+    return wa_node_child(k->n, "link_code_companion_reg");
+}
+
+static size_t code_part(const struct check *k, const char *tag)
+{
+    return wa_node_child_bytes(code_reg(k), tag).len;
+}
+
+static bool code_names_number(const struct check *k)
+{
+    struct wa_jid jid = wa_node_jid(code_reg(k), "jid");
+
+    return jid.server == WA_SERVER_USER && jid.user.len > 0 && jid.user.data[0] != '0';
+}
+
+static bool code_hello_parts(const struct check *k)
+{
+    return code_part(k, "link_code_pairing_wrapped_companion_ephemeral_pub") == 80 &&
+           code_part(k, "companion_platform_id") > 0 && code_part(k, "link_code_pairing_nonce") > 0;
+}
+
+static bool code_hello_key(const struct check *k)
+{
+    return slice_eq(wa_node_child_bytes(code_reg(k), "companion_server_auth_key_pub"),
+                    SLICE_ARRAY(k->c->noise_key));
+}
+
+static bool code_display(const struct check *k)
+{
+    static const char *const systems[] = {"(Windows)", "(Mac OS)", "(Linux)",
+                                          "(Android)", "(iOS)",    "(Ubuntu)"};
+    struct slice text = wa_node_child_bytes(code_reg(k), "companion_platform_display");
+
+    for (size_t i = 0; i < ARRAY_LEN(systems); i++) {
+        size_t n = strlen(systems[i]);
+
+        if (text.len > n + 1 && text.data[text.len - n - 1] == ' ' &&
+            slice_is(slice_from(text, text.len - n), systems[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool code_finish_parts(const struct check *k)
+{
+    return code_part(k, "link_code_pairing_wrapped_key_bundle") == 156 &&
+           code_part(k, "companion_identity_public") == 32 &&
+           slice_eq(wa_node_child_bytes(code_reg(k), "companion_identity_public"),
+                    SLICE_ARRAY(k->c->registration->bundle.identity));
+}
+
 /* ---- stanzas ---- */
 
 static bool has_id(const struct check *k) { return wa_node_text(k->n, "id").len > 0; }

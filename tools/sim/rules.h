@@ -8,6 +8,8 @@ enum sim_scope {
     SIM_SCOPE_REGISTRATION,
     SIM_SCOPE_LOGIN,
     SIM_SCOPE_SIGN,
+    SIM_SCOPE_CODE_HELLO,
+    SIM_SCOPE_CODE_FINISH,
     SIM_SCOPE_IQ,
     SIM_SCOPE_PREKEYS,
     SIM_SCOPE_ROTATE,
@@ -21,7 +23,7 @@ enum sim_rule {
 #undef RULE
     SIM_RULES
 };
-_Static_assert(SIM_RULES <= 64, "struct sim_relay counts at most 64 rules");
+_Static_assert(SIM_RULES <= 96, "struct sim_relay counts at most 96 rules");
 
 /* True when every rule of the scope holds for the stanza; otherwise the answer of the broken one
  * is already given, counted and noted in the trace. */

@@ -290,31 +290,50 @@ Test(control, http)
     api_free(a);
 }
 
-Test(control, busy_ports_are_a_clear_error)
+static int occupy(int *out_port)
 {
-    struct api *a = api_new(true);
-    struct sim_settings s = {.listen = {"127.0.0.1", 0}, .control = {"127.0.0.1", 0}};
-    struct api *b = xcalloc(sizeof *b);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    s.listen.port = sim_listener_port(a->server.listener);
-    uv_loop_init(&b->loop);
-    cr_assert_eq(sim_server_init(&b->server, &b->loop, &s), OK);
-    cr_expect_eq(sim_server_open(&b->server), ERR_SYSTEM);
-    cr_expect_not_null(strstr(err_words(), "in use"), "%s", err_words());
-    api_free(b);
-    b = xcalloc(sizeof *b);
-    s.listen.port = 0;
-    s.control.port = sim_control_port(a->server.control);
-    uv_loop_init(&b->loop);
-    cr_assert_eq(sim_server_init(&b->server, &b->loop, &s), OK);
-    cr_expect_eq(sim_server_open(&b->server), ERR_SYSTEM);
-    cr_expect_not_null(strstr(err_words(), "in use"), "%s", err_words());
-    api_free(b);
-    b = xcalloc(sizeof *b);
-    s.control = (struct sim_endpoint){"192.0.2.1", 1};
-    uv_loop_init(&b->loop);
-    cr_assert_eq(sim_server_init(&b->server, &b->loop, &s), OK);
-    cr_expect_eq(sim_server_open(&b->server), ERR_BAD_ARGUMENT, "not loopback");
-    api_free(b);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(listen(fd, 1), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    *out_port = ntohs(at.sin_port);
+    return fd;
+}
+
+static void expect_refusal(struct sim_settings s, err_t want, const char *words)
+{
+    struct api *a = xcalloc(sizeof *a);
+
+    uv_loop_init(&a->loop);
+    cr_assert_eq(sim_server_init(&a->server, &a->loop, &s), OK);
+    cr_expect_eq(sim_server_open(&a->server), want);
+    cr_expect_not_null(strstr(err_words(), words), "%s", err_words());
     api_free(a);
+}
+
+Test(control, a_busy_port_is_a_clear_error)
+{
+    struct sim_settings s = {.listen = {"127.0.0.1", 0}, .control = {"127.0.0.1", 0}};
+    int fd = occupy(&s.listen.port);
+
+    expect_refusal(s, ERR_SYSTEM, "in use");
+    close(fd);
+}
+
+Test(control, a_busy_control_port_too)
+{
+    struct sim_settings s = {.listen = {"127.0.0.1", 0}, .control = {"127.0.0.1", 0}};
+    int fd = occupy(&s.control.port);
+
+    expect_refusal(s, ERR_SYSTEM, "in use");
+    close(fd);
+}
+
+Test(control, loopback_only)
+{
+    expect_refusal((struct sim_settings){.listen = {"127.0.0.1", 0}, .control = {"192.0.2.1", 1}},
+                   ERR_BAD_ARGUMENT, "loopback");
 }

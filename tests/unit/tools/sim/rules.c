@@ -149,6 +149,67 @@ Test(rules, a_companion_that_signs_wrongly_is_not_paired)
     }
 }
 
+/* ---- pairing by code ---- */
+
+struct hello {
+    const char *user, *display;
+    size_t wrapped;
+    bool other_key;
+};
+
+static void send_hello(struct companion *c, struct hello h)
+{
+    static const uint8_t wrapped[80] = {1};
+    struct wa_node *iq = companion_iq(c, "set", "md"), *reg;
+    struct slice key =
+        h.other_key ? SLICE_ARRAY(c->identity.public.bytes) : SLICE_ARRAY(c->noise.public.bytes);
+
+    reg = wa_node_add(iq, &c->arena, "link_code_companion_reg");
+    wa_node_set_jid(reg, &c->arena, "jid", jid_pn(h.user, 0));
+    wa_node_set(reg, &c->arena, "stage", SLICE("companion_hello"));
+    wa_node_set_bytes(
+        wa_node_add(reg, &c->arena, "link_code_pairing_wrapped_companion_ephemeral_pub"),
+        slice_of(wrapped, h.wrapped));
+    wa_node_set_bytes(wa_node_add(reg, &c->arena, "companion_server_auth_key_pub"), key);
+    wa_node_set_bytes(wa_node_add(reg, &c->arena, "companion_platform_id"), SLICE("1"));
+    wa_node_set_bytes(wa_node_add(reg, &c->arena, "companion_platform_display"),
+                      slice_text(h.display));
+    wa_node_set_bytes(wa_node_add(reg, &c->arena, "link_code_pairing_nonce"), SLICE("0"));
+    companion_send(c, iq);
+}
+
+static const struct {
+    enum sim_rule rule;
+    struct hello hello;
+} hellos[] = {
+    {SIM_RULE_CODE_HELLO_JID, {"015550001111", "Chrome (Linux)", 80, false}},
+    {SIM_RULE_CODE_HELLO_PARTS, {"15550001111", "Chrome (Linux)", 79, false}},
+    {SIM_RULE_CODE_HELLO_KEY, {"15550001111", "Chrome (Linux)", 80, true}},
+    {SIM_RULE_CODE_HELLO_DISPLAY, {"15550001111", "Parley", 80, false}},
+};
+
+Test(rules, pairing_by_code)
+{
+    for (size_t i = 0; i < ARRAY_LEN(hellos); i++) {
+        struct world *w = world_new();
+        struct companion *c = companion_new(w);
+        struct wa_node *iq;
+
+        world_phone(w, "15550001111");
+        companion_ask_refs(c);
+        send_hello(c, hellos[i].hello);
+        cr_expect_eq(w->relay.broken[hellos[i].rule], 1, "%s", sim_rule_name(hellos[i].rule));
+        cr_expect(has_text(wa_node_child(companion_take(c, "iq"), "error"), "code", "400"));
+        iq = companion_iq(c, "set", "md");
+        wa_node_set(wa_node_add(iq, &c->arena, "link_code_companion_reg"), &c->arena, "stage",
+                    SLICE("companion_finish"));
+        companion_send(c, iq);
+        cr_expect_eq(w->relay.broken[SIM_RULE_CODE_FINISH_PARTS], 1);
+        companion_free(c);
+        world_free(w);
+    }
+}
+
 /* ---- stanzas ---- */
 
 struct stage {
@@ -507,10 +568,13 @@ Test(rules, stanzas_are_refused_with_their_answer)
 
 Test(rules, each_has_a_test_that_breaks_it)
 {
-    bool covered[SIM_RULES] = {[SIM_RULE_LOGIN_NOISE_KEY] = true};
+    bool covered[SIM_RULES] = {
+        [SIM_RULE_LOGIN_NOISE_KEY] = true, [SIM_RULE_CODE_FINISH_PARTS] = true};
 
     for (size_t i = 0; i < ARRAY_LEN(payloads); i++)
         covered[payloads[i].rule] = true;
+    for (size_t i = 0; i < ARRAY_LEN(hellos); i++)
+        covered[hellos[i].rule] = true;
     for (size_t i = 0; i < ARRAY_LEN(signatures); i++)
         covered[signatures[i].rule] = true;
     for (size_t i = 0; i < ARRAY_LEN(stanzas); i++)
