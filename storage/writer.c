@@ -169,6 +169,20 @@ static err_t provoke_put(struct writer *w, const struct batch *b)
     return OK;
 }
 
+/* The planted bug that forgets a row: an outbox row, a ratchet. */
+static bool is_lost(struct writer *w, const struct batch_op *op)
+{
+    long long lost = atomic_load_explicit(&w->faults.lose_kind, memory_order_relaxed);
+    uint32_t peer;
+    uint8_t kind;
+
+    if (lost <= 0 || op->db != DB_data) return false;
+    struct reader rest = key_read_peer(batch_op_key(op), &peer, &kind);
+    if (rest.error != OK || kind != lost) return false;
+    fault_count("lose_kind");
+    return true;
+}
+
 static err_t apply(struct writer *w, struct batch *b)
 {
     b->first_seq = 0;
@@ -176,7 +190,10 @@ static err_t apply(struct writer *w, struct batch *b)
         if (op->replaced) continue;
         TRY(provoke_put(w, b));
         switch (op->type) {
-        case BATCH_PUT: TRY(put(w, op->db, batch_op_key(op), batch_op_value(op))); break;
+        case BATCH_PUT:
+            if (is_lost(w, op)) break;
+            TRY(put(w, op->db, batch_op_key(op), batch_op_value(op)));
+            break;
         case BATCH_DELETE: TRY(delete (w, op->db, batch_op_key(op))); break;
         case BATCH_EVENT: TRY(number_event(w, b, op)); break;
         case BATCH_TRIM: TRY(trim(w, op)); break;
@@ -391,6 +408,10 @@ static struct log_events *collect_events(struct writer *w, struct batch **batche
             if (e.bytes.len) memcpy(at, e.bytes.data, e.bytes.len);
             e.bytes.data = at;
             at += e.bytes.len;
+            if (fault_due(&w->faults.wrong_tenant)) {
+                fault_count("wrong_tenant");
+                e.tenant++;
+            }
             out->items[out->count++] = e;
             if (out->count <= events && fault_due(&w->faults.double_event)) {
                 fault_count("double_event");

@@ -25,6 +25,7 @@
 
 enum {
     TENANT = 1,
+    STRANGERS = 2, /* a tenant that writes nothing, so must see nothing */
     STREAMS = 50,
     ACCOUNTS = 6,
     TURNS = 8, /* of one account under way */
@@ -120,6 +121,8 @@ struct house {
     struct truth *truth;
     uint64_t truth_max, last, trimmed;
     bool doubled, failed;
+    struct hub_stream stranger;
+    atomic_bool leaked;
 };
 
 static struct house house;
@@ -472,6 +475,26 @@ static void on_time(struct timer *t, int64_t now)
         act_stalled(s);
 }
 
+/* ---- another tenant ---- */
+
+static bool on_leak(struct hub_stream *s, struct hub_event *e, struct hub_match match)
+{
+    atomic_store(&house.leaked, true);
+    return true;
+}
+
+static void open_stranger(struct post *p, struct worker *w)
+{
+    static const struct event_filter all;
+
+    house.stranger = (struct hub_stream){
+        .who = {.tenant = STRANGERS, .key = "key_2", .rights = RIGHTS_TOOLS, .all_worlds = true},
+        .filters = &all,
+        .filter_count = 1,
+        .on_event = on_leak};
+    hub_stream_open(hub_here(house.server.hubs), &house.stranger, 0);
+}
+
 /* ---- the judge ---- */
 
 static const struct event_filter key_filters[] = {
@@ -547,6 +570,7 @@ static unsigned judge_log(void)
     unsigned wrong = 0;
 
     if (house.failed) wrong += complain(0, 0, 0, "a batch failed");
+    if (house.leaked) wrong += complain(0, 0, 0, "another tenant was shown an event");
     if (house.doubled) wrong += complain(0, 0, 0, "a number was given twice");
     for (uint64_t seq = 1; seq <= house.last; seq++) {
         const struct truth *t = &house.truth[seq];
@@ -635,6 +659,9 @@ static void start_accounts(void)
 
 static void start_streams(uint64_t seed)
 {
+    static struct post stranger = {.run = open_stranger};
+
+    worker_post(house.workers[0], &stranger);
     for (size_t i = 0; i < STREAMS; i++) {
         struct stream *s = &house.streams[i];
         s->house = &house;
