@@ -1,5 +1,6 @@
 // Every case, in the order in which one builds on the other.
 import { mcpCases } from '../mcp/cases.mjs';
+import { faultCases } from './faults.mjs';
 import { killCases } from './kill9.mjs';
 import { mainCases } from './main.mjs';
 import { sendCases } from './send.mjs';
@@ -8,4 +9,4 @@ import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
 import { wireCases } from './wire.mjs';
 
-export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...mainCases, ...sendCases, ...tlsCases, ...killCases];
+export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...mainCases, ...sendCases, ...tlsCases, ...faultCases, ...killCases];

@@ -11,6 +11,7 @@ import { open } from './main.mjs';
 
 const ACCOUNT = '15550003000';
 const ROUNDS = Number(process.env.KILL9_ROUNDS ?? 20);
+const SIM_RESTARTS = 5;
 const SLOW_MS = 50;
 const EVERYTHING = ['*'];
 const ANSWER_EVERY = 5;
@@ -63,15 +64,20 @@ class Returning {
 class Writer {
   acked = [];
 
-  constructor(peer) {
-    this.peer = peer;
+  /** With `bears` a send may end without an ack: nobody knows then whether it arrives. */
+  constructor(peer, { bears = false } = {}) {
+    Object.assign(this, { peer, bears });
   }
 
   async run() {
     for (let n = 1; !this.stopped; n++) {
       const text = `${this.peer.kind} ${n}`;
-      await this.peer.send(ACCOUNT, text);
-      this.acked.push(text);
+      try {
+        await this.peer.send(ACCOUNT, text, { ms: this.bears ? 4000 : undefined });
+        this.acked.push(text);
+      } catch (error) {
+        if (!this.bears) throw error;
+      }
       await pause(random(20, 150));
     }
   }
@@ -201,6 +207,41 @@ function textsOnce(peer) {
   return [...new Map(messages.map(({ id, text }) => [id, text])).values()];
 }
 
+/** The service goes away and comes back with its state, again and again; parleyd and the clients live through it. */
+async function simRestarts(t) {
+  const sim = await t.sim({ state: join(t.dir, 'sim-state') });
+  const parleyd = await t.parleyd({ sim });
+  const agent = await open(t, RestSubscriber, { url: parleyd.url, key: parleyd.testKey }, 'agent');
+  await sim.addPhone(ACCOUNT, 'Parley');
+  const account = await pairAccount(agent, sim, ACCOUNT);
+  const peers = [];
+  for (const [n, kind] of peerKinds.entries()) peers.push(await t.pairedPeer(sim, kind, `1555000300${n + 1}`));
+  const answerer = new Answerer(agent);
+  const writers = peers.map((peer) => new Writer(peer, { bears: true }));
+  const answering = answerer.run();
+  const writing = writers.map((writer) => writer.run());
+  for (let round = 0; round < SIM_RESTARTS; round++) {
+    await pause(random(1000, 3000));
+    await sim.stop();
+    await sim.start();
+    await accountStatus(agent, account, 'connected', 60_000);
+  }
+  await pause(2000);
+  for (const writer of writers) writer.stopped = true;
+  await Promise.all(writing);
+
+  const acked = writers.flatMap((writer) => writer.acked);
+  const heard = () => agent.events.items.filter(({ event }) => event === 'message.received').map((event) => messageOf(event).text);
+  await until(60_000, 'every message to be heard', () => acked.every((text) => heard().includes(text)), 500);
+  answerer.stopped = true;
+  await answering;
+  const texts = () => peers.flatMap(textsOnce);
+  await until(60_000, 'every answer to arrive', () => answerer.sent.every((text) => texts().includes(text)), 500);
+  exactlyOnce(acked, heard(), 'messages heard');
+  exactlyOnce(answerer.sent, texts(), 'answers that arrived');
+  console.log(`  ${SIM_RESTARTS} restarts, ${acked.length} messages, ${answerer.sent.length} answers`);
+}
+
 async function sawAll(returning, seqs) {
   await until(20_000, 'the legacy client to catch up', () => seqs.every((seq) => returning.seqs.has(seq)), 200);
   returning.stopped = true;
@@ -231,6 +272,13 @@ const needs = ['sim', 'parleyd', 'whatsmeow'];
 const ms = 120_000 + ROUNDS * 15_000;
 
 export const killCases = [
+  {
+    name: 'sim-goes-away',
+    about: `the service restarts ${SIM_RESTARTS} times in traffic of three clients; nothing that was acked is lost or doubled`,
+    needs,
+    ms: 400_000,
+    run: simRestarts,
+  },
   {
     name: 'kill9-rest',
     about: `kill -9 of parleyd ${ROUNDS} times in traffic of three clients, seen over REST and /v1/events`,

@@ -23,9 +23,12 @@ async function refused(t, label, simOptions, parleydOptions = {}, faults = undef
 async function tlsRefusals(t) {
   const { ca, good, wrongName, expired, untrusted } = t.certificates();
   await accepted(t, good);
-  await refused(t, 'wrong-name', { tls: wrongName }, { caFile: ca });
-  await refused(t, 'expired', { tls: expired }, { caFile: ca });
-  await refused(t, 'untrusted', { tls: untrusted }, { caFile: ca });
+  // Each takes the twenty seconds that pair_account waits for a first code, so they wait together.
+  await Promise.all([
+    refused(t, 'wrong-name', { tls: wrongName }, { caFile: ca }),
+    refused(t, 'expired', { tls: expired }, { caFile: ca }),
+    refused(t, 'untrusted', { tls: untrusted }, { caFile: ca }),
+  ]);
 }
 
 /** The counter-proof: with nothing wrong the same steps end in a code. */
@@ -40,8 +43,10 @@ async function accepted(t, tls) {
 }
 
 async function noiseRefusals(t) {
-  await refused(t, 'wrong-root', {}, { rootKey: OTHER_ROOT });
-  await refused(t, 'broken-chain', {}, {}, { fault: 'bad_certificate', count: 1000 });
+  await Promise.all([
+    refused(t, 'wrong-root', {}, { rootKey: OTHER_ROOT }),
+    refused(t, 'broken-chain', {}, {}, { fault: 'bad_certificate', count: 1000 }),
+  ]);
 }
 
 export const tlsCases = [

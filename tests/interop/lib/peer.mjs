@@ -86,18 +86,18 @@ export class Peer {
   }
 
   /** Sends and answers the id once the server has acked it. */
-  send(to, text) {
-    return this.#send('send', to, text);
+  send(to, text, options) {
+    return this.#send('send', to, text, options);
   }
 
   sendGroup(to, text) {
     return this.#send('send_group', to, text);
   }
 
-  async #send(cmd, to, text) {
+  async #send(cmd, to, text, { ms } = {}) {
     const id = newId();
     this.#command(cmd, { to, text, id });
-    const sent = await this.event('sent', { id });
+    const sent = await this.event('sent', { id }, { ms });
     if (sent.error) throw new Error(`${this.name}: send to ${to}: ${sent.error}`);
     return id;
   }
