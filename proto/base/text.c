@@ -195,7 +195,7 @@ err_t text_parse_time(struct slice s, int64_t *out_unix_ms)
     ENSURE(tm.tm_sec >= 0 && tm.tm_sec <= 60, BAD_TEXT);
     int ms = fraction_ms(s, &at);
     ENSURE(ms >= 0 && parse_offset(s, &at, &offset) && at == s.len, BAD_TEXT);
-    *out_unix_ms = ((int64_t)timegm(&tm) - offset * 60) * 1000 + ms;
+    *out_unix_ms = ((int64_t)timegm(&tm) - (int64_t)offset * 60) * 1000 + ms;
     return OK;
 }
 

@@ -155,7 +155,7 @@ static void put_query(struct buf *url, const char *name, const struct json *valu
     } else {
         json_write(&text, value);
     }
-    buf_printf(url, "%c%s=", memchr(url->data, '?', url->len) ? '&' : '?', name);
+    buf_printf(url, "%c%s=", slice_find(buf_slice(url), '?') < url->len ? '&' : '?', name);
     door_escape(url, buf_text(&text));
 }
 
