@@ -206,6 +206,14 @@ err_t wa_client_send_text(struct wa_client *c, const struct wa_text *text, int64
     return e;
 }
 
+err_t wa_client_send_cancel(struct wa_client *c, uint64_t operation, int64_t now)
+{
+    AUTO(arena) arena = {0};
+
+    enter(c, &arena, now);
+    return leave(c, wa_send_cancel(c, operation));
+}
+
 err_t wa_client_resend(struct wa_client *c, struct slice id, struct slice stanza, int64_t now)
 {
     AUTO(arena) arena = {0};

@@ -79,6 +79,9 @@ struct slice wa_client_message_id(struct wa_client *c, int64_t now, struct arena
  * turn and later WA_EVENT_OUTBOX_DONE. Sends to one chat run in call order. NOT_CONNECTED at once
  * when there is no logged-in link. */
 err_t wa_client_send_text(struct wa_client *c, const struct wa_text *text, int64_t now) MUST_CHECK;
+/* Gives a send up that is not encrypted yet: it ends in WA_EVENT_SEND_FAILED (QUERY_TIMEOUT) and
+ * nothing of it leaves. One that is encrypted goes on. */
+err_t wa_client_send_cancel(struct wa_client *c, uint64_t operation, int64_t now) MUST_CHECK;
 /* Repeats an outbox row after WA_EVENT_CONNECTED, oldest first: same bytes, same id. */
 err_t wa_client_resend(struct wa_client *c, struct slice id, struct slice stanza,
                        int64_t now) MUST_CHECK;

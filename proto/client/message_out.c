@@ -565,6 +565,19 @@ err_t wa_send_start(struct wa_client *c, const struct wa_text *text)
     return run_ready(c);
 }
 
+/* What is in the list has not been encrypted. */
+err_t wa_send_cancel(struct wa_client *c, uint64_t operation)
+{
+    LIST_EACH(node, &c->sends) /* NOLINT(*-unix.Malloc) */
+    {
+        struct wa_sending *op = LIST_ENTRY(node, struct wa_sending, node);
+        if (op->operation != operation) continue;
+        TRY(finish(op, fail(QUERY_TIMEOUT, "a query of the send was not answered")));
+        return run_ready(c);
+    }
+    return OK;
+}
+
 static struct wa_sending *first(struct wa_client *c)
 {
     return LIST_ENTRY(c->sends.next, struct wa_sending, node); /* NOLINT(*-unix.Malloc) */

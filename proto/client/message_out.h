@@ -9,6 +9,8 @@
 enum { WA_SENDS_MAX = 1024 }; /* in flight in one account; more is TOO_BUSY */
 
 err_t wa_send_start(struct wa_client *c, const struct wa_text *text) MUST_CHECK;
+/* Ends a send that is not encrypted yet with QUERY_TIMEOUT. */
+err_t wa_send_cancel(struct wa_client *c, uint64_t operation) MUST_CHECK;
 /* The link is gone: what was not encrypted yet fails with `e`. */
 err_t wa_sends_drop(struct wa_client *c, err_t e) MUST_CHECK;
 void wa_sends_free(struct wa_client *c);

@@ -470,10 +470,16 @@ static void on_call_timer(struct timer *timer, int64_t now)
     struct account_call *c = CONTAINER_OF(timer, struct account_call, timer);
     struct account *a = c->owner;
     struct turn *t = turn_open(a);
+    err_t e = OK;
 
-    c->sent = ACCOUNT_SENT_PENDING;
-    account_end_call(a, t, c, c->kind == CALL_SEND ? OK : ERR_QUERY_TIMEOUT);
-    turn_close(t, OK);
+    /* A send without a message yet is given up: it must not go out behind an answer that names
+     * none, because the caller sends again. */
+    if (c->kind == CALL_SEND) e = wa_client_send_cancel(a->client, c->operation, t->now);
+    if (c->owner) {
+        c->sent = ACCOUNT_SENT_PENDING;
+        account_end_call(a, t, c, c->kind == CALL_SEND ? OK : ERR_QUERY_TIMEOUT);
+    }
+    turn_close(t, e);
 }
 
 /* The call waits for the world: an event of a later turn ends it, or this timer. */

@@ -80,6 +80,21 @@ Test(sends, without_an_ack_the_call_says_pending_and_the_outbox_goes_on)
     cr_expect_null(strstr(first + 1, "slow"), "the twin is known by its id");
 }
 
+/* Without a message the answer must not be `pending`: the caller sends again, and it arrived twice. */
+Test(sends, that_never_got_as_far_as_a_message_fail_and_leave_nothing)
+{
+    fault("{\"fault\":\"no_answer\",\"tag\":\"usync\",\"count\":1}");
+    rig_say(&rig, "send %s " TO " again", account);
+    cr_expect(strstr(rig_hear(&rig, 30000), "send error QUERY_TIMEOUT"), "%s", rig.line);
+    rig_ask(&rig, "messages %s", account);
+    cr_expect_null(strstr(rig.line, "again"), "%s", rig.line);
+    rig_ask(&rig, "send %s " TO " again", account);
+    cr_expect(strstr(rig.line, "send sent"), "%s", rig.line);
+    const char *first = strstr(inbox(), "again");
+    cr_assert(first);
+    cr_expect_null(strstr(first + 1, "again"));
+}
+
 Test(sends, a_link_lost_before_the_ack_repeats_the_same_bytes)
 {
     fault("{\"fault\":\"drop_ack\",\"count\":1}");

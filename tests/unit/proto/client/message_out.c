@@ -123,6 +123,36 @@ Test(message_out, refuses_a_number_that_is_not_on_whatsapp)
     cast_done(&x);
 }
 
+static void cast_cancel(struct cast *x, uint64_t operation)
+{
+    fake_turn_open(&x->w.h);
+    cr_assert_eq(wa_client_send_cancel(x->w.client, operation, x->w.now), OK);
+    fake_turn_close(&x->w.h);
+    world_settle(&x->w);
+}
+
+Test(message_out, one_that_is_given_up_leaves_nothing_and_lets_the_next_begin)
+{
+    struct cast x;
+    cast_init(&x);
+
+    cast_send(&x, cast_peer_pn(), "given up");
+    cast_send(&x, cast_peer_pn(), "the next");
+    world_skip(&x.w); /* the query of the first */
+    cast_cancel(&x, 1);
+    world_expect_event(&x.w, "send_failed 1 QUERY_TIMEOUT");
+    cast_answer_contact(&x, true); /* the query of the second */
+    cast_answer_devices(&x);
+    cast_answer_bundles(&x);
+    fake_events_skip(&x.w.h);
+    const struct wa_node *m = world_next_node(&x.w);
+    cr_assert(slice_is(cast_read(&x, &x.peer, m, "15550002222@s.whatsapp.net"), "the next"));
+    world_expect_quiet(&x.w);
+    cast_cancel(&x, 2); /* encrypted: it goes on */
+    world_expect_no_event(&x.w);
+    cast_done(&x);
+}
+
 Test(message_out, keeps_the_order_of_thirty_sends_to_one_chat)
 {
     struct cast x;
