@@ -106,8 +106,8 @@ static err_t report(struct wa_client *c, const struct wa_node *receipt, const st
         return emit_aggregated(c, participants, &e);
     }
     TRY(find_parties(c, receipt, &e, &own));
-    /* Our other devices got a message: nobody asked. */
-    if (own && kind->kind == WA_RECEIPT_DELIVERED) return OK;
+    /* Our other devices got a message: nobody asked. And nobody else says what we have read. */
+    if (own ? kind->kind == WA_RECEIPT_DELIVERED : kind->by_us) return OK;
     e.receipt.by_us = own || kind->by_us;
     e.receipt.id_count = read_ids(c, receipt, &ids);
     e.receipt.ids = ids;

@@ -258,7 +258,7 @@ static err_t raise_message(struct account *a, struct turn *t, const struct wa_re
     return OK;
 }
 
-static void log_read(struct account *a, struct turn *t, const struct wa_receipt *r,
+static void log_part(struct account *a, struct turn *t, const struct wa_receipt *r,
                      const struct db_contact *chat, const struct face_person *reader,
                      const struct slice *ids, size_t n)
 {
@@ -276,6 +276,18 @@ static void log_read(struct account *a, struct turn *t, const struct wa_receipt 
 
     event_message_read(&json, &head, &read);
     turn_event(t, EVENT_MESSAGE_READ, chat->peer, buf_slice(&json));
+}
+
+/* A receipt may name more messages than one event holds. */
+static void log_read(struct account *a, struct turn *t, const struct wa_receipt *r,
+                     const struct db_contact *chat, const struct face_person *reader,
+                     const struct slice *ids, size_t n)
+{
+    enum { IDS_MAX = 1024 };
+
+    for (; n > IDS_MAX; ids += IDS_MAX, n -= IDS_MAX)
+        log_part(a, t, r, chat, reader, ids, IDS_MAX);
+    log_part(a, t, r, chat, reader, ids, n);
 }
 
 static err_t read_by_others(struct account *a, struct turn *t, const struct wa_receipt *r,

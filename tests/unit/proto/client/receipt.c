@@ -35,6 +35,7 @@ Test(receipt, tells_who_got_and_read_what)
         {"<receipt from=\"777:3@lid\" recipient=\"888@lid\" id=\"A\" type=\"sender\" t=\"5\"/>",
          NULL},
         {"<receipt from=\"777@lid\" id=\"A\" t=\"5\"/>", NULL},
+        {"<receipt from=\"888@lid\" id=\"A\" type=\"read-self\" t=\"5\"/>", NULL},
         {"<receipt from=\"888@lid\" id=\"A\" type=\"peer_msg\" t=\"5\"/>", NULL},
         {"<receipt from=\"888@lid\" id=\"A\" t=\"5\"><error type=\"feature-incapable\"/></receipt>",
          NULL},

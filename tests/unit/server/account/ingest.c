@@ -295,9 +295,8 @@ static void acked(const char *id, err_t error, int code)
     house_emit(&e);
 }
 
-static void receipt(enum wa_receipt_kind kind, bool by_us, const char *id)
+static void receipt_of(enum wa_receipt_kind kind, bool by_us, const struct slice *ids, size_t n)
 {
-    struct slice ids[] = {slice_text(id)};
     struct wa_event e = {.kind = WA_EVENT_RECEIPT};
 
     e.receipt = (struct wa_receipt){.kind = kind,
@@ -305,9 +304,15 @@ static void receipt(enum wa_receipt_kind kind, bool by_us, const char *id)
                                     .who.lid = by_us ? lid("1111") : lid("2222"),
                                     .by_us = by_us,
                                     .ids = ids,
-                                    .id_count = 1,
+                                    .id_count = n,
                                     .time_s = 1800000100};
     house_emit(&e);
+}
+static void receipt(enum wa_receipt_kind kind, bool by_us, const char *id)
+{
+    struct slice ids[] = {slice_text(id)};
+
+    receipt_of(kind, by_us, ids, 1);
 }
 
 static int outbox_rows(void)
@@ -413,6 +418,19 @@ Test(ingest, reading_on_another_device_empties_the_chat_here)
     receipt(WA_RECEIPT_READ, true, "A3");
     house_settle();
     cr_expect_eq(house_events("message.read"), 2);
+}
+
+Test(ingest, a_receipt_for_more_than_an_event_holds_is_told_in_parts)
+{
+    enum { MANY = 30000 };
+    static struct slice ids[MANY];
+
+    receive("A1", "one");
+    for (size_t i = 0; i < MANY; i++)
+        ids[i] = SLICE("A1");
+    receipt_of(WA_RECEIPT_READ, true, ids, MANY);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [received one]");
+    cr_expect_eq(house_events("message.read"), MANY / 1024 + 1);
 }
 
 /* ---- the account ---- */
