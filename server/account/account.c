@@ -171,7 +171,11 @@ static err_t open_client(struct account *a, struct turn *t)
     TRY(db_account_get(turn_view(t), a->scope, &row));
     a->secret = row.secret;
     take_row(a, &row);
-    if (a->deleted_ms) return fail(NOT_FOUND, "the account was deleted");
+    a->deleted = a->deleted_ms != 0; /* the commit of a deletion may have failed */
+    if (a->deleted) {
+        directory_remove(a->home->accounts->server->directory, account_id(a));
+        return fail(NOT_FOUND, "the account was deleted");
+    }
     a->client = wa_client_new(&a->home->configs[a->status.sandbox], &a->host);
     err_t e = wa_client_open(a->client, t->now);
     return e == ERR_NOT_FOUND ? OK : e; /* never paired: no row of its own yet */
@@ -226,10 +230,15 @@ static void fail_calls(struct account *a, err_t e)
 void account_break(struct account *a, err_t e)
 {
     enum { PAUSE_DOUBLINGS = 6 };
+    int64_t now = worker_now(a->home->worker);
+
+    /* A row that is damaged may break it at every login: each one must come later. */
+    if (now - a->broken_at > ACCOUNT_SOUND_MS) a->failures = 0;
     unsigned doublings = a->failures < PAUSE_DOUBLINGS ? a->failures : PAUSE_DOUBLINGS;
 
     a->broken = true;
     a->broken_by = e;
+    a->broken_at = now;
     a->failures++;
     a->epoch++;
     a->written = 0;
@@ -243,8 +252,7 @@ void account_break(struct account *a, err_t e)
     a->client = NULL;
     outbox_forget(a);
     a->tail_counted = a->resend_due = a->folding = false;
-    timer_arm(a->home->worker, &a->timer,
-              worker_now(a->home->worker) + ((int64_t)ACCOUNT_REOPEN_MS << doublings));
+    timer_arm(a->home->worker, &a->timer, now + ((int64_t)ACCOUNT_REOPEN_MS << doublings));
 }
 
 /* Old turns must have come back and the old link be gone: the disk alone tells from here. */
@@ -254,11 +262,10 @@ static void try_reopen(struct account *a, int64_t now)
         timer_arm(a->home->worker, &a->timer, now + ACCOUNT_REOPEN_MS);
         return;
     }
-    if (a->created) {
-        vanish(a);
-        return;
-    }
-    account_open(a);
+    if (a->created || !directory_worker(a->home->accounts->server->directory, account_id(a)))
+        vanish(a); /* it never was, or is deleted */
+    else
+        account_open(a);
 }
 
 /* ---- inputs ---- */
@@ -334,7 +341,7 @@ static void settle_reading(struct account *a)
     bool light =
         a->undurable <= TURN_UNDURABLE_MAX / 2 && a->undurable_bytes <= TURN_UNDURABLE_BYTES / 2;
 
-    if (!a->link) return;
+    if (!a->link || !a->link_is_up) return;
     if (!a->paused && full) {
         a->paused = true;
         metric_add(METRIC_paused, 1);

@@ -100,6 +100,10 @@ static void open_stored(struct account_worker *aw)
 
     if (accounts_find(aw, row.account)) return; /* a call came first */
     struct account *a = account_new(aw, &row);
+    if (!directory_worker(aw->accounts->server->directory, account_id(a))) {
+        account_free(a); /* a call deleted it */
+        return;
+    }
     accounts_add(aw, a);
     account_open(a);
 }

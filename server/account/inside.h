@@ -24,7 +24,8 @@ enum {
     ACCOUNTS_CONNECTS_MS = 10,     /* pace of new links: so often … */
     ACCOUNTS_CONNECTS = 4,         /* … so many per worker */
     ACCOUNTS_CONNECTING_MAX = 256, /* links of a worker between lookup and login */
-    ACCOUNT_REOPEN_MS = 1000,      /* pause before a broken account is opened again */
+    ACCOUNT_REOPEN_MS = 1000,      /* pause before a broken account is opened again … */
+    ACCOUNT_SOUND_MS = 300 * 1000, /* … doubled each time, unless it was sound for so long */
     ACCOUNT_CALLS_MAX = 1024,      /* calls that wait on one account */
     ACCOUNT_LEAVE_MS = 10 * 1000,  /* for the logout of a deleted account */
 };
@@ -113,6 +114,7 @@ struct account {
     bool broken, deleted;
     err_t broken_by;
     unsigned failures;            /* in a row; the pause before the next try grows */
+    int64_t broken_at;            /* ms */
     bool created;                 /* by a call whose turn is not durable yet */
     bool row_dirty, status_dirty; /* of the open turn */
     struct db_account_text {      /* texts of the account row, which borrow nothing */

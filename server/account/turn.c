@@ -240,10 +240,9 @@ static void on_committed(struct post *p, struct worker *w)
     err_t e = t->batch.result;
 
     settle_counts(a, t);
+    if (e == OK) a->created = false; /* its row is there, whatever became of the turn */
     if (e == OK && !t->failed) {
         t->durable = true;
-        a->created = false;
-        a->failures = 0;
         release_ready(a);
     } else if (t->failed) {
         throw_away(t, t->error);

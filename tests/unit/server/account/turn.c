@@ -170,6 +170,23 @@ Test(turn, many_undurable_ones_stop_the_reading_and_refuse_calls)
         cr_expect_eq(calls[i].done, 1u);
 }
 
+Test(turn, a_link_that_comes_up_meanwhile_is_not_read_either)
+{
+    static struct errand calls[TURN_UNDURABLE_MAX];
+
+    house_link_up();
+    house.account->link_is_up = false; /* still being opened */
+    for (int i = 0; i < TURN_UNDURABLE_MAX; i++) {
+        calls[i].act = act_write;
+        errand_start(&calls[i]);
+    }
+    cr_expect(!fake_link->paused, "there is nothing to read");
+    fake_link->owner.on_up(fake_link->owner.context);
+    cr_expect(fake_link->paused);
+    house_settle();
+    cr_expect(!fake_link->paused);
+}
+
 Test(turn, large_undurable_ones_stop_the_reading)
 {
     static char large[300 * 1024];
@@ -206,6 +223,25 @@ Test(turn, a_client_that_gives_up_on_itself_is_opened_again)
     errand_start(&e);
     house_settle();
     cr_expect_eq(e.call.error, OK);
+}
+
+Test(turn, an_account_that_breaks_again_and_again_comes_back_later_each_time)
+{
+    for (int pause = 1000; pause <= 8000; pause *= 2) {
+        struct errand e = {.act = act_write};
+        turn_close(turn_open(house.account), fail(STORE_DAMAGED, "for the test"));
+        house_pass(pause - 500);
+        cr_expect(house.account->broken, "after %d ms", pause);
+        house_pass(1000);
+        cr_assert(!house.account->broken, "after %d ms", pause);
+        errand_start(&e);
+        house_settle();
+        cr_expect_eq(e.call.error, OK, "in between it works");
+    }
+    house_pass(ACCOUNT_SOUND_MS + 1000);
+    turn_close(turn_open(house.account), fail(STORE_DAMAGED, "for the test"));
+    house_pass(1500);
+    cr_expect(!house.account->broken);
 }
 
 Test(turn, calls_for_nobody_come_back)
@@ -260,6 +296,80 @@ Test(turn, a_creation_whose_commit_fails_leaves_no_account)
     house_pass(2000);
     cr_expect_eq(directory_list(house.server.directory, 1, true, SLICE(""), all, 4), 1u);
     cr_expect_null(directory_worker(house.server.directory, slice_text(e.call.account)));
+}
+
+/* A commit that succeeds tells everybody that there is room again. */
+static void probe_and_reopen(void)
+{
+    struct batch probe;
+
+    batch_init(&probe);
+    batch_probe(&probe);
+    writer_post(house.server.writer, &probe);
+    house_commit();
+    batch_done(&probe);
+    house_pass(5000);
+    house_settle();
+}
+
+static bool is_listed(const char *account)
+{
+    struct account_status status;
+
+    return directory_status(house.server.directory, slice_text(account), &status);
+}
+
+Test(turn, a_creation_that_was_stored_survives_a_break_before_its_release)
+{
+    struct errand e = {.act = act_nothing};
+    uint32_t number;
+    uint64_t secret;
+
+    errand_init(&e);
+    account_create(&house.server, 1, true, &e.call);
+    fake_run(house.worker);
+    cr_assert(id_number_parse(ID_ACCOUNT, slice_text(e.call.account), &number, &secret));
+    struct account *a = accounts_find(house.aw, number);
+    account_break(a, ERR_INTERNAL);
+    house_commit();
+    house_pass(5000);
+    house_settle();
+    cr_expect(is_listed(e.call.account), "its row is in the database");
+    cr_expect(!a->broken);
+}
+
+static err_t act_delete(struct account *a, struct turn *t, struct account_call *c)
+{
+    return account_delete(a, t);
+}
+
+Test(turn, a_deletion_whose_commit_fails_leaves_the_account)
+{
+    struct errand e = {.act = act_delete}, again = {.act = act_nothing};
+
+    errand_start(&e);
+    atomic_store(&writer_faults(house.server.writer)->fail_put, 1);
+    house_commit();
+    cr_expect_eq(e.call.error, ERR_STORE_FULL);
+    probe_and_reopen();
+    cr_expect(is_listed(e.call.account));
+    errand_start(&again);
+    house_settle();
+    cr_expect_eq(again.call.error, OK);
+}
+
+Test(turn, a_deletion_that_was_stored_survives_a_break_before_its_release)
+{
+    struct errand e = {.act = act_delete};
+    uint32_t number = house.account->scope.account;
+
+    errand_start(&e);
+    account_break(house.account, ERR_INTERNAL);
+    house_commit();
+    house_pass(60000);
+    house_settle();
+    cr_expect(!is_listed(e.call.account));
+    cr_expect_null(accounts_find(house.aw, number), "nothing tries to open it");
 }
 
 #ifdef PARLEY_MONITOR
