@@ -14,7 +14,8 @@ void sim_directory_init(struct sim_directory *d)
 
 static void queue_done(struct list *queue)
 {
-    for (struct list *l; (l = list_pop(queue));) {
+    LIST_EACH(l, queue)
+    {
         struct sim_queued *q = LIST_ENTRY(l, struct sim_queued, link);
 
         buf_done(&q->id);
@@ -36,16 +37,18 @@ void sim_device_free(struct sim_device *dev)
 
 static void free_all(struct list *items, size_t offset)
 {
-    for (struct list *l; (l = list_pop(items));)
-        free((char *)l - offset);
+    LIST_EACH(l, items)
+    free((char *)l - offset);
 }
 
 static void collections_done(struct list *collections)
 {
-    for (struct list *l; (l = list_pop(collections));) {
+    LIST_EACH(l, collections)
+    {
         struct sim_collection *c = LIST_ENTRY(l, struct sim_collection, link);
 
-        for (struct list *p; (p = list_pop(&c->patches));) {
+        LIST_EACH(p, &c->patches)
+        {
             buf_done(&LIST_ENTRY(p, struct sim_patch, link)->bytes);
             free(LIST_ENTRY(p, struct sim_patch, link));
         }
@@ -69,13 +72,14 @@ static void account_free(struct sim_account *a)
 
 void sim_directory_done(struct sim_directory *d)
 {
-    for (struct list *l; (l = list_pop(&d->groups));) {
+    LIST_EACH(l, &d->groups)
+    {
         free_all(&LIST_ENTRY(l, struct sim_group, link)->members,
                  offsetof(struct sim_member, link));
         free(LIST_ENTRY(l, struct sim_group, link));
     }
-    for (struct list *l; (l = list_pop(&d->accounts));)
-        account_free(LIST_ENTRY(l, struct sim_account, link));
+    LIST_EACH(l, &d->accounts)
+    account_free(LIST_ENTRY(l, struct sim_account, link));
     map_done(&d->by_number);
     map_done(&d->by_lid);
     map_done(&d->groups_by_id);

@@ -75,8 +75,9 @@ bool sim_fault_take(struct sim_relay *r, enum sim_fault_kind kind, const struct 
 
 void sim_faults_clear(struct sim_relay *r)
 {
-    for (struct list *l; (l = list_pop(&r->faults));)
-        free(LIST_ENTRY(l, struct sim_fault, link));
+    LIST_EACH(l, &r->faults)
+    free(LIST_ENTRY(l, struct sim_fault, link));
+    list_init(&r->faults);
 }
 
 /* ---- faults that happen at once ---- */

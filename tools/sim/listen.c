@@ -107,8 +107,8 @@ static int on_writable(struct socket *s)
 static int on_closed(struct sim_server *server, struct socket *s)
 {
     if (!s || !s->wsi) return 0;
-    for (struct list *l; (l = list_pop(&s->out));)
-        drop_message(s, LIST_ENTRY(l, struct message, link));
+    LIST_EACH(l, &s->out)
+    drop_message(s, LIST_ENTRY(l, struct message, link));
     sim_server_forget(server, s);
     if (!s->conn) return 0;
     sim_conn_gone(s->conn, sim_server_now(server));

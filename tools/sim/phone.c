@@ -105,10 +105,10 @@ static void phone_free(struct sim_phone *p)
 {
     list_remove(&p->link);
     sim_operations_drop(p);
-    for (struct list *l; (l = list_pop(&p->letters));)
-        letter_free(p, LIST_ENTRY(l, struct sim_letter, link));
-    for (struct list *l; (l = list_pop(&p->sent));)
-        sent_free(p, LIST_ENTRY(l, struct sim_sent, link));
+    LIST_EACH(l, &p->letters)
+    letter_free(p, LIST_ENTRY(l, struct sim_letter, link));
+    LIST_EACH(l, &p->sent)
+    sent_free(p, LIST_ENTRY(l, struct sim_sent, link));
     map_done(&p->letters_by_id);
     map_done(&p->sent_by_id);
     map_free_all(&p->device_lists, free);
@@ -125,12 +125,13 @@ static void phone_free(struct sim_phone *p)
 
 void sim_phones_done(struct sim_phones *ps)
 {
-    for (struct list *l; (l = list_pop(&ps->arrived));) {
+    LIST_EACH(l, &ps->arrived)
+    {
         buf_done(&LIST_ENTRY(l, struct arrival, link)->stanza);
         free(LIST_ENTRY(l, struct arrival, link));
     }
-    for (struct list *l; (l = list_pop(&ps->phones));)
-        phone_free(LIST_ENTRY(l, struct sim_phone, link));
+    LIST_EACH(l, &ps->phones)
+    phone_free(LIST_ENTRY(l, struct sim_phone, link));
     map_done(&ps->by_number);
     arena_done(&ps->arena);
 }
@@ -376,13 +377,17 @@ void sim_phones_deliver(struct sim_phones *ps, struct sim_conn *local, struct sl
 
 void sim_phones_pump(struct sim_phones *ps)
 {
+    struct list done;
+
+    list_init(&done);
     for (struct list *l; (l = list_pop(&ps->arrived));) {
         struct arrival *a = LIST_ENTRY(l, struct arrival, link);
 
-        on_stanza(a->phone, buf_slice(&a->stanza));
+        on_stanza(a->phone, buf_slice(&a->stanza)); /* may add to what arrived */
         buf_done(&a->stanza);
-        free(a);
+        list_push(&done, l);
     }
+    LIST_EACH(l, &done) free(LIST_ENTRY(l, struct arrival, link));
 }
 
 /* ---- what we know of people ---- */

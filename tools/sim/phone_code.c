@@ -9,6 +9,7 @@
 enum {
     SALT = 32,
     IV = CRYPTO_AES_BLOCK,
+    PAIR_OF_KEYS = 2 * CRYPTO_KEY,
     WRAPPED = SALT + IV + CRYPTO_KEY,
     ROUNDS = 131072,
     BUNDLE = 3 * CRYPTO_KEY,
@@ -114,7 +115,7 @@ static err_t open_bundle(struct sim_phone *p, struct slice wrapped, struct slice
                 SLICE("link_code_pairing_key_bundle_encryption_key"), key, sizeof key);
     TRY(crypto_gcm_open(key, wrapped.data + SALT, SLICE_NONE,
                         slice_from(wrapped, SALT + CRYPTO_GCM_IV), out));
-    ENSURE(slice_eq(slice_sub(buf_slice(out), CRYPTO_KEY, 2 * CRYPTO_KEY),
+    ENSURE(slice_eq(slice_sub(buf_slice(out), CRYPTO_KEY, PAIR_OF_KEYS),
                     SLICE_ARRAY(p->identity.public.bytes)),
            BAD_KEY);
     return OK;
@@ -137,7 +138,7 @@ static err_t agree(struct sim_phone *p, const struct wa_node *reg, struct crypto
     TRY(crypto_dh(&p->identity.secret, out_companion, own));
     buf_put(&all, SLICE_ARRAY(shared));
     buf_put(&all, SLICE_ARRAY(own));
-    buf_put(&all, slice_from(buf_slice(&bundle), 2 * CRYPTO_KEY));
+    buf_put(&all, slice_from(buf_slice(&bundle), PAIR_OF_KEYS));
     crypto_hkdf(buf_slice(&all), SLICE_NONE, SLICE("adv_secret"), out_secret, 32);
     return OK;
 }

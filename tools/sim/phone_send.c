@@ -596,8 +596,8 @@ bool sim_operations_answer(struct sim_phone *p, const struct wa_node *n)
         return true;
     }
     if (r == STEP_FAILED) note_failure(op);
-    operation_free(op);
     sim_operations_go(p);
+    operation_free(op);
     return true;
 }
 

@@ -47,10 +47,10 @@ static void timer_free(struct sim_timer *t)
 
 void sim_relay_done(struct sim_relay *r)
 {
-    for (struct list *l; (l = list_pop(&r->conns));)
-        sim_conn_gone(LIST_ENTRY(l, struct sim_conn, link), r->now_ms);
-    for (struct list *l; (l = list_pop(&r->timers));)
-        timer_free(LIST_ENTRY(l, struct sim_timer, link));
+    LIST_EACH(l, &r->conns)
+    sim_conn_gone(LIST_ENTRY(l, struct sim_conn, link), r->now_ms);
+    LIST_EACH(l, &r->timers)
+    timer_free(LIST_ENTRY(l, struct sim_timer, link));
     sim_faults_clear(r);
     sim_trace_done(&r->trace);
     sim_directory_done(&r->people);

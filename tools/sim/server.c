@@ -79,7 +79,8 @@ void sim_server_forget(struct sim_server *s, void *socket)
 
 static void let_go(struct sim_server *s)
 {
-    for (struct list *l; (l = list_pop(&s->held));) {
+    LIST_EACH(l, &s->held)
+    {
         struct held *h = LIST_ENTRY(l, struct held, link);
 
         if (h->bytes.len > 0)
@@ -273,8 +274,7 @@ void sim_server_stop(struct sim_server *s)
 void sim_server_done(struct sim_server *s)
 {
     sim_listener_free(s->listener);
-    for (struct list *l; (l = list_pop(&s->held));)
-        held_free(LIST_ENTRY(l, struct held, link));
+    LIST_EACH(l, &s->held) held_free(LIST_ENTRY(l, struct held, link));
     sim_phones_done(&s->phones);
     sim_relay_done(&s->relay);
     crypto_wipe(&s->relay.keys, sizeof s->relay.keys);
