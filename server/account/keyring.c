@@ -11,6 +11,7 @@
 
 #include "proto/base/text.h"
 #include "server/log.h"
+#include "server/secret_file.h"
 #include "storage/view.h"
 
 static const char environment_name[] = "PARLEY_MASTER_KEY";
@@ -33,31 +34,20 @@ static err_t parse_master(struct slice hex, const char *where, uint8_t out[CRYPT
 static err_t read_master(const char *path, bool *out_missing, uint8_t out[CRYPTO_KEY])
 {
     char hex[256];
+    struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     *out_missing = fd < 0 && errno == ENOENT;
     if (fd < 0)
         return fail(BAD_ARGUMENT, "cannot read the master key %s: %s", path, strerror(errno));
     ssize_t n = read(fd, hex, sizeof hex);
+    if (fstat(fd, &st) == 0 && st.st_mode & (S_IRWXG | S_IRWXO))
+        LOG(WARN, NULL, "others than its owner may read the master key %s (mode %o)", path,
+            (unsigned)st.st_mode & 0777);
     close(fd);
     err_t e = parse_master(slice_of(hex, n > 0 ? (size_t)n : 0), path, out);
     crypto_wipe(hex, sizeof hex);
     return e;
-}
-
-/* Whole or not at all: a crash must not leave half a key that later starts refuse. */
-static err_t write_whole(const char *path, const char *text)
-{
-    char temporary[4300];
-
-    snprintf(temporary, sizeof temporary, "%s.new", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    size_t n = strlen(text);
-    bool good =
-        fd >= 0 && fchmod(fd, 0600) == 0 && write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
-    if (fd >= 0) close(fd);
-    if (good && rename(temporary, path) == 0) return OK;
-    return fail(BAD_ARGUMENT, "cannot write %s: %s", path, strerror(errno));
 }
 
 static err_t make_master(const char *path, uint8_t out[CRYPTO_KEY])
@@ -67,7 +57,7 @@ static err_t make_master(const char *path, uint8_t out[CRYPTO_KEY])
     crypto_random(out, CRYPTO_KEY);
     text_hex(slice_of(out, CRYPTO_KEY), &hex);
     buf_put_u8(&hex, '\n');
-    err_t e = write_whole(path, buf_text(&hex));
+    err_t e = secret_file_write(path, buf_slice(&hex));
     crypto_wipe(hex.data, hex.len);
     if (e == OK) LOG(INFO, NULL, "made the master key %s; keep a copy of it", path);
     return e;

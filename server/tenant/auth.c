@@ -2,14 +2,11 @@
  * A key is in the map only when its row is durable, and leaves it before its row does. */
 #include "server/tenant/auth.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "proto/base/map.h"
 #include "proto/base/text.h"
@@ -18,6 +15,7 @@
 #include "server/api/edge.h"
 #include "server/events/hub.h"
 #include "server/http/http.h"
+#include "server/secret_file.h"
 #include "server/server.h"
 #include "server/tenant/subscriptions.h"
 #include "storage/apikeys.h"
@@ -166,22 +164,12 @@ static void add_entry(struct tenants *t, struct key_entry *e)
  * writes the file again, while the other order would lose them. */
 static err_t write_first_keys(const char *path, const char *live, const char *test)
 {
-    char temporary[4096 + 8];
     AUTO(buf) text = {0};
-    bool written;
-    int fd;
 
     buf_printf(&text, "%s\n%s\n", live, test);
-    snprintf(temporary, sizeof(temporary), "%s.new", path);
-    unlink(temporary);
-    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) return fail(SYSTEM, "%s: %s", temporary, strerror(errno));
-    written = write(fd, text.data, text.len) == (ssize_t)text.len && fsync(fd) == 0;
-    written = close(fd) == 0 && written;
+    err_t e = secret_file_write(path, buf_slice(&text));
     crypto_wipe(text.data, text.len);
-    if (!written || rename(temporary, path) != 0)
-        return fail(SYSTEM, "%s: %s", path, strerror(errno));
-    return OK;
+    return e;
 }
 
 static err_t commit_first(struct server *s, struct key_entry *live, struct key_entry *test)
