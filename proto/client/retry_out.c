@@ -266,10 +266,10 @@ err_t wa_retry_asked(struct wa_client *c, const struct wa_node *receipt)
     if (m.answers >= WA_RETRY_ANSWERS) return OK;
 
     TRY(repair(c, &q, &address, &m));
+    TRY(load_message(c, &q, &raw));
+    if (raw.len == 0) return OK; /* and no row: ids that are not ours could fill the disk */
     m.answers++;
     save_answer(c, &address, q.id, &m);
-    TRY(load_message(c, &q, &raw));
-    if (raw.len == 0) return OK;
     TRY(wa_has_session(c, &q.asker, &has));
     return has ? resend(c, &q) : ask_bundle(c, &q);
 }

@@ -327,7 +327,7 @@ static err_t show_slice(struct hub *h, struct hub_stream *s)
     unsigned n = 0;
 
     db_events(&r, h->view, s->feed->tenant, s->cursor, s->feed->last, RANGE_FORWARDS);
-    while (n++ < HUB_SLICE_EVENTS && db_event_next(&r, &row)) {
+    for (; n < HUB_SLICE_EVENTS && db_event_next(&r, &row); n++) {
         struct hub_event e = event_of(s->feed->tenant, row.seq, &row.head, row.bytes);
         bool goes_on = (row.seq == s->cursor + 1 || tell_gap(h, s, s->cursor + 1, row.seq - 1)) &&
                        s->state == HUB_REPLAYING && show(h, s, &e);
@@ -335,7 +335,11 @@ static err_t show_slice(struct hub *h, struct hub_stream *s)
         /* `s` may be freed when show() says no. */
         if (!goes_on || s->state != HUB_REPLAYING) return OK;
     }
-    return range_error(&r);
+    TRY(range_error(&r));
+    /* Rows that damage hides at the end would be looked for for ever. */
+    if (n < HUB_SLICE_EVENTS && s->cursor < s->feed->last)
+        tell_gap(h, s, s->cursor + 1, s->feed->last);
+    return OK;
 }
 
 static err_t replay_slice(struct hub *h, struct hub_stream *s)

@@ -194,6 +194,7 @@ Test(retry_out, acknowledges_what_it_does_not_know)
                       "type=\"retry\"><retry v=\"1\" count=\"1\" id=\"G\" t=\"1\"/></receipt>");
     expect_ack(&x);
     world_expect_quiet(&x.w);
+    cr_assert_null(fake_row(&x.w.h, WA_NS_BASE_KEY, "888@lid", "2 UNKNOWN"), "nothing to keep");
     cast_done(&x);
 }
 

@@ -279,6 +279,27 @@ Test(hub, an_emptied_log_is_one_gap)
     hub_stream_close(&l.s);
 }
 
+Test(hub, rows_that_damage_hides_at_the_end_are_a_gap_too)
+{
+    struct listener l = {0};
+    struct key key = event_key(1, 10);
+    struct batch b;
+
+    emit(&h, 10, 1, 0, 0);
+    step(&h);
+    batch_init(&b);
+    batch_delete(&b, DB_events, key_slice(&key));
+    CHECK_OK(writer_commit(h.f.writer, &b));
+    batch_done(&b);
+    open_at(&h, &l, 0);
+    step(&h);
+    expect_run(&l, 1, 9);
+    cr_assert_eq(l.gap_first, 10);
+    cr_assert_eq(l.gap_last, 10);
+    cr_assert_eq(l.caught_up, 1, "it goes on live");
+    hub_stream_close(&l.s);
+}
+
 Test(hub, a_cursor_of_another_log_starts_over_at_the_end)
 {
     struct listener l = {0};
