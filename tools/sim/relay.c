@@ -28,6 +28,7 @@ void sim_relay_init(struct sim_relay *r, const struct sim_host *host,
     list_init(&r->timers);
     list_init(&r->faults);
     sim_trace_init(&r->trace);
+    sim_steps_init(&r->steps);
     make_chain(r);
 }
 
@@ -53,6 +54,7 @@ void sim_relay_done(struct sim_relay *r)
     timer_free(LIST_ENTRY(l, struct sim_timer, link));
     sim_faults_clear(r);
     sim_trace_done(&r->trace);
+    sim_steps_done(&r->steps);
     sim_directory_done(&r->people);
     map_done(&r->conns_by_id);
     map_done(&r->refs);

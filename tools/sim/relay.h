@@ -11,6 +11,7 @@
 #include "proto/wire/frame.h"
 #include "proto/wire/handshake_server.h"
 #include "tools/sim/directory.h"
+#include "tools/sim/steps.h"
 #include "tools/sim/trace.h"
 
 struct sim_relay;
@@ -132,6 +133,7 @@ struct sim_relay {
     struct list timers; /* by due time */
     struct list faults;
     struct sim_trace trace;
+    struct sim_steps steps;
     struct arena arena; /* of the stanza being handled */
     int64_t now_ms;
     uint64_t last_conn, last_id, random;

@@ -453,6 +453,25 @@ static bool has_payload(const struct check *k)
            to.server == WA_SERVER_NEWSLETTER;
 }
 
+/* Every enc is noted, also behind one that breaks the rule. A phone is no client under test. */
+static bool steps_are_new(const struct check *k)
+{
+    const struct wa_node *to, *participants = wa_node_child(k->n, "participants"), *enc;
+    struct sim_relay *r = k->c->relay;
+    struct slice id = wa_node_text(k->n, "id");
+    char name[SIM_NUMBER_MAX + 8];
+    bool fresh = true;
+
+    if (k->c->local) return true;
+    struct slice author = slice_text(sim_device_name(k->c->device, name));
+    for (size_t i = 0; (enc = wa_node_next(k->n, "enc", &i));)
+        fresh &= sim_step_note(&r->steps, &r->arena, author, id, enc);
+    for (size_t i = 0; participants && (to = wa_node_next(participants, "to", &i));)
+        for (size_t j = 0; (enc = wa_node_next(to, "enc", &j));)
+            fresh &= sim_step_note(&r->steps, &r->arena, author, id, enc);
+    return fresh;
+}
+
 static bool names_author(const struct check *k)
 {
     struct wa_jid to = wa_node_jid(k->n, "to"), author = wa_node_jid(k->n, "participant");
@@ -476,7 +495,7 @@ static bool retry_is_wellformed(const struct check *k)
 
 /* ---- the table ---- */
 
-enum answer { ANSWER_FAILURE, ANSWER_IQ, ANSWER_ACK, ANSWER_STREAM, ANSWER_NONE };
+enum answer { ANSWER_FAILURE, ANSWER_IQ, ANSWER_ACK, ANSWER_STREAM, ANSWER_NONE, ANSWER_PASS };
 
 static const struct rule {
     const char *name;
@@ -517,7 +536,8 @@ static void refuse(struct sim_conn *c, const struct rule *rule, const struct wa_
     case ANSWER_IQ: sim_iq_error(c, n, rule->code, rule->text); break;
     case ANSWER_ACK: refuse_message(c, n, rule->code); break;
     case ANSWER_STREAM: sim_conn_stream_error(c, NULL, "xml-not-well-formed"); break;
-    case ANSWER_NONE: break;
+    case ANSWER_NONE:
+    case ANSWER_PASS: break;
     }
 }
 
@@ -526,7 +546,7 @@ static bool hold(struct check *k, enum sim_scope scope)
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         if (rules[i].scope == scope && !rules[i].holds(k)) {
             refuse(k->c, &rules[i], k->n);
-            return false;
+            if (rules[i].answer != ANSWER_PASS) return false;
         }
     return true;
 }

@@ -566,10 +566,36 @@ Test(rules, stanzas_are_refused_with_their_answer)
     }
 }
 
+/* Ratchet key "abc", counter 1, and eight bytes of MAC. */
+static void send_step(struct stage *s, const char *id, const char *mac)
+{
+    struct wa_node *n = companion_message(s->c, jid_pn("15550002222", 0), id);
+    char bytes[32];
+
+    snprintf(bytes, sizeof bytes, "\x33\x0a\x03%s\x10\x01%s", "abc", mac);
+    add_to(s->c, wa_node_add(n, &s->c->arena, "participants"), jid_pn("15550002222", 0), bytes);
+    companion_send(s->c, n);
+}
+
+Test(rules, a_step_used_twice_is_counted_and_passes)
+{
+    struct stage s = set_stage();
+
+    send_step(&s, "M1", "MACMACMA");
+    send_step(&s, "M1", "MACMACMA");
+    cr_expect_eq(s.w->relay.broken[SIM_RULE_MSG_STEP], 0);
+    send_step(&s, "M2", "OTHEROTH");
+    cr_expect_eq(s.w->relay.broken[SIM_RULE_MSG_STEP], 1);
+    for (int i = 0; i < 3; i++)
+        cr_expect(slice_is_none(code_of(companion_take(s.c, "ack"))));
+    clear_stage(&s);
+}
+
 Test(rules, each_has_a_test_that_breaks_it)
 {
-    bool covered[SIM_RULES] = {
-        [SIM_RULE_LOGIN_NOISE_KEY] = true, [SIM_RULE_CODE_FINISH_PARTS] = true};
+    bool covered[SIM_RULES] = {[SIM_RULE_LOGIN_NOISE_KEY] = true,
+                               [SIM_RULE_CODE_FINISH_PARTS] = true,
+                               [SIM_RULE_MSG_STEP] = true};
 
     for (size_t i = 0; i < ARRAY_LEN(payloads); i++)
         covered[payloads[i].rule] = true;
