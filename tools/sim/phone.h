@@ -150,6 +150,8 @@ struct sim_letter *sim_phone_letter(struct sim_phone *p, struct slice id);
 struct sim_letter *sim_phone_keep(struct sim_phone *p, const struct sim_letter *letter,
                                   struct slice chat, struct slice text);
 void sim_phone_new_id(char out[SIM_ID_MAX]);
+void sim_letter_free(struct sim_phone *p, struct sim_letter *letter);
+void sim_sent_free(struct sim_phone *p, struct sim_sent *sent);
 /* Makes a letter or a sent message findable; its id must not change any more. */
 void sim_phone_index_letter(struct sim_phone *p, struct sim_letter *letter);
 struct sim_sent *sim_phone_sent(struct sim_phone *p, struct slice id);
