@@ -74,9 +74,13 @@ static void raise_limits(void)
 
 static err_t make_folder(const char *path)
 {
+    struct stat found;
+
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return fail(BAD_ARGUMENT, "cannot make the data folder %s: %s. Choose another with --data.",
                     path, strerror(errno));
+    if (stat(path, &found) == 0 && !S_ISDIR(found.st_mode))
+        return fail(BAD_ARGUMENT, "%s is not a folder. Choose another with --data.", path);
     if (access(path, R_OK | W_OK | X_OK) != 0)
         return fail(BAD_ARGUMENT,
                     "the data folder %s is not writable: %s. Change its owner, or choose another "

@@ -61,7 +61,10 @@ static err_t lock(struct store *s)
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         ssize_t n = pread(s->lock_fd, pid, sizeof(pid) - 1, 0);
         if (n > 0 && pid[n - 1] == '\n') pid[n - 1] = '\0';
-        return fail(STORE_LOCKED, "%s is used by process %s", s->path, n > 0 ? pid : "unknown");
+        return fail(STORE_LOCKED,
+                    "%s is in use by another parleyd (pid %s). Stop it, or choose another folder "
+                    "with --data.",
+                    s->path, n > 0 ? pid : "unknown");
     }
     return OK;
 }
@@ -142,8 +145,11 @@ static err_t refuse_newer(struct store *s)
     view_free(view);
     TRY(e);
     if (version > SCHEMA_VERSION)
-        return fail(STORE_VERSION, "%s has schema version %u, this program knows %d", s->path,
-                    version, SCHEMA_VERSION);
+        return fail(
+            STORE_VERSION,
+            "%s was written by a newer version (schema %u, this program knows %d). Start that "
+            "version; nothing was changed.",
+            s->path, version, SCHEMA_VERSION);
     return OK;
 }
 

@@ -62,6 +62,9 @@ int door_problem(const struct answer *a);
 /* CLI_USAGE - 10 when no tool has this name. */
 enum { CLI_NO_SUCH_TOOL = -8 };
 int tool_command(struct cli *c, const char *name, int argc, char **argv);
+/* "a,b" as a list of texts. */
+struct pen;
+void tool_put_list(struct pen *p, const char *name, const char *value);
 /* One line per tool, for --help. */
 void tool_list(void);
 /* Calls a tool with a JSON object; false when it failed (told). The answer's body is the result. */

@@ -62,6 +62,11 @@ static int run_accounts(struct cli *c, int argc, char **argv)
                SLICE_ARG(json_get_text(row, "status")), SLICE_ARG(json_get_text(row, "phone")),
                SLICE_ARG(json_get_text(row, "display_name")));
     }
+    if (!json_count(items))
+        fprintf(stderr, "This key has no account yet: parleyctl pair%s\n",
+                c->key && strncmp(c->key, "parley_test_", 12) == 0
+                    ? " --sandbox"
+                    : " (accounts of the sandbox want --key and a test key)");
     json_free(j);
     answer_done(&a);
     return CLI_DONE;
@@ -207,7 +212,7 @@ static int run_send(struct cli *c, int argc, char **argv)
 /* ---- events ---- */
 
 struct watch {
-    long left; /* events still wanted; negative: no end */
+    int64_t left; /* events still wanted; negative: no end */
 };
 
 static bool print_event(void *context, const char *id, const char *event, struct slice data)
@@ -219,16 +224,63 @@ static bool print_event(void *context, const char *id, const char *event, struct
     return w->left < 0 || --w->left > 0;
 }
 
+/* One page of the log; *more says whether another one may follow, from `cursor` on. */
+static int print_page(struct cli *c, struct buf *cursor, const char *names, struct watch *w,
+                      bool *more)
+{
+    AUTO(buf) args = {0};
+    struct pen p = pen_on(&args);
+    struct answer a;
+
+    pen_object(&p, NULL);
+    if (cursor->len) pen_text(&p, "cursor", buf_slice(cursor));
+    if (names) tool_put_list(&p, "events", names);
+    pen_end(&p);
+    if (!tool_ask(c, "list_events", buf_text(&args), &a)) return CLI_FAILED;
+    struct json *j = parse(&a);
+    const struct json *events = json_get(j, "events");
+    struct slice next = json_get_text(j, "next_cursor");
+    bool wanted = true;
+    *more = false;
+    json_bool(json_get(j, "has_more"), more);
+    *more = *more && !slice_eq(next, buf_slice(cursor));
+    for (size_t i = 0; wanted && i < json_count(events); i++) {
+        AUTO(buf) line = {0};
+        json_write(&line, json_at(events, i));
+        wanted = print_event(w, "", "", buf_slice(&line));
+    }
+    *more = *more && wanted;
+    buf_reset(cursor);
+    buf_put(cursor, next);
+    json_free(j);
+    answer_done(&a);
+    return CLI_DONE;
+}
+
+static int print_log(struct cli *c, const char *after, const char *names, struct watch *w)
+{
+    AUTO(buf) cursor = {0};
+    bool more = true;
+    int result = CLI_DONE;
+
+    if (after) buf_put_text(&cursor, after);
+    while (more && result == CLI_DONE)
+        result = print_page(c, &cursor, names, w, &more);
+    return result;
+}
+
 static int run_events(struct cli *c, int argc, char **argv)
 {
     bool follow = flag(&argc, argv, "--follow");
     const char *after = option(&argc, argv, "--after");
     const char *count = option(&argc, argv, "--count");
     const char *names = option(&argc, argv, "--events");
-    struct watch w = {.left = count ? atol(count) : -1};
+    struct watch w = {.left = -1};
     AUTO(buf) path = {0};
 
     if (argc) return cli_usage("events takes --follow, --after SEQ, --count N, --events NAMES");
+    if (count && (text_i64(slice_text(count), &w.left) != OK || w.left < 1))
+        return cli_usage("--count wants a number from 1 on, not '%s'", count);
     if (follow) {
         buf_put_text(&path, "/v1/events");
         if (names) {
@@ -237,22 +289,7 @@ static int run_events(struct cli *c, int argc, char **argv)
         }
         return door_follow(c, buf_text(&path), after, print_event, &w);
     }
-    AUTO(buf) args = {0};
-    struct pen p = pen_on(&args);
-    struct answer a;
-    pen_object(&p, NULL);
-    if (after) pen_word(&p, "cursor", after);
-    pen_end(&p);
-    if (!tool_ask(c, "list_events", buf_text(&args), &a)) return CLI_FAILED;
-    struct json *j = parse(&a);
-    for (size_t i = 0; i < json_count(json_get(j, "events")); i++) {
-        AUTO(buf) line = {0};
-        json_write(&line, json_at(json_get(j, "events"), i));
-        printf("%s\n", buf_text(&line));
-    }
-    json_free(j);
-    answer_done(&a);
-    return CLI_DONE;
+    return print_log(c, after, names, &w);
 }
 
 /* ---- keys ---- */
@@ -269,7 +306,8 @@ static int run_key(struct cli *c, int argc, char **argv)
         char key[256];
         c->wants_test = test;
         if (!door_first_key(c, key, sizeof(key)))
-            return cli_failed("there is no first-keys in %s", c->data);
+            return cli_failed("there is no first-keys in %s; name the server's folder with --data",
+                              c->data);
         printf("%s\n", key);
         return CLI_DONE;
     }
@@ -302,6 +340,14 @@ static int run_key(struct cli *c, int argc, char **argv)
 
 static void tell_line(void *context, const char *line) { printf("%s\n", line); }
 
+static bool has_database(const char *folder)
+{
+    char path[4200];
+
+    snprintf(path, sizeof(path), "%s/data.mdb", folder);
+    return access(path, F_OK) == 0;
+}
+
 static int run_check(struct cli *c, int argc, char **argv)
 {
     struct store_options options = {.path = argc ? argv[0] : c->data, .read_only = true};
@@ -309,6 +355,8 @@ static int run_check(struct cli *c, int argc, char **argv)
     struct store *store;
 
     if (argc > 1) return cli_usage("check wants a data folder");
+    if (!has_database(options.path))
+        return cli_failed("there is no database in %s (no data.mdb)", options.path);
     if (store_open(&options, &store) != OK) return cli_failed("%s", err_words());
     err_t e = check_store(store, tell_line, NULL, &result);
     store_close(store);

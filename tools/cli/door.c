@@ -49,32 +49,51 @@ bool door_first_key(const struct cli *c, char *out, size_t n)
     return found;
 }
 
-/* Chooses the way in: a key given, a first key of the data folder, or the operator's socket. */
-static struct curl_slist *prepare(const struct cli *c, CURL *curl, bool operator_only)
-{
-    char socket[4200], key[256], header[400];
-    struct curl_slist *headers = NULL;
+/* One way in, told when there is none. */
+struct way {
+    struct curl_slist *headers;
+    char socket[4200]; /* the operator's, when no key is used */
+};
 
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
-    if (!c->key && (operator_only || !door_first_key(c, key, sizeof(key)))) {
-        if (socket_path(c, socket, sizeof(socket)))
-            curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
-        return NULL;
-    }
-    snprintf(header, sizeof(header), "Authorization: Bearer %s", c->key ? c->key : key);
-    headers = curl_slist_append(headers, header);
-    memset(header, 0, sizeof(header));
-    return headers;
+static bool no_way(const struct cli *c, bool operator_only)
+{
+    if (operator_only)
+        cli_failed("keys are made through the operator's socket, and there is none in %s. Start "
+                   "parleyd there, or name its data folder with --data.",
+                   c->data);
+    else
+        cli_failed("there is no key: give one with --key or PARLEY_API_KEY, or the server's data "
+                   "folder with --data (no first-keys in %s).",
+                   c->data);
+    return false;
 }
 
-static bool ask(CURL *curl, struct curl_slist *headers, const char *base, const char *method,
+/* A key given, a first key of the data folder, or the operator's socket. */
+static bool find_way(const struct cli *c, CURL *curl, bool operator_only, struct way *out)
+{
+    char key[256], header[400];
+
+    *out = (struct way){0};
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    if (operator_only || (!c->key && !door_first_key(c, key, sizeof(key)))) {
+        if (!socket_path(c, out->socket, sizeof(out->socket))) return no_way(c, operator_only);
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, out->socket);
+        return true;
+    }
+    snprintf(header, sizeof(header), "Authorization: Bearer %s", c->key ? c->key : key);
+    out->headers = curl_slist_append(NULL, header);
+    memset(header, 0, sizeof(header));
+    return true;
+}
+
+static bool ask(CURL *curl, const struct way *way, const char *base, const char *method,
                 const char *path, const char *body, struct answer *out)
 {
     AUTO(buf) url = {0};
     char words[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = way->headers;
 
-    *out = (struct answer){0};
     buf_printf(&url, "%s%s", base, path);
     headers = curl_slist_append(headers, "Content-Type: application/json");
     headers = curl_slist_append(headers, "Accept: application/json");
@@ -91,8 +110,8 @@ static bool ask(CURL *curl, struct curl_slist *headers, const char *base, const 
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     if (e == CURLE_OK) return true;
-    fprintf(stderr, "parleyctl: %s does not answer: %s\n", base,
-            words[0] ? words : curl_easy_strerror(e));
+    cli_failed("%s does not answer: %s", way->socket[0] ? way->socket : base,
+               words[0] ? words : curl_easy_strerror(e));
     return false;
 }
 
@@ -100,16 +119,24 @@ bool door_ask(const struct cli *c, const char *method, const char *path, const c
               struct answer *out)
 {
     CURL *curl = curl_easy_init();
-    return ask(curl, prepare(c, curl, strncmp(path, "/v1/keys", 8) == 0), c->url, method, path,
-               body, out);
+    struct way way;
+
+    *out = (struct answer){0};
+    if (find_way(c, curl, strncmp(path, "/v1/keys", 8) == 0, &way))
+        return ask(curl, &way, c->url, method, path, body, out);
+    curl_easy_cleanup(curl);
+    return false;
 }
 
 bool door_ask_sandbox(const struct cli *c, const char *method, const char *path, const char *body,
                       struct answer *out)
 {
     CURL *curl = curl_easy_init();
+    struct way way = {0};
+
+    *out = (struct answer){0};
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    return ask(curl, NULL, c->sandbox, method, path, body, out);
+    return ask(curl, &way, c->sandbox, method, path, body, out);
 }
 
 void door_escape(struct buf *out, const char *text)
@@ -206,7 +233,7 @@ static size_t on_stream(char *data, size_t size, size_t n, void *context)
     return size * n;
 }
 
-/* One connection; the status it ended with, 0 when there was none. */
+/* One connection; the status it ended with, 0 when there was none, -1 when there is no way in. */
 static long follow_once(const struct cli *c, struct follower *f, const char *path)
 {
     AUTO(buf) url = {0};
@@ -214,8 +241,12 @@ static long follow_once(const struct cli *c, struct follower *f, const char *pat
     long status = 0;
 
     f->curl = curl_easy_init();
-    struct curl_slist *headers = prepare(c, f->curl, false);
-    headers = curl_slist_append(headers, "Accept: text/event-stream");
+    struct way way;
+    if (!find_way(c, f->curl, false, &way)) {
+        curl_easy_cleanup(f->curl);
+        return -1;
+    }
+    struct curl_slist *headers = curl_slist_append(way.headers, "Accept: text/event-stream");
     if (f->id[0]) {
         snprintf(header, sizeof(header), "Last-Event-ID: %s", f->id);
         headers = curl_slist_append(headers, header);
@@ -244,6 +275,10 @@ int door_follow(const struct cli *c, const char *path, const char *after,
     for (;;) {
         long status = follow_once(c, &f, path);
         if (f.ended) break;
+        if (status < 0) {
+            result = CLI_FAILED;
+            break;
+        }
         if (status >= 400 && status < 500) {
             struct answer refusal = {.status = status, .body = f.refusal};
             result = door_problem(&refusal);

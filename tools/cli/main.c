@@ -32,14 +32,28 @@ int cli_failed(const char *format, ...)
 
 static int help(void)
 {
-    printf("usage: parleyctl [--key KEY] [--url URL] [--data DIR] [--sandbox-control URL] [--json]"
-           " COMMAND …\n\n"
-           "Without --key (or PARLEY_API_KEY): the keys of DIR/first-keys, or the operator's socket"
-           " in DIR.\nDIR is ./data, URL is http://127.0.0.1:8790.\n\ncommands:\n");
+    printf(
+        "usage: parleyctl [--key KEY] [--url URL] [--data DIR] [--sandbox-control URL] [--json]"
+        " COMMAND …\n\n"
+        "Without --key (or PARLEY_API_KEY): the live key of DIR/first-keys (pair --sandbox takes "
+        "the test\nkey), or the operator's socket in DIR. DIR is ./data (or PARLEY_DATA), URL is "
+        "http://127.0.0.1:8790\n(or PARLEY_URL), the sandbox's http://127.0.0.1:7801 (or "
+        "PARLEY_SANDBOX_CONTROL_URL).\n--json prints answers as they come.\n\ncommands:\n");
     for (const struct cli_command *c = cli_commands; c->name; c++)
         printf("  %s %s\n      %s\n", c->name, c->usage, c->meaning);
     printf("\ntools, with --argument value (parleyctl TOOL --help):\n");
     tool_list();
+    return CLI_DONE;
+}
+
+static bool wants_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static int command_help(const struct cli_command *c)
+{
+    printf("usage: parleyctl %s %s\n%s.\n", c->name, c->usage, c->meaning);
     return CLI_DONE;
 }
 
@@ -52,9 +66,12 @@ static const char *from_environment(const char *first, const char *second)
 
 static int run(struct cli *c, int argc, char **argv)
 {
-    if (!argc || strcmp(argv[0], "help") == 0) return help();
-    for (const struct cli_command *row = cli_commands; row->name; row++)
-        if (strcmp(row->name, argv[0]) == 0) return row->run(c, argc - 1, argv + 1);
+    if (!argc || strcmp(argv[0], "help") == 0 || wants_help(argv[0])) return help();
+    for (const struct cli_command *row = cli_commands; row->name; row++) {
+        if (strcmp(row->name, argv[0]) != 0) continue;
+        return argc > 1 && wants_help(argv[1]) ? command_help(row)
+                                               : row->run(c, argc - 1, argv + 1);
+    }
     int result = tool_command(c, argv[0], argc - 1, argv + 1);
     if (result != CLI_NO_SUCH_TOOL) return result;
     return cli_usage("no command '%s'; parleyctl --help lists them", argv[0]);
@@ -81,7 +98,11 @@ int main(int argc, char **argv)
 
     for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
         size_t i = 0;
-        if (strcmp(argv[at], "--help") == 0) return help();
+        if (wants_help(argv[at])) return help();
+        if (strcmp(argv[at], "--version") == 0) {
+            printf("parleyctl %s\n", PARLEY_VERSION);
+            return CLI_DONE;
+        }
         if (strcmp(argv[at], "--json") == 0) {
             c.json = true;
             continue;

@@ -89,7 +89,7 @@ static const struct cli_arg *find_arg(const struct cli_tool *t, const char *name
     return strcmp(name, key.name) == 0 && strcmp(t->method, "GET") != 0 ? &key : NULL;
 }
 
-static void put_list(struct pen *p, const char *name, const char *value)
+void tool_put_list(struct pen *p, const char *name, const char *value)
 {
     struct slice rest = slice_text(value), item;
 
@@ -117,7 +117,7 @@ static void put_value(struct pen *p, const struct cli_arg *a, const char *value)
         }
         break;
     case TYPE_PHONES:
-    case TYPE_EVENTS: put_list(p, a->name, value); return;
+    case TYPE_EVENTS: tool_put_list(p, a->name, value); return;
     default: break;
     }
     pen_text(p, a->name, slice_text(value)); /* the server says what would be right */
@@ -222,7 +222,7 @@ int tool_command(struct cli *c, const char *name, int argc, char **argv)
     struct answer answer;
 
     if (!t) return CLI_NO_SUCH_TOOL;
-    if (argc && strcmp(argv[0], "--help") == 0) return tool_help(t);
+    if (argc && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) return tool_help(t);
     int e = read_args(t, argc, argv, &args);
     if (e != CLI_DONE) return e;
     bool ok = ask_row(c, t, buf_text(&args), &answer);

@@ -249,7 +249,8 @@ static err_t bind_listener(struct sim_control *c, const struct sim_endpoint *at)
     e = uv_tcp_bind(&c->listener, (struct sockaddr *)&address, 0);
     if (e == 0) e = uv_listen((uv_stream_t *)&c->listener, BACKLOG, on_connection);
     if (e != 0)
-        return fail(SYSTEM, "cannot listen on %s:%d: %s", at->host, at->port, uv_strerror(e));
+        return fail(SYSTEM, "cannot listen on %s:%d: %s; another address: --control", at->host,
+                    at->port, uv_strerror(e));
     uv_tcp_getsockname(&c->listener, (struct sockaddr *)&bound, &size);
     c->port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
     return OK;

@@ -161,7 +161,8 @@ static err_t check_port(const struct sim_endpoint *at)
     failed = failed ? errno : 0;
     close(fd);
     if (failed)
-        return fail(SYSTEM, "cannot listen on %s:%d: %s", at->host, at->port, strerror(failed));
+        return fail(SYSTEM, "cannot listen on %s:%d: %s; another address: --listen", at->host,
+                    at->port, strerror(failed));
     return OK;
 }
 
