@@ -14,6 +14,10 @@
 #include "storage/messages.h"
 #include "storage/view.h"
 
+/* A page of messages or chats ends early, with a cursor, when it is so large: texts of other people
+ * decide how long an item is. */
+enum { CALL_PAGE_BYTES = 1 << 20 };
+
 /* Ends the call: the result is written, or `e` with the words of the last fail(). Home worker. */
 void call_finish(struct call *c);
 void call_fail(struct call *c, err_t e);

@@ -48,6 +48,14 @@ static void write_cursor(struct pen *p, uint32_t account, const struct chat_curs
         pen_null(p, "next_cursor");
 }
 
+static struct chat_cursor behind(const struct db_chat *chat)
+{
+    return (struct chat_cursor){.set = true,
+                                .pinned = chat->pinned_ms != 0,
+                                .activity_sec = chat->activity_sec,
+                                .peer = chat->peer};
+}
+
 static err_t read_chats(struct call *c, struct view *v)
 {
     size_t limit = (size_t)arg_int_or(c, "limit", 100), n = 0;
@@ -65,6 +73,10 @@ static err_t read_chats(struct call *c, struct view *v)
     pen_object(&p, NULL);
     pen_array(&p, "chats");
     for (size_t i = 0; i < n; i++) {
+        if (c->result.len >= CALL_PAGE_BYTES) {
+            next = behind(&page[i - 1].chat);
+            break;
+        }
         in.chat = page[i].chat;
         in.contact = page[i].contact;
         TRY(call_write_chat(c, &p, NULL, v, &in));

@@ -104,7 +104,7 @@ static err_t write_page(struct call *c, struct view *v, struct pen *p, const str
     message_walk_init(&w, v, in->scope, &in->contact, b->from, b->direction);
     while (message_walk_next(&w, &m)) {
         if (b->until.sec && place_cmp(m.place, b->until) >= 0) break;
-        more = left-- == 0;
+        more = left-- == 0 || c->result.len >= CALL_PAGE_BYTES;
         if (more) break;
         TRY(call_write_message(c, p, NULL, v, in, &m));
         last = m.place;

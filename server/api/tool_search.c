@@ -74,6 +74,11 @@ static bool still_matches(struct call *c, const struct search_query *q, const st
     return true;
 }
 
+static struct search_cursor behind(struct place p)
+{
+    return (struct search_cursor){.set = true, .sec = p.sec, .peer = p.peer, .seq = p.seq};
+}
+
 static err_t read_search(struct call *c, struct view *v)
 {
     size_t limit = (size_t)arg_int_or(c, "limit", 100), n = 0;
@@ -95,6 +100,10 @@ static err_t read_search(struct call *c, struct view *v)
     pen_object(&p, NULL);
     pen_array(&p, "messages");
     for (size_t i = 0; i < n; i++) {
+        if (c->result.len >= CALL_PAGE_BYTES) {
+            next = behind(found[i - 1].place);
+            break;
+        }
         if (!still_matches(c, &q, &found[i])) continue;
         TRY(db_contact_resolve(v, in.scope, found[i].place.peer, 0, &in.contact));
         TRY(call_write_message(c, &p, NULL, v, &in, &found[i]));

@@ -8,6 +8,7 @@
 #include "proto/crypto/crypto.h"
 #include "server/account/account.h"
 #include "server/account/turn.h"
+#include "server/account/terms.h"
 #include "server/api/call.h"
 #include "server/api/faces.h"
 #include "server/api/json.h"
@@ -254,6 +255,9 @@ static struct db_message put_message(struct turn *t, struct account *a, const ch
     CHECK_OK(db_chat_put_listed(&t->batch, t->view, a->scope, &chat));
     db_message_put(&t->batch, a->scope, &m);
     db_seen_put(&t->batch, a->scope, who.peer, m.author, m.stanza_id, m.place);
+    struct terms terms;
+    terms_of(m.text, &t->arena, &terms);
+    CHECK_OK(db_tail_add(&t->batch, t->view, a->scope, m.place, &terms));
     return m;
 }
 

@@ -120,6 +120,52 @@ Test(chats, history_pages_both_ways)
     answer_done(&a);
 }
 
+/* Pages through it all; how often `marker` was seen, and how many pages it took. */
+static size_t count_all(const char *tool, const char *arguments, const char *list, size_t *pages)
+{
+    char cursor[256] = "";
+    size_t n = 0;
+
+    for (*pages = 0; *pages == 0 || *cursor; ++*pages) {
+        struct answer a =
+            use(&H.test, tool,
+                *cursor ? args("{%s,\"limit\":200,\"cursor\":\"%s\"}", arguments, cursor)
+                        : args("{%s,\"limit\":200%s}", arguments, ""));
+        n += json_count(json_get(a.json, list));
+        struct slice next = json_get_text(a.json, "next_cursor");
+        snprintf(cursor, sizeof(cursor), SLICE_FMT, SLICE_ARG(next));
+        answer_done(&a);
+    }
+    return n;
+}
+
+Test(chats, pages_of_long_texts_end_early_and_lose_none)
+{
+    enum { MANY = 12 };
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], *text = xalloc(MESSAGE_TEXT_MAX);
+    size_t pages;
+
+    memset(text, '\x01', MESSAGE_TEXT_MAX - 1); /* six bytes each as JSON */
+    memcpy(text, "word ", 5);
+    text[MESSAGE_TEXT_MAX - 1] = '\0';
+    for (unsigned i = 0; i < MANY; i++) {
+        char jid[40];
+        receive(acc, anna, false, 1000 + i, text, m, c);
+        snprintf(jid, sizeof(jid), "4915100%05u@s.whatsapp.net", i);
+        receive(acc, jid, false, 3000 + i, text, m, (char[ID_TEXT_MAX]){0});
+    }
+    char of_chat[100];
+    snprintf(of_chat, sizeof(of_chat), "\"chat_id\":\"%s\"", c);
+    cr_expect_eq(count_all("list_messages", of_chat, "messages", &pages), MANY);
+    cr_expect_gt(pages, 3);
+    cr_expect_eq(count_all("list_chats", "\"filter\":\"all\"", "chats", &pages), MANY + 1);
+    cr_expect_gt(pages, 3);
+    cr_expect_eq(count_all("search_messages", "\"query\":\"word\"", "messages", &pages), 2 * MANY);
+    cr_expect_gt(pages, 6);
+    free(text);
+}
+
 Test(chats, places_of_another_chat_are_refused)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);

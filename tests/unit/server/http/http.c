@@ -72,9 +72,10 @@ static void on_flood(struct request *r)
 }
 
 static const struct route routes[] = {
-    {"GET", "/big", on_big},   {"GET", "/flood", on_flood},
-    {"GET", "/echo", on_echo}, {"POST", "/echo", on_echo},    {"GET", "/p/{name}", on_param},
-    {"GET", "/hold", on_hold}, {"GET", "/stream", on_stream}, {0},
+    {"GET", "/big", on_big},        {"GET", "/flood", on_flood},
+    {"GET", "/echo", on_echo},      {"POST", "/echo", on_echo},
+    {"GET", "/p/{name}", on_param}, {"GET", "/hold", on_hold},
+    {"GET", "/stream", on_stream},  {0},
 };
 static const struct route *const tables[] = {routes, NULL};
 static const char *const hosts[] = {"parley.example", NULL};
