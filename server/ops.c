@@ -106,6 +106,8 @@ static const struct {
      offsetof(struct account_figures, memory_bytes), false},
     {"parley_account_undurable_turns", "Turns waiting for their commit",
      offsetof(struct account_figures, undurable), false},
+    {"parley_account_lag_ms", "Age of the oldest turn that waits for its commit",
+     offsetof(struct account_figures, lag_ms), false},
     {"parley_account_waiting_calls", "Calls waiting for WhatsApp",
      offsetof(struct account_figures, waiting_calls), false},
     {"parley_account_outbox", "Stanzas not acknowledged yet",

@@ -312,6 +312,13 @@ static void on_figures_done(struct post *p, struct worker *w)
     q->done(q);
 }
 
+static size_t lag_of(const struct account *a)
+{
+    if (list_empty(&a->turns)) return 0;
+    int64_t ms = worker_now(a->home->worker) - LIST_ENTRY(a->turns.next, struct turn, node)->now;
+    return ms > 0 ? (size_t)ms : 0;
+}
+
 static void take_figures(struct accounts_ask *q, struct account *a)
 {
     struct account_figures *f = &q->items[q->count++];
@@ -320,6 +327,7 @@ static void take_figures(struct accounts_ask *q, struct account *a)
         .state = a->status.state,
         .memory_bytes = sizeof *a + (a->client ? wa_client_memory(a->client) : 0),
         .undurable = a->undurable,
+        .lag_ms = lag_of(a),
         .waiting_calls = a->call_count,
         .reconnects = a->link_number,
     };

@@ -27,6 +27,7 @@ struct account_figures {
     char id[ACCOUNT_ID_MAX];
     enum account_state state;
     size_t memory_bytes, undurable, waiting_calls, outbox;
+    size_t lag_ms; /* age of the oldest turn that has not left */
     int64_t reconnects;
 };
 struct accounts_ask {

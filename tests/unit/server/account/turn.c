@@ -34,6 +34,34 @@ Test(turn, releases_nothing_before_its_commit)
     cr_expect_eq(house_events("account.connected"), 1);
 }
 
+static size_t figures_lag;
+static void on_figures(struct accounts_ask *q)
+{
+    cr_assert_eq(q->count, 1u);
+    figures_lag = q->items[0].lag_ms;
+    free(q->items);
+}
+static size_t lag(void)
+{
+    struct accounts_ask q = {.home = house.worker, .max = 1, .done = on_figures};
+
+    accounts_figures(house.server.accounts, &q);
+    fake_run(house.worker);
+    return figures_lag;
+}
+
+Test(turn, that_waits_long_shows_in_the_figures)
+{
+    struct errand e = {.act = act_write};
+
+    cr_expect_eq(lag(), 0u);
+    errand_start(&e);
+    house_pass(1500);
+    cr_expect_eq(lag(), 1500u);
+    house_commit();
+    cr_expect_eq(lag(), 0u);
+}
+
 Test(turn, that_wrote_nothing_is_released_at_once)
 {
     struct errand e = {.act = act_nothing};
