@@ -5,20 +5,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/xalloc.h"
 #include "proto/schema/history.pb-c.h"
-
-static struct slice packed(struct arena *arena, const ProtobufCMessage *m)
-{
-    size_t n = protobuf_c_message_get_packed_size(m);
-    uint8_t *out = arena_alloc(arena, n ? n : 1);
-
-    protobuf_c_message_pack(m, out);
-    return slice_of(out, n);
-}
-
-static ProtobufCBinaryData pb(struct slice s)
-{
-    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)s.data};
-}
+#include "proto/schema/unpack.h"
 
 static void put_field(struct buf *out, uint32_t number, struct slice value)
 {
@@ -35,7 +22,7 @@ struct slice sim_content_text(struct arena *arena, struct slice text, struct sli
 
     if (quote.len == 0) {
         m.conversation = arena_text(arena, text);
-        return packed(arena, &m.base);
+        return wa_pack_in(&m.base, arena);
     }
     quoted.conversation = arena_text(arena, quoted_text);
     context.stanza_id = arena_text(arena, quote);
@@ -44,7 +31,7 @@ struct slice sim_content_text(struct arena *arena, struct slice text, struct sli
     extended.text = arena_text(arena, text);
     extended.context_info = &context;
     m.extended_text_message = &extended;
-    return packed(arena, &m.base);
+    return wa_pack_in(&m.base, arena);
 }
 
 /* Written by hand: the inner message stays byte for byte what it was. */
@@ -90,7 +77,7 @@ static struct slice protocol(struct arena *arena, Wa__ProtocolMessage *p,
     p->has_type = 1;
     p->type = type;
     m.protocol_message = p;
-    return packed(arena, &m.base);
+    return wa_pack_in(&m.base, arena);
 }
 
 struct slice sim_content_key_share(struct arena *arena, const struct sim_app_key *key)
@@ -109,9 +96,9 @@ struct slice sim_content_key_share(struct arena *arena, const struct sim_app_key
     print.n_device_indexes = 2;
     print.device_indexes = indexes;
     id.has_key_id = 1;
-    id.key_id = pb(slice_of(key->id, 6));
+    id.key_id = wa_binary(slice_of(key->id, 6));
     data.has_key_data = data.has_timestamp = 1;
-    data.key_data = pb(slice_of(key->data, 32));
+    data.key_data = wa_binary(slice_of(key->data, 32));
     data.fingerprint = &print;
     data.timestamp = key->at_ms;
     one.key_id = &id;
@@ -150,7 +137,7 @@ static struct slice history_blob(struct arena *arena, int type, struct slice num
     sync.pushnames = names;
     sync.n_phone_number_to_lid_mappings = 1;
     sync.phone_number_to_lid_mappings = maps;
-    return deflated(arena, packed(arena, &sync.base));
+    return deflated(arena, wa_pack_in(&sync.base, arena));
 }
 
 struct slice sim_content_history(struct arena *arena, int type, struct slice number,
@@ -164,7 +151,8 @@ struct slice sim_content_history(struct arena *arena, int type, struct slice num
     notice.chunk_order = 1;
     notice.progress = 100;
     notice.has_initial_hist_bootstrap_inline_payload = 1;
-    notice.initial_hist_bootstrap_inline_payload = pb(history_blob(arena, type, number, lid, name));
+    notice.initial_hist_bootstrap_inline_payload =
+        wa_binary(history_blob(arena, type, number, lid, name));
     p.history_sync_notification = &notice;
     return protocol(arena, &p, WA__PROTOCOL_MESSAGE__TYPE__HISTORY_SYNC_NOTIFICATION);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "proto/schema/appstate.pb-c.h"
+#include "proto/schema/unpack.h"
 
 /* ---- blocklist ---- */
 
@@ -130,20 +131,23 @@ void sim_iq_about(struct sim_conn *c, const struct wa_node *iq)
 
 static bool put_patch(struct sim_collection *col, struct slice bytes)
 {
-    Wa__SyncdPatch *patch = wa__syncd_patch__unpack(NULL, bytes.len, bytes.data);
-    Wa__SyncdVersion version = WA__SYNCD_VERSION__INIT, *before;
+    AUTO(arena) arena = {0};
+    const Wa__SyncdPatch *sent;
+    Wa__SyncdPatch patch;
+    Wa__SyncdVersion version = WA__SYNCD_VERSION__INIT;
     struct sim_patch *p;
 
-    if (!patch) return false;
+    if (WA_UNPACK(wa__syncd_patch, bytes, &arena, &sent) != OK) {
+        err_clear();
+        return false;
+    }
     p = xcalloc(sizeof *p);
     p->version = ++col->version;
     version.has_version = 1;
     version.version = p->version;
-    before = patch->version;
-    patch->version = &version;
-    wa__syncd_patch__pack(patch, buf_extend(&p->bytes, wa__syncd_patch__get_packed_size(patch)));
-    patch->version = before;
-    wa__syncd_patch__free_unpacked(patch, NULL);
+    patch = *sent;
+    patch.version = &version;
+    wa_pack(&patch.base, &p->bytes);
     list_push(&col->patches, &p->link);
     return true;
 }

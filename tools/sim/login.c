@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/schema/unpack.h"
+
 /* ---- backlog ---- */
 
 static void send_queued(struct sim_conn *c, struct sim_queued *q)
@@ -183,9 +185,11 @@ static void register_new(struct sim_conn *c, const Wa__ClientPayload *payload)
 
 void sim_on_payload(struct sim_conn *c, struct slice in)
 {
-    Wa__ClientPayload *payload = wa__client_payload__unpack(NULL, in.len, in.data);
+    AUTO(arena) arena = {0};
+    const Wa__ClientPayload *payload;
 
-    if (!payload) {
+    if (WA_UNPACK(wa__client_payload, in, &arena, &payload) != OK) {
+        err_clear();
         sim_conn_failure(c, 400, NULL, NULL);
         return;
     }
@@ -195,5 +199,4 @@ void sim_on_payload(struct sim_conn *c, struct slice in)
         else
             log_in(c, payload);
     }
-    wa__client_payload__free_unpacked(payload, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/schema/unpack.h"
 #include "proto/signal/group.h"
 #include "proto/signal/padding.h"
 #include "proto/signal/prekey.h"
@@ -233,14 +234,12 @@ static err_t decrypt(const struct incoming *m, const struct wa_node *enc, struct
 static err_t read_enc(struct incoming *m, const struct wa_node *enc)
 {
     struct slice plain;
-    Wa__Message *content;
+    const Wa__Message *content;
 
     TRY(decrypt(m, enc, &plain));
-    content = wa__message__unpack(NULL, plain.len, plain.data);
-    ENSURE(content != NULL, BAD_PROTOBUF);
+    TRY(WA_UNPACK(wa__message, plain, m->arena, &content));
     m->read++;
     on_content(m, content);
-    wa__message__free_unpacked(content, NULL);
     return OK;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "proto/schema/adv.pb-c.h"
+#include "proto/schema/unpack.h"
 #include "tools/sim/iq.h"
 #include "tools/sim/adv.h"
 
@@ -92,10 +93,10 @@ static bool has_build_hash(const struct check *k)
 static bool has_device_props(const struct check *k)
 {
     struct slice in = of_bytes(PAIRING_DATA(k)->device_props);
-    Wa__DeviceProps *props = wa__device_props__unpack(NULL, in.len, in.data);
-    bool ok = props != NULL;
+    const Wa__DeviceProps *props;
+    bool ok = WA_UNPACK(wa__device_props, in, &k->c->relay->arena, &props) == OK;
 
-    if (props) wa__device_props__free_unpacked(props, NULL);
+    err_clear();
     return ok;
 }
 

@@ -324,3 +324,32 @@ Test(phone, any_content_can_be_written)
     cr_expect_str_eq(last_letter(b)->kind, "other");
     world_free(w);
 }
+
+Test(phone, a_message_nested_without_end_is_refused)
+{
+    struct world *w = world_new();
+    struct sim_phone *a = world_phone(w, "15550001111"), *b = world_phone(w, "15550002222");
+    AUTO(buf) bomb = {0};
+    char id[SIM_ID_MAX];
+
+    while (bomb.len < SIM_TEXT_MAX - 16) { /* field 37 of Message holds field 1, a Message */
+        AUTO(buf) inner = {0};
+        AUTO(buf) outer = {0};
+
+        buf_put_varint(&inner, 1 << 3 | 2);
+        buf_put_block(&inner, buf_slice(&bomb));
+        buf_put_varint(&outer, 37 << 3 | 2);
+        buf_put_block(&outer, buf_slice(&inner));
+        buf_reset(&bomb);
+        buf_put(&bomb, buf_slice(&outer));
+    }
+    cr_assert_eq(
+        sim_phone_write(
+            a, &(struct sim_writing){.to = SLICE("15550002222"), .message = buf_slice(&bomb)}, id),
+        OK, "%s", err_trail());
+    world_settle(w);
+    cr_expect_null(last_letter(b));
+    say_to(a, "15550002222", "still here");
+    expect_text(b, "still here");
+    world_free(w);
+}
