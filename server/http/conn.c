@@ -76,10 +76,15 @@ static size_t fill_iov(const struct conn *c, uv_buf_t iov[IOV_MAX_OURS], size_t 
 
 static void linger(struct conn *c);
 static void flush_now(struct conn *c);
+static void go_on(struct conn *c);
 
 static void after_drain(struct conn *c)
 {
     if (c->unsent) return;
+    if (c->choked) {
+        c->choked = false;
+        if (!c->close_after) return go_on(c);
+    }
     if (c->close_after && c->state != CONN_BUSY) {
         linger(c);
     } else if (c->sse) {
@@ -190,6 +195,7 @@ void conn_close(struct conn *c)
     if (c->state == CONN_CLOSED) return;
 
     c->state = CONN_CLOSED;
+    list_remove(&c->greedy);
     timer_disarm(c->home->worker, &c->timer);
     worker_undefer(&c->flush);
     list_remove(&c->link);
@@ -501,6 +507,57 @@ static void answer_refusal(struct conn *c)
                   h && h->words ? h->words : "the request is not well-formed HTTP");
 }
 
+/* A pipeline has its share of a loop turn, so that other connections have theirs. */
+static bool has_had_its_share(struct conn *c)
+{
+    int64_t turn = worker_ticks(c->home->worker);
+
+    if (c->burst_at != turn) c->burst = 0;
+    c->burst_at = turn;
+    return c->burst >= HTTP_PIPELINE_MAX;
+}
+
+static void on_greedy(struct post *p, struct worker *w)
+{
+    struct http_worker *home = CONTAINER_OF(p, struct http_worker, greedy_post);
+    struct list ready, *node;
+
+    home->greedy_posted = false;
+    list_init(&ready);
+    list_splice(&ready, &home->greedy);
+    while ((node = list_pop(&ready))) {
+        struct conn *c = LIST_ENTRY(node, struct conn, greedy);
+        c->burst = 0;
+        go_on(c);
+    }
+}
+
+static void wait_for_next_turn(struct conn *c)
+{
+    struct http_worker *home = c->home;
+
+    list_push(&home->greedy, &c->greedy);
+    if (home->greedy_posted) return;
+    home->greedy_posted = true;
+    home->greedy_post.run = on_greedy;
+    worker_post(home->worker, &home->greedy_post);
+}
+
+/* True when the next request must wait; reading stops until then. */
+static bool must_wait(struct conn *c)
+{
+    if (!list_empty(&c->greedy) || c->choked) return true;
+    if (c->unsent > HTTP_CHOKE)
+        c->choked = true;
+    else if (has_had_its_share(c))
+        wait_for_next_turn(c);
+    else
+        return false;
+    uv_read_stop(&c->stream);
+    c->reading = false;
+    return true;
+}
+
 /* Feeds what waits to the parser, until a request is complete or more bytes are needed. */
 static void parse_more(struct conn *c)
 {
@@ -511,7 +568,7 @@ static void parse_more(struct conn *c)
             answer_refusal(c);
             break;
         }
-        if (!c->input.len) break;
+        if (!c->input.len || must_wait(c)) break;
         if (!c->parse) c->parse = xcalloc(sizeof(*c->parse));
 
         const char *from = (const char *)c->input.data;
@@ -529,6 +586,7 @@ static void parse_more(struct conn *c)
         buf_drop_front(&c->input, (size_t)(llhttp_get_error_pos(&c->parser) - from));
         llhttp_resume(&c->parser);
         conn_arm(c);
+        c->burst++;
         router_dispatch(c->home->server, c->request);
     }
     c->parsing = false;
@@ -578,8 +636,16 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 static void read_again(struct conn *c)
 {
     if (c->reading || c->peer_ended || c->state == CONN_CLOSED) return;
+    if (c->choked || !list_empty(&c->greedy)) return;
     uv_read_start(&c->stream, on_alloc, on_read);
     c->reading = true;
+}
+
+/* After must_wait(). */
+static void go_on(struct conn *c)
+{
+    parse_more(c);
+    if (c->state <= CONN_BODY && !c->close_after) read_again(c);
 }
 
 void conn_request_ended(struct conn *c)
@@ -637,6 +703,7 @@ void conn_open(struct http_worker *home, int fd, bool is_operator)
     c->is_operator = is_operator;
     c->flush.run = on_flush;
     list_push(&home->conns, &c->link);
+    list_init(&c->greedy);
     if (is_operator) {
         uv_pipe_init(loop, &c->pipe, 0);
     } else {

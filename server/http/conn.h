@@ -26,6 +26,9 @@ struct http_worker {
     struct shared_bytes *keepalive;
     bool closing;
     struct post close_post;
+    struct list greedy; /* connections that go on in the next loop turn */
+    struct post greedy_post;
+    bool greedy_posted;
 };
 
 enum conn_state {
@@ -44,6 +47,7 @@ struct chunk {
 
 struct conn {
     struct list link;
+    struct list greedy; /* in http_worker.greedy: had its share of this loop turn */
     union {
         uv_handle_t handle;
         uv_stream_t stream;
@@ -66,7 +70,10 @@ struct conn {
     size_t head_sent; /* bytes of queue[queue_at] already written */
     size_t unsent;
     bool writing, parsing;
-    bool overrun; /* a stream's reader is too slow: closed at the end of the loop turn */
+    bool choked;    /* its peer takes no answers: no further request until it has */
+    unsigned burst; /* requests answered in the loop turn of burst_at */
+    int64_t burst_at;
+    bool overrun;         /* a stream's reader is too slow: closed at the end of the loop turn */
     size_t writing_bytes; /* handed to uv_write, at the front of the queue */
     uv_write_t write;
     struct conn_head *parse; /* state of the header being parsed */

@@ -17,12 +17,14 @@
 enum {
     HTTP_HEADER_BYTES_MAX = 16 * 1024, /* request line and headers together: 431 */
     HTTP_HEADERS_MAX = 64,
-    HTTP_TARGET_MAX = 4096,     /* 414 */
-    HTTP_BODY_MAX = 4 << 20,    /* 413 */
-    HTTP_PIPELINE_MAX = 16,     /* requests waiting on one connection: reading stops */
+    HTTP_TARGET_MAX = 4096,  /* 414 */
+    HTTP_BODY_MAX = 4 << 20, /* 413 */
+    HTTP_PIPELINE_MAX =
+        16, /* requests of one connection in one loop turn: then it waits for the next */
     HTTP_HEADER_MS = 10 * 1000, /* from the first byte to the end of the headers: 408 */
     HTTP_BODY_MS = 60 * 1000,
     HTTP_IDLE_MS = 75 * 1000,
+    HTTP_CHOKE = 256 * 1024,      /* unsent answers of one connection: no further request is read */
     HTTP_UNSENT_MAX = 8 << 20,    /* bytes a peer does not take; the connection is closed */
     HTTP_CONNECTIONS_MAX = 16384, /* per process; further ones get 503 */
 };

@@ -273,6 +273,7 @@ err_t http_open(const struct http_config *config, struct worker *main_worker,
         home->next_id = (uint64_t)(i + 1) << 48;
         home->keepalive = shared_bytes_new(SLICE(": keepalive\n\n"));
         list_init(&home->conns);
+        list_init(&home->greedy);
     }
     listener_start(s, 0, tcp, false);
     if (operator_fd >= 0) listener_start(s, 1, operator_fd, true);

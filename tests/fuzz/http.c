@@ -53,6 +53,7 @@ static void start(void)
                                 .next_id = 1,
                                 .keepalive = shared_bytes_new(SLICE(": keepalive\n\n"))};
     list_init(&home.conns);
+    list_init(&home.greedy);
 }
 
 static void turn(void)

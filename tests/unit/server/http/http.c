@@ -180,6 +180,47 @@ Test(http, answers_pipelined_requests_in_order_on_one_connection)
     cr_assert_eq(count(got, "HTTP/1.1 404"), 1);
 }
 
+static void push(int fd, size_t n, const char *target)
+{
+    AUTO(buf) all = {0};
+
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&all, "GET %s HTTP/1.1\r\n" H "%s\r\n", target, i + 1 == n ? CLOSE : "");
+    cr_assert_eq(send(fd, all.data, all.len, MSG_NOSIGNAL), (ssize_t)all.len);
+}
+
+Test(http, a_long_pipeline_leaves_room_for_others)
+{
+    enum { REQUESTS = 250 };
+    int greedy[2] = {dial(), dial()}; /* one on each worker */
+
+    for (int i = 0; i < 2; i++)
+        push(greedy[i], REQUESTS, "/p/x");
+    cr_assert(strstr(ask("GET /p/modest HTTP/1.1\r\n" H CLOSE "\r\n"), "modest"));
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(count(hear(greedy[i]), "HTTP/1.1 200"), REQUESTS);
+}
+
+Test(http, who_takes_no_answers_is_asked_nothing_more_until_he_does)
+{
+    enum { REQUESTS = 800, WANTED = 2 << 20 };
+    AUTO(buf) target = {0};
+    int small = 4096, fd = dial();
+    size_t got = 0;
+    ssize_t n;
+    char bytes[65536];
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    buf_printf(&target, "/echo?q=%03000d", 7);
+    push(fd, REQUESTS, buf_text(&target));
+    usleep(200000);
+    while ((n = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+        got += (size_t)n;
+    close(fd);
+    cr_assert_eq(n, 0);
+    cr_assert_gt(got, WANTED, "%zu", got);
+}
+
 Test(http, trailers_are_no_part_of_the_body)
 {
     const char *got = ask("POST /echo HTTP/1.1\r\n" H CLOSE "Transfer-Encoding: chunked\r\n\r\n"

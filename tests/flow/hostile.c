@@ -1,0 +1,317 @@
+/* parleyd among hostile HTTP clients: by the table below, all at once, while a good client keeps
+ * asking and an account receives messages. Each attacker must get the answer that its row says,
+ * within its time; the good client is always answered; memory stays bounded; the end is clean.
+ *
+ *     flow_hostile [seconds]     (18) */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/api/json.h"
+#include "tests/flow/rig_door.h"
+
+enum {
+    MESSAGES = 300,
+    TEXT_BYTES = 8000,
+    FLOOD_BYTES = 256 * 1024,
+    GROWTH_MAX = 200 << 20, /* with a sanitizer's own; the attackers could ask for gigabytes */
+    GOOD_MS_MAX = 10000,
+};
+
+#define ME "15550001111"
+#define OTHER "15550002222"
+#define HOST "Host: localhost\r\n"
+
+static struct door door;
+
+struct attack {
+    const char *name;
+    unsigned count;
+    const char *first;  /* sent at once; %s: the authorisation */
+    const char *repeat; /* then this, up to FLOOD_BYTES; NULL: nothing */
+    unsigned drip_ms;   /* a byte of `repeat` now and then instead */
+    int status;         /* what the server must say; 0: it may stay silent */
+    unsigned within_ms; /* and close; 0: it may keep the connection */
+    bool reads;         /* takes what comes */
+};
+
+static const struct attack attacks[] = {
+    {"slow headers", 150, "GET /livez HTTP/1.1\r\n" HOST "X: ", "a", 400, 408, 17000, true},
+    {"slow request line", 50, "GET /", "a", 700, 408, 17000, true},
+    {"headers without end", 60, "GET /livez HTTP/1.1\r\n" HOST, "X-Flood: 0123456789\r\n", 0, 431,
+     12000, true},
+    {"an endless target", 30, "GET /", "aaaaaaaaaaaaaaaa", 0, 414, 12000, true},
+    {"garbage", 60, "\x16\x03\x01\x02 \x80\xff\x01\x01\r\n", "\xfe\r\n", 0, 400, 12000, true},
+    {"a body too large", 30,
+     "POST /v1/accounts HTTP/1.1\r\n" HOST "Content-Length: 99999999\r\n\r\n", NULL, 0, 413, 6000,
+     true},
+    {"a chunk too large", 30,
+     "POST /v1/accounts HTTP/1.1\r\n" HOST
+     "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n",
+     NULL, 0, 400, 12000, true},
+    {"two lengths", 30,
+     "POST /v1/accounts HTTP/1.1\r\n" HOST
+     "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     NULL, 0, 400, 12000, true},
+    {"pipelined, never read", 20, "", "GET /livez HTTP/1.1\r\n" HOST "\r\n", 0, 0, 0, false},
+    {"slow bodies", 100, "POST /v1/accounts HTTP/1.1\r\n" HOST "Content-Length: 4000000\r\n\r\n",
+     "x", 300, 0, 0, true},
+    {"streams never read", 60, "GET /v1/events?after=0 HTTP/1.1\r\n" HOST "%s\r\n", NULL, 0, 0, 0,
+     false},
+    {"idle connections", 600, "", NULL, 0, 0, 0, true},
+};
+enum { ATTACKS = sizeof(attacks) / sizeof(attacks[0]), ATTACKERS_MAX = 2000 };
+
+static struct attacker {
+    const struct attack *how;
+    int fd;
+    size_t sent;
+    int64_t began, drip_at, ended; /* ms; ended: the server closed */
+    char answer[16];
+    size_t heard;
+} attackers[ATTACKERS_MAX];
+static size_t attacker_count;
+static atomic_bool over;
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+static int64_t now_ms(void) { return now_us() / 1000; }
+
+/* ---- attackers ---- */
+
+static void launch(const struct attack *how)
+{
+    struct attacker *a = &attackers[attacker_count++];
+    char first[512], authorization[192];
+
+    snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s\r\n", door.key);
+    snprintf(first, sizeof(first), strstr(how->first, "%s") ? how->first : "%s",
+             strstr(how->first, "%s") ? authorization : how->first);
+    *a = (struct attacker){.how = how, .fd = door_dial(door.port), .began = now_ms()};
+    if (a->fd < 0) door_failed("an attacker cannot connect", how->name);
+    if (first[0]) send(a->fd, first, strlen(first), MSG_NOSIGNAL);
+    fcntl(a->fd, F_SETFL, O_NONBLOCK);
+}
+
+static void press(struct attacker *a, int64_t now)
+{
+    const char *repeat = a->how->repeat;
+
+    if (!repeat || a->ended) return;
+    if (a->how->drip_ms) {
+        if (now < a->drip_at) return;
+        a->drip_at = now + a->how->drip_ms;
+        send(a->fd, repeat, 1, MSG_NOSIGNAL);
+        return;
+    }
+    for (int i = 0; i < 50 && a->sent < FLOOD_BYTES; i++) {
+        ssize_t n = send(a->fd, repeat, strlen(repeat), MSG_NOSIGNAL);
+        if (n <= 0) return;
+        a->sent += (size_t)n;
+    }
+}
+
+static void listen_to(struct attacker *a, int64_t now)
+{
+    char bytes[4096];
+    ssize_t n;
+
+    if (!a->how->reads || a->ended) return;
+    while ((n = recv(a->fd, bytes, sizeof(bytes), 0)) > 0) {
+        size_t room = sizeof(a->answer) - 1 - a->heard;
+        size_t keep = (size_t)n < room ? (size_t)n : room;
+        memcpy(a->answer + a->heard, bytes, keep);
+        a->heard += keep;
+    }
+    if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) a->ended = now;
+}
+
+static void *attack(void *arg)
+{
+    while (!atomic_load(&over)) {
+        int64_t now = now_ms();
+        for (size_t i = 0; i < attacker_count; i++) {
+            listen_to(&attackers[i], now);
+            press(&attackers[i], now);
+        }
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    return NULL;
+}
+
+static unsigned judge(const struct attack *how)
+{
+    unsigned wrong = 0, closed = 0;
+    int64_t slowest = 0;
+
+    for (size_t i = 0; i < attacker_count; i++) {
+        const struct attacker *a = &attackers[i];
+        if (a->how != how) continue;
+        int status = a->heard > 9 ? atoi(a->answer + 9) : 0;
+        int64_t took = a->ended - a->began;
+        closed += a->ended != 0;
+        if (a->ended && took > slowest) slowest = took;
+        bool is_late = how->within_ms && (!a->ended || took > how->within_ms);
+        if ((how->status && status != how->status) || is_late) {
+            if (!wrong)
+                fprintf(stderr, "%s: \"%s\" after %ld ms\n", how->name, a->answer, (long)took);
+            wrong++;
+        }
+    }
+    printf("%-24s %4u clients, %4u closed, the last after %5ld ms%s\n", how->name, how->count,
+           closed, (long)slowest, wrong ? "  WRONG" : "");
+    return wrong;
+}
+
+/* ---- the good client ---- */
+
+static int by_size(const void *x, const void *y)
+{
+    int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
+    return (a > b) - (a < b);
+}
+
+static struct line good;
+static char authorization_header[192];
+
+/* Asks for `ms` and prints how long the answers took; the slowest, ms. */
+static double ask_for(const char *when, int64_t ms)
+{
+    static int64_t took[100000];
+    size_t n = 0;
+
+    for (int64_t until = now_ms() + ms; now_ms() < until && n < 100000;) {
+        int64_t from = now_us();
+        line_say(&good, "GET /v1/accounts", authorization_header, NULL);
+        line_hear(&good);
+        if (good.status != 200) door_failed("the good client", good.answer);
+        took[n++] = now_us() - from;
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    qsort(took, n, sizeof(*took), by_size);
+    printf("good client %s: %zu answers, p50 %.2f ms, p99 %.2f ms, max %.2f ms\n", when, n,
+           (double)took[n / 2] / 1000, (double)took[n * 99 / 100] / 1000,
+           (double)took[n - 1] / 1000);
+    return (double)took[n - 1] / 1000;
+}
+
+/* ---- the story ---- */
+
+static long anon_kb(void)
+{
+    char path[64], line[256];
+    long kb = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", door.parleyd);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "RssAnon: %ld", &kb) == 1) break;
+    if (f) fclose(f);
+    return kb;
+}
+
+static void pair(void)
+{
+    AUTO(buf) scan = {0};
+    struct json *pairing;
+
+    line_say(&good, "POST /v1/accounts", authorization_header, "{}");
+    const char *answer = line_hear(&good);
+    if (json_parse(slice_text(answer), DOOR_ANSWER_MAX, &pairing) != OK)
+        door_failed("pair", answer);
+    buf_put_text(&scan, "{\"qr\":");
+    json_quote(&scan, json_get_text(pairing, "code"));
+    buf_put_text(&scan, "}");
+    json_free(pairing);
+    door_ask_sim(&door, "POST /phones", "{\"number\":\"" ME "\",\"name\":\"Me\"}");
+    door_ask_sim(&door, "POST /phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
+    door_ask_sim(&door, "POST /phones/" ME "/scan", buf_text(&scan));
+    for (int i = 0; i < 500; i++) {
+        line_say(&good, "GET /v1/accounts", authorization_header, NULL);
+        if (strstr(line_hear(&good), "\"connected\"")) return;
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    door_failed("the account does not connect", good.answer);
+}
+
+/* Bytes for the streams that nobody reads. */
+static void *write_messages(void *arg)
+{
+    static char body[TEXT_BYTES + 64];
+    size_t at = (size_t)snprintf(body, sizeof(body), "{\"to\":\"" ME "\",\"text\":\"");
+
+    memset(body + at, 'm', TEXT_BYTES);
+    memcpy(body + at + TEXT_BYTES, "\"}", 3);
+    for (int i = 0; i < MESSAGES; i++)
+        door_ask_sim(&door, "POST /phones/" OTHER "/send", body);
+    return NULL;
+}
+
+static void wait_for_messages(void)
+{
+    struct json *page;
+    int64_t unread = 0;
+
+    for (int i = 0; i < 1000; i++) {
+        line_say(&good, "GET /v1/chats", authorization_header, NULL);
+        if (json_parse(slice_text(line_hear(&good)), DOOR_ANSWER_MAX, &page) != OK) break;
+        json_int(json_get(json_at(json_get(page, "chats"), 0), "unread_count"), &unread);
+        json_free(page);
+        if (unread == MESSAGES) return;
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    fprintf(stderr, "%ld messages of %d\n", (long)unread, MESSAGES);
+    door_failed("messages were lost beside the attack", good.answer);
+}
+
+int main(int argc, char **argv)
+{
+    int seconds = argc > 1 ? atoi(argv[1]) : 18;
+    struct rlimit files = {4096, 4096};
+    pthread_t attacking, writing;
+    unsigned wrong = 0;
+
+    setrlimit(RLIMIT_NOFILE, &files);
+    door_open(&door, "2");
+    good.fd = door_dial(door.port);
+    snprintf(authorization_header, sizeof(authorization_header), "Authorization: Bearer %s\r\n",
+             door.key);
+    pair();
+    ask_for("alone", 1500);
+    long before = anon_kb();
+    for (size_t i = 0; i < ATTACKS; i++)
+        for (unsigned n = 0; n < attacks[i].count; n++)
+            launch(&attacks[i]);
+    if (pthread_create(&attacking, NULL, attack, NULL) ||
+        pthread_create(&writing, NULL, write_messages, NULL))
+        door_failed("thread", NULL);
+    double slowest = ask_for("beside them", seconds * 1000);
+    long growth = anon_kb() - before;
+    pthread_join(writing, NULL);
+    wait_for_messages();
+    atomic_store(&over, true);
+    pthread_join(attacking, NULL);
+    for (size_t i = 0; i < ATTACKS; i++)
+        wrong += judge(&attacks[i]);
+    printf("memory grew by %ld KB for %zu hostile clients and %d messages of %d KB\n", growth,
+           attacker_count, MESSAGES, TEXT_BYTES / 1000);
+    if (growth * 1024L > GROWTH_MAX) door_failed("memory is not bounded", NULL);
+    if (slowest > GOOD_MS_MAX) door_failed("the good client waited too long", NULL);
+    for (size_t i = 0; i < attacker_count; i++)
+        close(attackers[i].fd);
+    close(good.fd);
+    door_close(&door);
+    return wrong != 0;
+}

@@ -1,0 +1,35 @@
+/* parleyd and the sandbox as programs on free ports, and plain blocking connections to them. The
+ * first failure ends the test; the children die with it. */
+#pragma once
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { DOOR_ANSWER_MAX = 1 << 20, DOOR_PATIENCE_S = 30 };
+
+struct door {
+    char folder[64], key[128]; /* the first test key */
+    int port, sim_port, control_port;
+    pid_t parleyd, sim;
+};
+
+/* A connection and the last answer on it. */
+struct line {
+    int fd, status;
+    char answer[DOOR_ANSWER_MAX];
+    size_t len;
+};
+
+void door_open(struct door *d, const char *workers);
+/* SIGTERM; parleyd must end with 0. */
+void door_close(struct door *d);
+void door_failed(const char *what, const char *text) __attribute__((noreturn));
+/* -1 when nobody listens. */
+int door_dial(int port);
+/* One request with these headers ("Name: value\r\n"…); `body` may be NULL. */
+void line_say(struct line *l, const char *head, const char *headers, const char *body);
+/* Some more bytes; fails when the other side has closed or says nothing. */
+void line_more(struct line *l);
+/* The body of one whole answer; of an event stream, its headers. */
+const char *line_hear(struct line *l);
+/* One request to the sandbox's control API, which must succeed. */
+const char *door_ask_sim(const struct door *d, const char *head, const char *body);
