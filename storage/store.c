@@ -16,6 +16,8 @@
 #include "storage/store_inner.h"
 #include "storage/view.h"
 
+enum { LOCK_SLOT = 64 }; /* bytes of a reader in LMDB's lock file; two more hold its head */
+
 static const char *const names[] = {
 #define DB(name, key, value, why) #name,
 #include "storage/schema.def"
@@ -78,8 +80,25 @@ static err_t sign_lock(struct store *s)
     return store_error(errno, "lock file");
 }
 
+/* LMDB writes its lock file through a map, where a page that a full disk cannot give is a SIGBUS:
+ * all of its pages are taken before. */
+static err_t reserve_lock_file(struct store *s, unsigned readers)
+{
+    AUTO(buf) path = {0};
+
+    buf_printf(&path, "%s/lock.mdb", s->path);
+    int fd = open(buf_text(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int rc = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)(readers + 2) * LOCK_SLOT);
+    if (fd >= 0) close(fd);
+    if (rc == 0) return OK;
+    return fail(STORE_FAILED,
+                "cannot write %s: %s. Make room, or choose another folder with --data.",
+                buf_text(&path), strerror(rc));
+}
+
 static err_t open_env(struct store *s, const struct store_options *o)
 {
+    unsigned readers = o->readers ? o->readers : STORE_READERS;
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (o->read_only ? MDB_RDONLY : 0) |
                      (o->without_sync ? MDB_NOSYNC : 0);
 
@@ -87,8 +106,8 @@ static err_t open_env(struct store *s, const struct store_options *o)
     TRY(store_error(mdb_env_set_maxdbs(s->env, DB_COUNT + 8), "environment"));
     TRY(store_error(mdb_env_set_mapsize(s->env, o->map_size ? o->map_size : STORE_MAP_SIZE),
                     "map size"));
-    TRY(store_error(mdb_env_set_maxreaders(s->env, o->readers ? o->readers : STORE_READERS),
-                    "readers"));
+    TRY(store_error(mdb_env_set_maxreaders(s->env, readers), "readers"));
+    if (!o->read_only) TRY(reserve_lock_file(s, readers));
     TRY(store_error(mdb_env_open(s->env, s->path, flags, 0600), s->path));
     int dead; /* slots of readers that were killed */
     return store_error(mdb_reader_check(s->env, &dead), "readers");
