@@ -2,6 +2,7 @@
 import { mcpCases } from '../mcp/cases.mjs';
 import { faultCases } from './faults.mjs';
 import { killCases } from './kill9.mjs';
+import { lifeCases } from './life.mjs';
 import { mainCases } from './main.mjs';
 import { sendCases } from './send.mjs';
 import { signalCases } from './signal.mjs';
@@ -9,4 +10,4 @@ import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
 import { wireCases } from './wire.mjs';
 
-export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...mainCases, ...sendCases, ...tlsCases, ...faultCases, ...killCases];
+export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...mainCases, ...sendCases, ...lifeCases, ...tlsCases, ...faultCases, ...killCases];

@@ -134,6 +134,10 @@ export class Sim {
     return this.#ask('POST', '/groups', group);
   }
 
+  settings(change) {
+    return this.#ask('POST', '/settings', change);
+  }
+
   clock(change) {
     return this.#ask('POST', '/clock', change);
   }

@@ -290,6 +290,7 @@ const routes = {
   list_accounts: 'GET /v1/accounts',
   get_account: 'GET /v1/accounts/{account_id}',
   get_account_status: 'GET /v1/accounts/{account_id}/status',
+  reconnect_account: 'POST /v1/accounts/{account_id}/reconnect',
   logout_account: 'POST /v1/accounts/{account_id}/logout',
   send_message: 'POST /v1/messages',
   list_messages: 'GET /v1/chats/{chat_id}/messages',
