@@ -194,9 +194,23 @@ void account_open(struct account *a)
     turn_close(t, e);
 }
 
+static void fail_calls(struct account *a, err_t e)
+{
+    for (struct list *node; (node = list_pop(&a->calls));) {
+        struct account_call *c = LIST_ENTRY(node, struct account_call, link);
+        timer_disarm(a->home->worker, &c->timer);
+        c->error = e;
+        c->owner = NULL;
+        snprintf(c->words, sizeof c->words, "%s", err_text(e));
+        turn_give_back(c);
+    }
+    a->call_count = 0;
+}
+
 /* Nothing of it is left: a created account whose first commit failed, or a deleted one. */
 static void vanish(struct account *a)
 {
+    fail_calls(a, ERR_NOT_FOUND);
     directory_remove(a->home->accounts->server->directory, account_id(a));
     accounts_remove(a->home, a);
     account_free(a);
@@ -212,19 +226,6 @@ static void tell_blocked(struct account *a)
     if (!directory_status(d, account_id(a), &status)) return;
     status.blocked = true;
     directory_update(d, &status);
-}
-
-static void fail_calls(struct account *a, err_t e)
-{
-    for (struct list *node; (node = list_pop(&a->calls));) {
-        struct account_call *c = LIST_ENTRY(node, struct account_call, link);
-        timer_disarm(a->home->worker, &c->timer);
-        c->error = e;
-        c->owner = NULL;
-        snprintf(c->words, sizeof c->words, "%s", err_text(e));
-        turn_give_back(c);
-    }
-    a->call_count = 0;
 }
 
 void account_break(struct account *a, err_t e)

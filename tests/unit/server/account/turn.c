@@ -400,6 +400,29 @@ Test(turn, a_deletion_that_was_stored_survives_a_break_before_its_release)
     cr_expect_null(accounts_find(house.aw, number), "nothing tries to open it");
 }
 
+static err_t act_pair(struct account *a, struct turn *t, struct account_call *c)
+{
+    return account_pair(a, t, c);
+}
+
+Test(turn, a_deletion_ends_the_calls_that_wait)
+{
+    struct errand pair = {.act = act_pair}, delete = {.act = act_delete};
+
+    errand_start(&pair);
+    house_settle();
+    cr_expect_eq(pair.done, 0u, "it waits for its first code");
+    errand_start(&delete);
+    house_settle();
+    if (fake_link) fake_link_drop("deleted");
+    house_settle();
+    cr_expect_eq(delete.call.error, OK);
+    house_pass(2 * ACCOUNT_PAIR_MS);
+    house_settle();
+    cr_expect_eq(pair.done, 1u);
+    cr_expect_eq(pair.call.error, ERR_NOT_FOUND);
+}
+
 #ifdef PARLEY_MONITOR
 /* A writer that reports before it commits: the monitor does not believe it. */
 Test(turn, the_monitor_ends_the_process_when_something_leaves_too_early, .signal = SIGABRT)
