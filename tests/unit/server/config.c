@@ -1,6 +1,8 @@
 #include "server/config.h"
 
 #include <criterion/criterion.h>
+#include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -164,9 +166,114 @@ Test(config, help_lists_every_option_with_its_default)
 #undef OPT
 }
 
+/* A value of each option that is not its default, and how the field shows it. */
+static const char *other_value(const char *kind, const char *name)
+{
+    static const struct {
+        const char *word, *value;
+    } rows[] = {
+        {"listen", "127.0.0.1:1"},
+        {"wa-url", "ws://w"},
+        {"sandbox-url", "wss://s"},
+        {"wa-version", "2.3000.7"},
+        {"INT", "17"},
+        {"BYTES", "16M"},
+        {"KEY", "aa"},
+        {"LIST", "one.example"},
+        {"LEVEL", "debug"},
+        {"FORMAT", "json"},
+        {"TEXT", "other"},
+    };
+    static char key[65];
+
+    memset(key, 'a', 64);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (strcmp(rows[i].word, name) == 0 || strcmp(rows[i].word, kind) == 0)
+            return strcmp(kind, "KEY") == 0 ? key : rows[i].value;
+    return "";
+}
+
+static bool shows(const char *kind, const void *field, const char *value)
+{
+    if (strcmp(kind, "TEXT") == 0) return strcmp(*(const char *const *)field, value) == 0;
+    if (strcmp(kind, "INT") == 0) return *(const int64_t *)field == 17;
+    if (strcmp(kind, "BYTES") == 0) return *(const int64_t *)field == 16 << 20;
+    if (strcmp(kind, "KEY") == 0) return ((const struct config_key *)field)->key.bytes[31] == 0xaa;
+    if (strcmp(kind, "LIST") == 0)
+        return strcmp(((const struct config_list *)field)->items[0], value) == 0;
+    if (strcmp(kind, "LEVEL") == 0) return *(const enum log_level *)field == LOG_DEBUG;
+    if (strcmp(kind, "FORMAT") == 0) return *(const bool *)field;
+    return false;
+}
+
+/* By the environment (as PARLEY_NAME) or by a file. */
+static void check_option(bool by_file, const char *kind, const char *name, size_t offset)
+{
+    struct config c;
+    char line[256], path[128], *args[6] = {(char *)"parleyd"}, *env[] = {line, NULL};
+    const char *value = other_value(kind, name);
+    int n = 1;
+
+    if (strcmp(name, "data") != 0) {
+        args[n++] = (char *)"--data";
+        args[n++] = folder;
+    }
+    snprintf(path, sizeof path, "%s/one.conf", folder);
+    if (by_file) {
+        snprintf(line, sizeof line, "%s = %s\n", name, value);
+        write_file("one.conf", line);
+        args[n++] = (char *)"--config";
+        args[n++] = path;
+    } else {
+        snprintf(line, sizeof line, "PARLEY_%s=%s", name, value);
+        for (char *at = line + 7; *at != '='; at++)
+            *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+    }
+    cr_assert_eq(load(&c, args, by_file ? NULL : env), OK, "%s: %s", line, err_words());
+    cr_expect(shows(kind, (const char *)&c + offset, value), "%s", line);
+    config_done(&c);
+}
+
+Test(config, takes_every_option_from_a_file_and_from_the_environment)
+{
+#define OPT(kind, field, name, arg, def, min, max, meaning)                                        \
+    if (strcmp(name, "config") != 0) {                                                             \
+        check_option(true, #kind, name, offsetof(struct config, field));                           \
+        check_option(false, #kind, name, offsetof(struct config, field));                          \
+    }
+#include "server/config.def"
+#undef OPT
+}
+
+Test(config, the_environment_names_the_file)
+{
+    struct config c;
+    char line[160], *env[] = {line, NULL};
+
+    write_file("x.conf", "workers = 9\n");
+    snprintf(line, sizeof line, "PARLEY_CONFIG=%s/x.conf", folder);
+    cr_assert_eq(load(&c, ARGS((char *)"--data", folder), env), OK, "%s", err_words());
+    cr_expect_eq(c.workers, 9);
+    config_done(&c);
+}
+
+/* The example as a user makes it effective: without the marks before its options. */
+static void uncomment(struct slice example, struct buf *out)
+{
+    struct slice line;
+
+    while (slice_split(&example, '\n', &line)) {
+        struct slice bare = slice_from(line, 2);
+        bool is_option =
+            slice_find(bare, '=') < bare.len && slice_find(bare, ' ') + 1 == slice_find(bare, '=');
+        buf_put(out, is_option ? bare : line);
+        buf_put_u8(out, '\n');
+    }
+}
+
 Test(config, the_example_file_is_current_and_accepted)
 {
-    AUTO(buf) example = {0}, found = {0};
+    AUTO(buf) example = {0}, found = {0}, effective = {0};
     struct config c;
     char path[128];
     uint8_t piece[4096];
@@ -180,8 +287,11 @@ Test(config, the_example_file_is_current_and_accepted)
     cr_expect(slice_eq(buf_slice(&example), buf_slice(&found)),
               "deploy/example.conf is not current: ninja example-conf");
 
-    write_file("parley.conf", buf_text(&example));
-    snprintf(path, sizeof path, "%s/parley.conf", folder);
-    cr_expect_eq(load(&c, ARGS((char *)"--config", path), NULL), OK, "%s", err_words());
+    uncomment(buf_slice(&example), &effective);
+    write_file("x.conf", buf_text(&effective));
+    snprintf(path, sizeof path, "%s/x.conf", folder);
+    cr_assert_eq(load(&c, ARGS((char *)"--config", path), NULL), OK, "%s", err_words());
+    cr_expect_eq(c.map_size, (int64_t)1 << 40);
+    cr_expect(strstr(buf_text(&effective), "\nmap-size = 1T"), "it is in effect");
     config_done(&c);
 }

@@ -12,9 +12,11 @@ static const char *with_account(const struct account *a)
 Test(accounts, pairing_answers_code_picture_and_link)
 {
     struct answer a = use(&H.test, "pair_account", "{}");
+    int64_t left;
 
     cr_assert_eq(a.error, OK);
     cr_assert_str_eq(member(&a, "status"), "pairing");
+    cr_assert(json_int(json_get(a.json, "codes_left"), &left) && left == 5);
     cr_assert_str_eq(member(&a, "code"), "2@abc,def,ghi,jkl,1");
     cr_assert_str_eq(member(&a, "url"), "http://127.0.0.1:8790/qr/unguessable");
     cr_assert_str_eq(member(&a, "expires_at"), "2025-11-20T09:52:30.000Z");
@@ -37,6 +39,33 @@ Test(accounts, pairing_again_shows_the_code_and_starts_no_second_one)
     cr_assert_eq(H.turns, turns);
     answer_done(&a);
     answer_done(&b);
+}
+
+Test(accounts, the_status_tells_the_code_and_then_that_there_is_none)
+{
+    struct answer a = use(&H.test, "pair_account", "{}");
+    struct account *acc = &H.accounts[0];
+    const struct json *pairing;
+    int64_t left;
+
+    answer_done(&a);
+    a = use(&H.test, "get_account_status", with_account(acc));
+    pairing = json_get(a.json, "pairing");
+    cr_assert_str_eq(member(&a, "status"), "pairing");
+    cr_assert(slice_is(json_get_text(pairing, "code"), "2@abc,def,ghi,jkl,1"));
+    cr_assert(slice_is(json_get_text(pairing, "url"), "http://127.0.0.1:8790/qr/unguessable"));
+    cr_assert(slice_is(json_get_text(pairing, "expires_at"), "2025-11-20T09:52:30.000Z"));
+    cr_assert(json_int(json_get(pairing, "codes_left"), &left) && left == 5);
+    answer_done(&a);
+
+    acc->status.state = ACCOUNT_EXPIRED;
+    acc->status.code[0] = '\0';
+    acc->status.codes_left = 0;
+    directory_update(H.server.directory, &acc->status);
+    a = use(&H.test, "get_account_status", with_account(acc));
+    cr_assert_str_eq(member(&a, "status"), "expired");
+    cr_assert_eq(json_kind(json_get(a.json, "pairing")), JSON_NIL);
+    answer_done(&a);
 }
 
 Test(accounts, a_repeated_pairing_call_stays_with_its_account)

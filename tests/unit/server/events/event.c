@@ -89,25 +89,34 @@ Test(events, account_events_carry_what_is_known)
     struct event_down d = {.reason = "banned", .code = 402, .until_s = 1763632350};
     struct buf b = {0};
     struct json *j;
+    const struct json *data;
+    int64_t code;
 
     crypto_start();
     event_account_paired(&b, &about, SLICE("+491"), SLICE("5@lid"), SLICE_NONE);
     j = parsed(&b);
     expect_head(j, "account.paired");
+    data = json_get(j, "data");
+    cr_assert(slice_is(json_get_text(data, "phone"), "+491"));
+    cr_assert(slice_is(json_get_text(data, "lid"), "5@lid"));
     json_free(j);
     event_account_connected(&b, &about, SLICE("+491"));
     j = parsed(&b);
     expect_head(j, "account.connected");
+    cr_assert(slice_is(json_get_text(json_get(j, "data"), "phone"), "+491"));
     json_free(j);
     event_account_disconnected(&b, &about, &d);
     j = parsed(&b);
     expect_head(j, "account.disconnected");
+    cr_assert(slice_is(json_get_text(json_get(j, "data"), "reason"), "banned"));
+    cr_assert(json_int(json_get(json_get(j, "data"), "code"), &code) && code == 402);
     cr_assert(slice_is(json_get_text(json_get(j, "data"), "until"), "2025-11-20T09:52:30.000Z"));
     cr_assert_null(json_get(json_get(j, "data"), "retry_at"));
     json_free(j);
     event_account_unpaired(&b, &about, &d);
     j = parsed(&b);
     expect_head(j, "account.unpaired");
+    cr_assert(slice_is(json_get_text(json_get(j, "data"), "reason"), "banned"));
     json_free(j);
 }
 
