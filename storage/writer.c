@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "proto/base/map.h"
@@ -20,6 +21,8 @@ enum { MONITOR_ON = 1 };
 #else
 enum { MONITOR_ON = 0 };
 #endif
+
+enum { ROOM_KEPT = 16 << 20 }; /* of the disk, for the pages that a commit touches */
 
 /* An owner whose batch failed: what it posts with this epoch fails too. */
 struct latch {
@@ -266,9 +269,27 @@ static enum outcome flush(struct writer *w, err_t *error)
     return *error == ERR_STORE_FULL ? NO_ROOM : FATAL;
 }
 
+/* LMDB reports a page that was written in part, for want of space, as an I/O error, which looks
+ * like a flush that failed. So a commit does not begin when the space could run out under it. */
+static err_t check_room(const struct writer *w, struct batch *const *batches, size_t count)
+{
+    uint64_t wanted = ROOM_KEPT;
+    struct statvfs disk;
+
+    for (size_t i = 0; i < count; i++)
+        wanted += 2 * (uint64_t)batches[i]->bytes;
+    if (fstatvfs(w->options.store->lock_fd, &disk) != 0) return OK;
+    uint64_t left = (uint64_t)disk.f_bavail * disk.f_frsize;
+    if (left >= wanted) return OK;
+    return fail(STORE_FULL, "%s: %llu bytes are left on the disk, %llu are wanted",
+                w->options.store->path, (unsigned long long)left, (unsigned long long)wanted);
+}
+
 static enum outcome try_commit(struct writer *w, struct batch **batches, size_t count, err_t *error)
 {
     w->number_count = 0;
+    *error = check_room(w, batches, count);
+    if (*error != OK) return NO_ROOM;
     *error = store_error(mdb_txn_begin(w->options.store->env, NULL, 0, &w->txn), "transaction");
     if (*error != OK) return FATAL;
 

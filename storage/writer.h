@@ -7,12 +7,13 @@
  *   3. calls each batch's `done`, in the order of posting.
  * While one commit runs the next gathers by itself.
  *
- * Failure. No space (disk, quota, map, transaction): the transaction is aborted and its batches
- * are applied one at a time, so that only the guilty fail. A batch that fails takes all later
- * batches of its owner and epoch with it, queued or still to come, because they were computed on
- * top of it; the account closes, reopens from disk and posts with the next epoch. Owner 0 fails
- * alone. Any other error of a commit goes to `on_fatal`, which must not return in production:
- * after a failed flush the page cache may call a page clean that never reached the disk.
+ * Failure. No space (disk, quota, map, transaction; a disk with less than 16 MB counts as full):
+ * the transaction is aborted and its batches are applied one at a time, so that only the guilty
+ * fail. A batch that fails takes all later batches of its owner and epoch with it, queued or still
+ * to come, because they were computed on top of it; the account closes, reopens from disk and posts
+ * with the next epoch. Owner 0 fails alone. Any other error of a commit goes to `on_fatal`, which
+ * must not return in production: after a failed flush the page cache may call a page clean that
+ * never reached the disk.
  *
  * Posting never waits. tests/flow calls writer_step() on its own thread instead of starting one. */
 #pragma once

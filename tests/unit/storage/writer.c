@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -14,7 +15,7 @@
 
 /* --- the disk ----------------------------------------------------------------------------- */
 
-static atomic_bool disk_full, flush_fails;
+static atomic_bool disk_full, disk_nearly_full, flush_fails;
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at);
 ssize_t pwritev(int fd, const struct iovec *v, int count, off_t at);
 ssize_t pwrite64(int fd, const void *data, size_t n, off_t at);
@@ -47,6 +48,13 @@ int fdatasync(int fd)
         return -1;
     }
     return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fstatvfs(int fd, struct statvfs *out)
+{
+    *out = (struct statvfs){.f_frsize = 4096, .f_bavail = 1 << 20};
+    if (atomic_load(&disk_nearly_full)) out->f_bavail = 100;
+    return 0;
 }
 
 /* --- what the tests need ------------------------------------------------------------------ */
@@ -86,6 +94,7 @@ static void begin(void)
 static void end(void)
 {
     atomic_store(&disk_full, false);
+    atomic_store(&disk_nearly_full, false);
     fixture_done(&f);
 }
 TestSuite(writer, .init = begin, .fini = end);
@@ -253,6 +262,29 @@ Test(writer, a_full_disk_keeps_reads_and_comes_back_by_itself)
     writer_step(f.writer);
     cr_assert(is_stored("7.3"));
     cr_assert(strstr(log_text, "1:2=7.3"), "%s", log_text);
+    forget_batches();
+}
+
+/* The last pages of a disk would be written in part, which LMDB reports as an I/O error. */
+Test(writer, a_nearly_full_disk_counts_as_full)
+{
+    struct batch probe;
+
+    atomic_store(&disk_nearly_full, true);
+    post(7, 1, 1);
+    writer_step(f.writer);
+    cr_assert_eq(batches[0].result, ERR_STORE_FULL);
+    cr_assert(writer_is_full(f.writer) && !is_stored("7.1"));
+
+    atomic_store(&disk_nearly_full, false);
+    batch_init(&probe);
+    batch_probe(&probe);
+    CHECK_OK(writer_commit(f.writer, &probe));
+    batch_done(&probe);
+    cr_assert(!writer_is_full(f.writer));
+    post(7, 2, 2);
+    writer_step(f.writer);
+    cr_assert(is_stored("7.2"));
     forget_batches();
 }
 
