@@ -5,13 +5,14 @@ import { check, same } from '../lib/context.mjs';
 import { peerKinds } from '../lib/peer.mjs';
 import { interop } from '../lib/paths.mjs';
 import { EventsReader, LegacySseSubscriber, RestSubscriber, StreamableSubscriber } from '../lib/subscribers.mjs';
-import { accountStatus, messageOf, pairAccount, wholeChat, wholeLog } from '../lib/tools.mjs';
+import { accountStatus, codeIn, messageOf, pairAccount, wholeChat, wholeLog } from '../lib/tools.mjs';
 import { pause, until } from '../lib/wait.mjs';
 import { open } from './main.mjs';
 
 const ACCOUNT = '15550003000';
 const ROUNDS = Number(process.env.KILL9_ROUNDS ?? 20);
 const SIM_RESTARTS = 5;
+const PAIRING_KILLS = 12;
 const SLOW_MS = 50;
 const EVERYTHING = ['*'];
 const ANSWER_EVERY = 5;
@@ -22,7 +23,8 @@ const random = (from, to) => from + Math.floor(Math.random() * (to - from));
 function slowFlushes(dir) {
   const library = join(dir, 'slow_sync.so');
   execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, join(interop, 'shims/slow_sync.c'), '-ldl']);
-  return { LD_PRELOAD: library, SLOW_SYNC_MS: String(SLOW_MS) };
+  // A sanitizer wants to be loaded first, unless it is told that this is fine.
+  return { LD_PRELOAD: library, SLOW_SYNC_MS: String(SLOW_MS), ASAN_OPTIONS: 'verify_asan_link_order=0' };
 }
 
 /** A legacy client: when its stream breaks it opens a new session and reads what it missed from the log. */
@@ -242,6 +244,35 @@ async function simRestarts(t) {
   console.log(`  ${SIM_RESTARTS} restarts, ${acked.length} messages, ${answerer.sent.length} answers`);
 }
 
+/** Killed at any moment of a pairing, an account is either paired or can be paired again. */
+async function whilePairing(t) {
+  const sim = await t.sim();
+  const parleyd = await t.parleyd({ sim });
+  const agent = await open(t, RestSubscriber, { url: parleyd.url, key: parleyd.testKey }, 'agent');
+  const ends = { survived: 0, again: 0 };
+  for (let round = 0; round < PAIRING_KILLS; round++) {
+    const number = `155500031${String(round).padStart(2, '0')}`;
+    await sim.addPhone(number, `Phone ${round}`);
+    const answer = await agent.call('pair_account', {});
+    sim.scan(number, codeIn(answer)).catch(() => {});
+    await pause(random(0, 40));
+    await parleyd.kill();
+    await parleyd.start();
+    const status = () => agent.call('get_account_status', { account_id: answer.account_id }).then((account) => account.status);
+    await until(30_000, `${answer.account_id} to settle`, async () => ['connected', 'expired', 'logged_out'].includes(await status()), 200)
+      .catch(async (error) => check(await status() === 'pairing', `${error.message}: it is ${await status()}`));
+    if ((await status()) === 'connected') {
+      ends.survived++;
+      continue;
+    }
+    const again = await agent.call('pair_account', { account_id: answer.account_id });
+    await sim.scan(number, codeIn(again));
+    await accountStatus(agent, answer.account_id, 'connected');
+    ends.again++;
+  }
+  console.log(`  ${PAIRING_KILLS} kills: ${ends.survived} were paired, ${ends.again} paired again`);
+}
+
 async function sawAll(returning, seqs) {
   await until(20_000, 'the legacy client to catch up', () => seqs.every((seq) => returning.seqs.has(seq)), 200);
   returning.stopped = true;
@@ -278,6 +309,13 @@ export const killCases = [
     needs,
     ms: 400_000,
     run: simRestarts,
+  },
+  {
+    name: 'kill9-pairing',
+    about: `kill -9 at ${PAIRING_KILLS} moments of a pairing: paired, or paired again`,
+    needs: ['sim', 'parleyd'],
+    ms: 400_000,
+    run: whilePairing,
   },
   {
     name: 'kill9-rest',

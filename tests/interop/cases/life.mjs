@@ -145,6 +145,54 @@ async function tokens(t) {
   }
 }
 
+/** Two accounts of one server write to each other: our client is on both ends. */
+async function bothOurs(t) {
+  const { sim, agent, account } = await scene(t);
+  await sim.addPhone(PEER, 'Other');
+  const other = await pairAccount(agent, sim, PEER);
+  const { id: there } = await agent.call('open_chat', { account_id: account, phone: `+${PEER}` });
+  for (let n = 0; n < 5; n++) {
+    const sent = await agent.call('send_message', { chat_id: there, text: `there ${n}` });
+    const event = await heard(agent, `there ${n}`);
+    same(event.account_id, other, 'the account that received');
+    await agent.call('mark_chat_read', { chat_id: messageOf(event).chat_id });
+    await agent.events.first(20_000, 'message.read at the sender', (read) =>
+      read.event === 'message.read' && read.account_id === account && JSON.stringify(read.data).includes(sent.id));
+    await agent.call('send_message', { chat_id: messageOf(event).chat_id, text: `back ${n}` });
+    same((await heard(agent, `back ${n}`)).account_id, account, 'the account that received the answer');
+  }
+}
+
+const difficult = [
+  'ä ö ü ß 漢字 😀 👩‍👩‍👧‍👦 \u{1F1E6}\u{1F1F9}', 'line\nbreak, tab\t, "quotes", back\\slash, </script>', '\u202Eright to left\u202C, zero\u200Bwidth',
+  'a\u0301 is not \u00E1', 'x'.repeat(60_000), '漢'.repeat(20_000), '*bold* _italic_ ~gone~ `code` @everyone', ' spaces around ', '0',
+];
+
+/** Texts that are hard on encodings and limits, both ways with each client, and quotes with a phone. */
+async function texts(t) {
+  const { sim, agent } = await scene(t);
+  for (const [n, kind] of peerKinds.entries()) {
+    const peer = await t.pairedPeer(sim, kind, `1555000730${n}`);
+    await peer.send(ACCOUNT, `${kind} begins`);
+    const chat = messageOf(await heard(agent, `${kind} begins`)).chat_id;
+    for (const text of difficult) {
+      const from = agent.events.items.length;
+      await peer.send(ACCOUNT, text);
+      await agent.events.first(20_000, `"${text.slice(0, 40)}" of ${kind}`, (event) =>
+        event.event === 'message.received' && messageOf(event).text === text, from);
+      await agent.call('send_message', { chat_id: chat, text });
+      await peer.received(text);
+    }
+  }
+  await sim.phoneSends(FRIEND, ACCOUNT, 'quote me');
+  const asked = messageOf(await heard(agent, 'quote me'));
+  await agent.call('send_message', { chat_id: asked.chat_id, text: 'quoted', reply_to: asked.id });
+  const letter = await until(10_000, 'the friend to read it', async () => (await sim.inbox(FRIEND)).find(({ text }) => text === 'quoted'));
+  same(letter.quoted, asked.whatsapp_id, 'what our answer quotes');
+  await sim.reply(FRIEND, letter.id, 'quoted back');
+  same(messageOf(await heard(agent, 'quoted back')).reply_to_whatsapp_id, letter.id, 'what their answer quotes');
+}
+
 const needs = ['sim', 'parleyd', 'whatsmeow'];
 
 export const lifeCases = [
@@ -158,5 +206,7 @@ export const lifeCases = [
   { name: 'life-companions', about: 'a friend links a second client and removes the first', needs, run: newCompanion },
   { name: 'life-unlinked', about: 'removed on the phone, told to everybody, paired again with its chats', needs, run: unlinked },
   { name: 'life-replaced', about: 'no fight with whoever took the link over', needs, run: replaced },
+  { name: 'life-both-ours', about: 'two accounts of one server write to each other', needs: ['sim', 'parleyd'], run: bothOurs },
+  { name: 'life-texts', about: 'difficult texts both ways with each client, and quotes', needs, run: texts },
   { name: 'life-tokens', about: 'privacy tokens let us answer where strangers are refused', needs, run: tokens },
 ];

@@ -90,6 +90,10 @@ export class Sim {
     return this.#ask('POST', `/phones/${digits(number)}/send`, { group, text });
   }
 
+  reply(number, messageId, text) {
+    return this.#ask('POST', `/phones/${digits(number)}/reply`, { message_id: messageId, text });
+  }
+
   phoneReads(number, messageId) {
     return this.#ask('POST', `/phones/${digits(number)}/read`, { message_id: messageId });
   }
