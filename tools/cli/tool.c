@@ -123,6 +123,13 @@ static void put_value(struct pen *p, const struct cli_arg *a, const char *value)
     pen_text(p, a->name, slice_text(value)); /* the server says what would be right */
 }
 
+static bool is_given(const char *name, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i += 2)
+        if (strcmp(argv[i] + 2, name) == 0) return true;
+    return false;
+}
+
 /* "--name value"… as a JSON object. */
 static int read_args(const struct cli_tool *t, int argc, char **argv, struct buf *out)
 {
@@ -137,6 +144,9 @@ static int read_args(const struct cli_tool *t, int argc, char **argv, struct buf
         if (i + 1 == argc) return cli_usage("%s wants a value", argv[i]);
         put_value(&p, a, argv[i + 1]);
     }
+    for (const struct cli_arg *a = t->args; a->name; a++)
+        if (a->required && !is_given(a->name, argc, argv))
+            return cli_usage("%s wants --%s; see parleyctl %s --help", t->name, a->name, t->name);
     pen_end(&p);
     return CLI_DONE;
 }

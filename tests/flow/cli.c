@@ -1,0 +1,147 @@
+/* parleyctl against a running parleyd and its sandbox, as somebody types it: each line of the
+ * table must end with its exit code and print its words. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/flow/rig_door.h"
+
+#define FRIEND "15550007777"
+
+static struct door door;
+static char printed[1 << 18], new_test[160], new_live[160];
+
+struct step {
+    const char *line; /* $TEST, $LIVE: keys that this test made; $DATA: the data folder */
+    int code;
+    const char *prints, *never;
+};
+
+static const struct step steps[] = {
+    {"", 0, "usage: parleyctl", NULL},
+    {"--version", 0, "parleyctl ", NULL},
+    {"nonsense", 2, "no command 'nonsense'", NULL},
+    {"--nonsense accounts", 2, "unknown option --nonsense", NULL},
+    {"get_chat", 2, "chat_id", NULL},
+    {"list_chats --colour red", 2, "colour", NULL},
+    {"key new", 2, "--live|--test", NULL},
+    {"key new --live --test", 2, "--live|--test", NULL},
+    {"key list", 0, "\"desk\"", "parley_live_"},
+    {"--data /nowhere --key $TEST key new --test", 1, "operator's socket", "parley_test_"},
+    {"--key parley_test_wrong accounts", 1, "key", NULL},
+    {"--key $TEST accounts", 0, "no account yet", NULL},
+    {"--key $LIVE pair --sandbox", 2, "test key", NULL},
+    {"--key $TEST pair --sandbox", 0, "is connected as +1555", NULL},
+    {"--key $TEST accounts", 0, "connected", NULL},
+    {"--key $LIVE accounts", 0, "no account yet", "connected "},
+    {"--key $TEST send +" FRIEND " hello", 0, "\"msg_", NULL},
+    {"--key $TEST events --events message.sent", 0, "\"hello\"", "account.paired"},
+    {"--key $TEST events --follow --after 0 --count 1", 0, "\"seq\":1,", "\"seq\":2,"},
+    {"--key $TEST list_chats --limit 5", 0, "+" FRIEND, NULL},
+    {"--key $LIVE search_messages --query hello", 1, "account", "\"hello\""},
+    {"--key $TEST search_messages --query hello", 0, "\"hello\"", NULL},
+    {"check $DATA", 0, " 0 damaged, 0 hidden, 0 out of order", NULL},
+    {"check /nowhere/at/all", 1, "no database", NULL},
+};
+
+static const char *const tools[] = {
+#define TOOL(name, category, flags, method, route, title, description, args, shape) #name,
+#include "server/api/tools.def"
+#undef TOOL
+};
+
+static void fill_in(const char *line, char *out, size_t n)
+{
+    char data[96];
+    const struct {
+        const char *word, *value;
+    } words[] = {{"$TEST", new_test}, {"$LIVE", new_live}, {"$DATA", data}};
+    size_t length = (size_t)snprintf(out, n, "%s 2>&1 ", PARLEYCTL);
+
+    snprintf(data, sizeof(data), "%s/data", door.folder);
+    while (*line && length + 1 < n) {
+        size_t i = 0;
+        while (i < 3 && strncmp(line, words[i].word, 5) != 0)
+            i++;
+        if (i < 3) {
+            length += (size_t)snprintf(out + length, n - length, "%s", words[i].value);
+            line += 5;
+        } else {
+            out[length++] = *line++;
+        }
+    }
+    out[length] = '\0';
+}
+
+/* The exit code; what it printed, both streams, is in `printed`. */
+static int type(const char *line)
+{
+    char command[1024];
+    size_t n = 0, got;
+
+    fill_in(line, command, sizeof(command));
+    FILE *f = popen(command, "r");
+    if (!f) door_failed("popen", command);
+    while ((got = fread(printed + n, 1, sizeof(printed) - 1 - n, f)) > 0)
+        n += got;
+    printed[n] = '\0';
+    int status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static void check(const struct step *s)
+{
+    int code = type(s->line);
+
+    if (code == s->code && strstr(printed, s->prints) && !(s->never && strstr(printed, s->never)))
+        return;
+    fprintf(stderr, "parleyctl %s: ended with %d, wanted %d and \"%s\"\n", s->line, code, s->code,
+            s->prints);
+    door_failed("it printed", printed);
+}
+
+static void make_key(const char *line, const char *begins, char *out)
+{
+    check(&(struct step){line, 0, begins, NULL});
+    if (sscanf(printed, "%159[A-Za-z0-9_-]", out) != 1 || strncmp(out, begins, strlen(begins)) != 0)
+        door_failed(line, printed);
+}
+
+static void point_it_there(void)
+{
+    char data[96], url[64], control[64];
+
+    snprintf(data, sizeof(data), "%s/data", door.folder);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d", door.port);
+    snprintf(control, sizeof(control), "http://127.0.0.1:%d", door.control_port);
+    setenv("PARLEY_DATA", data, 1);
+    setenv("PARLEY_URL", url, 1);
+    setenv("PARLEY_SANDBOX_CONTROL_URL", control, 1);
+    unsetenv("PARLEY_API_KEY");
+    unsetenv("WUSE_API_KEY");
+}
+
+int main(void)
+{
+    char line[128];
+
+    door_open(&door, "1");
+    point_it_there();
+    door_ask_sim(&door, "POST /phones", "{\"number\":\"" FRIEND "\",\"name\":\"Ada\"}");
+    for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
+        check(&(struct step){"--help", 0, tools[i], NULL});
+        snprintf(line, sizeof(line), "%s --help", tools[i]);
+        check(&(struct step){line, 0, tools[i], NULL});
+    }
+    make_key("key new --live --name desk", "parley_live_", new_live);
+    make_key("key new --test", "parley_test_", new_test);
+    check(&(struct step){"key first --test", 0, door.key, NULL});
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+        check(&steps[i]);
+    door_close(&door);
+    check(&(struct step){"accounts", 1, "parleyctl: ", NULL});
+    printf("%zu command lines\n", sizeof(steps) / sizeof(steps[0]));
+    return 0;
+}
