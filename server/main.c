@@ -153,7 +153,7 @@ static err_t open_all(struct process *p)
     TRY(tenants_open(s, p->paths[0], &s->tenants));
     TRY(accounts_open(s, &s->accounts));
     TRY(hubs_new(s, &s->hubs));
-    TRY(mcp_open(s, &s->mcp));
+    TRY(mcp_open(s, &mcp_offer, &s->mcp));
     s->on_status = mcp_on_status;
     TRY(tenants_start(s));
     TRY(open_http(p));

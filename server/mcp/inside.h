@@ -37,6 +37,8 @@ struct mcp_worker {
 
 struct mcp {
     struct server *server;
+    const struct mcp_offer *offer;
+    uint8_t state_key[32]; /* signs what clients carry for us, see mcp_state_seal() */
     struct mcp_sessions *sessions;
     size_t worker_count;
     struct mcp_worker *workers;
@@ -68,13 +70,18 @@ struct mcp_ask {
     void (*answer)(struct mcp_ask *a, struct slice response, int status);
     /* A notification that belongs to this request. */
     void (*notify)(struct mcp_ask *a, struct slice notification);
+    /* Closes the connection; the answer waits to be fetched. NULL: not with this transport. */
+    void (*hang_up)(struct mcp_ask *a);
 
     /* mcp.c's */
     uint64_t number;
     struct arena arena;
     const struct mcp_method *method;
     struct slice progress_token; /* JSON, SLICE_NONE */
-    struct timer progress;
+    struct timer progress, later;
+    void (*then)(struct mcp_ask *a); /* of `later` */
+    void (*on_reply)(struct mcp_ask *a, const struct json *result);
+    unsigned asked; /* requests sent to the client, see mcp_client.h */
     int64_t started_at;
     struct call *call; /* while it runs */
     void (*on_called)(struct mcp_ask *a, struct call *c);
@@ -98,11 +105,16 @@ void mcp_ask_abandon(struct mcp_ask *a);
 /* A message that is no request. */
 void mcp_notification(struct mcp_worker *w, const struct session_info *session,
                       const struct rpc_message *m);
+/* The same; the client's answer to a request of ours. */
+void mcp_response(struct mcp_worker *w, const struct session_info *session,
+                  const struct rpc_message *m);
 
 /* ---- for the methods ---- */
 
 /* Opens the result's object; write members with a->pen, then mcp_done(). */
 void mcp_begin(struct mcp_ask *a);
+/* The same for a result that is not complete (mcp_client.c). */
+void mcp_begin_as(struct mcp_ask *a, const char *result_type);
 /* Sends the result. Return at once. */
 void mcp_done(struct mcp_ask *a);
 /* An empty result. */
@@ -116,6 +128,14 @@ void mcp_refuse_with(struct mcp_ask *a, int code, struct slice data, const char 
 void mcp_refuse_error(struct mcp_ask *a, err_t e);
 /* An optional opaque cursor; false when it was refused because this list has one page. */
 bool mcp_single_page(struct mcp_ask *a);
+/* Calls `then` in a while, instead of returning with an answer. A cancelled ask ends meanwhile. */
+void mcp_later(struct mcp_ask *a, int64_t ms, void (*then)(struct mcp_ask *a));
+/* Progress that the method counts itself, when the client wants to hear of it; from then on none
+ * is told by the clock. */
+void mcp_progress(struct mcp_ask *a, int64_t done, int64_t total);
+/* notifications/message on the request's own stream; nothing below the level that the client asked
+ * for, in the modern era nothing unless it did. `data` is JSON. */
+void mcp_log(struct mcp_ask *a, enum mcp_level level, const char *logger, struct slice data);
 /* Starts a tool with arguments as JSON; on_called hears its end with a->call cleared. */
 bool mcp_call(struct mcp_ask *a, const char *tool, struct slice args,
               void (*on_called)(struct mcp_ask *a, struct call *c));
@@ -127,7 +147,22 @@ struct mcp_method {
     bool is_cacheable;  /* lists and reads carry ttlMs and cacheScope in the modern era */
     void (*run)(struct mcp_ask *a);
 };
-const struct mcp_method *mcp_method_find(struct slice name);
+
+enum mcp_list { MCP_LIST_TOOLS = 1, MCP_LIST_PROMPTS = 2, MCP_LIST_RESOURCES = 4 };
+
+/* An argument of a tool that clients of the modern era repeat as a header, Mcp-Param-NAME; its
+ * schema says so with "x-mcp-header". */
+struct mcp_param_header {
+    const char *tool, *argument, *header;
+};
+struct mcp_offer {
+    const struct mcp_method *methods; /* ends with a row without a name */
+    struct slice (*instructions)(void);
+    unsigned changing;                      /* of enum mcp_list: lists that may change */
+    const struct mcp_param_header *headers; /* ends with a row without a tool; may be NULL */
+};
+/* A list of the offer is another now; its readers are told. Any thread. */
+void mcp_list_changed(struct mcp *m, enum mcp_list which);
 
 /* mcp_tools.c, mcp_resources.c, mcp_prompts.c */
 void mcp_tools_list(struct mcp_ask *a);

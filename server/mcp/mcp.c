@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/crypto/crypto.h"
 #include "server/api/call.h"
 #include "server/api/edge.h"
 #include "server/api/tools.h"
 #include "server/log.h"
 #include "server/mcp/inside.h"
+#include "server/mcp/mcp_client.h"
 #include "server/mcp/mcp_events.h"
 #include "storage/view.h"
 
@@ -20,12 +22,17 @@
 
 static bool is_modern(const struct mcp_ask *a) { return a->era == MCP_MODERN; }
 
-void mcp_begin(struct mcp_ask *a)
+void mcp_begin_as(struct mcp_ask *a, const char *result_type)
 {
     a->pen = pen_on(&a->result);
     pen_object(&a->pen, NULL);
+    if (is_modern(a)) pen_word(&a->pen, "resultType", result_type);
+}
+
+void mcp_begin(struct mcp_ask *a)
+{
+    mcp_begin_as(a, "complete");
     if (!is_modern(a)) return;
-    pen_word(&a->pen, "resultType", "complete");
     if (!a->method->is_cacheable) return;
     pen_int(&a->pen, "ttlMs", 0);
     pen_word(&a->pen, "cacheScope", "private");
@@ -38,6 +45,7 @@ static void end(struct mcp_ask *a, struct slice response, int status)
 
     map_remove(&w->asks, mcp_key(&a->number));
     timer_disarm(w->worker, &a->progress);
+    timer_disarm(w->worker, &a->later);
     if (*a->session.id) session_ask_ends(w, a->session.id, a->number);
     a->answer(a, a->cancelled ? SLICE_NONE : response, status);
     mcp_ask_free(a);
@@ -68,9 +76,14 @@ void mcp_done_empty(struct mcp_ask *a)
 static int status_of(const struct mcp_ask *a, int code)
 {
     if (!is_modern(a)) return 200;
-    if (code == RPC_NO_METHOD) return 404;
-    return code == RPC_INVALID_REQUEST || code == RPC_BAD_HEADER || code == RPC_BAD_VERSION ? 400
-                                                                                            : 200;
+    switch (code) {
+    case RPC_NO_METHOD: return 404;
+    case RPC_INVALID_REQUEST:
+    case RPC_BAD_HEADER:
+    case RPC_NO_CAPABILITY:
+    case RPC_BAD_VERSION: return 400;
+    default: return 200;
+    }
 }
 
 static void refuse(struct mcp_ask *a, int code, struct slice data, const char *words)
@@ -150,22 +163,31 @@ bool mcp_call(struct mcp_ask *a, const char *name, struct slice args,
 
 /* ---- the beginning of a conversation ---- */
 
-static void write_capabilities(struct pen *p, bool modern)
+static void write_list_changed(struct pen *p, const struct mcp_ask *a, enum mcp_list which)
 {
+    bool changes = a->home->mcp->offer->changing & which;
+
+    if (changes || !is_modern(a)) pen_bool(p, "listChanged", changes);
+}
+
+static void write_capabilities(struct mcp_ask *a)
+{
+    struct pen *p = &a->pen;
+
     pen_object(p, "capabilities");
     pen_object(p, "tools");
-    if (!modern) pen_bool(p, "listChanged", false);
+    write_list_changed(p, a, MCP_LIST_TOOLS);
     pen_end(p);
     pen_object(p, "resources");
     pen_bool(p, "subscribe", true);
-    if (!modern) pen_bool(p, "listChanged", false);
+    write_list_changed(p, a, MCP_LIST_RESOURCES);
     pen_end(p);
     pen_object(p, "prompts");
-    if (!modern) pen_bool(p, "listChanged", false);
+    write_list_changed(p, a, MCP_LIST_PROMPTS);
     pen_end(p);
     pen_object(p, "completions");
     pen_end(p);
-    if (!modern) {
+    if (!is_modern(a)) {
         pen_object(p, "logging");
         pen_end(p);
     }
@@ -176,9 +198,9 @@ static void answer_initialize(struct mcp_ask *a)
 {
     mcp_begin(a);
     pen_word(&a->pen, "protocolVersion", mcp_revision_text(a->session.revision));
-    write_capabilities(&a->pen, false);
+    write_capabilities(a);
     pen_raw(&a->pen, "serverInfo", SLICE(SERVER_INFO));
-    pen_text(&a->pen, "instructions", tools_instructions());
+    pen_text(&a->pen, "instructions", a->home->mcp->offer->instructions());
     mcp_done(a);
 }
 
@@ -217,7 +239,8 @@ static void initialize(struct mcp_ask *a)
     const struct json *params = a->message.params, *capabilities = json_get(params, "capabilities");
     struct slice wanted = json_get_text(params, "protocolVersion");
     enum mcp_revision revision = mcp_revision_find(wanted);
-    struct session_new n = {.wants_vendor = declares_events(capabilities)};
+    struct session_new n = {.wants_vendor = declares_events(capabilities),
+                            .abilities = mcp_abilities(capabilities)};
     err_t e;
 
     if (slice_is_none(wanted)) {
@@ -227,7 +250,7 @@ static void initialize(struct mcp_ask *a)
     a->session.revision = n.revision =
         revision <= MCP_LATEST_SESSION ? revision : MCP_LATEST_SESSION;
     if (a->is_volatile) {
-        session_set_revision(a->home, a->session.id, n.revision, n.wants_vendor);
+        session_set_client(a->home, a->session.id, &n);
         answer_initialize(a);
         return;
     }
@@ -243,8 +266,8 @@ static void discover(struct mcp_ask *a)
     pen_array(&a->pen, "supportedVersions");
     pen_word(&a->pen, NULL, mcp_revision_text(MCP_2026_07_28));
     pen_end(&a->pen);
-    write_capabilities(&a->pen, true);
-    pen_text(&a->pen, "instructions", tools_instructions());
+    write_capabilities(a);
+    pen_text(&a->pen, "instructions", a->home->mcp->offer->instructions());
     mcp_done(a);
 }
 
@@ -279,12 +302,17 @@ static void set_level(struct mcp_ask *a)
 
 enum { BOTH = MCP_SESSION | MCP_MODERN };
 
+/* name, eras, needs a session, is cacheable, run. subscriptions/listen is a transport's own: its
+ * answer is a stream (mcp_modern.c). */
 static const struct mcp_method methods[] = {
-    /* name, eras, needs a session, is cacheable, run. subscriptions/listen is a transport's own:
-     * its answer is a stream (mcp_http.c). */
     {"initialize", MCP_SESSION, false, false, initialize},
     {"server/discover", MCP_MODERN, false, true, discover},
     {"ping", MCP_SESSION, true, false, mcp_done_empty},
+    {"logging/setLevel", MCP_SESSION, true, false, set_level},
+    {0},
+};
+
+static const struct mcp_method offered[] = {
     {"tools/list", BOTH, true, true, mcp_tools_list},
     {"tools/call", BOTH, true, false, mcp_tools_call},
     {"resources/list", BOTH, true, true, mcp_resources_list},
@@ -295,35 +323,55 @@ static const struct mcp_method methods[] = {
     {"prompts/list", BOTH, true, true, mcp_prompts_list},
     {"prompts/get", BOTH, true, false, mcp_prompts_get},
     {"completion/complete", BOTH, true, false, mcp_complete},
-    {"logging/setLevel", MCP_SESSION, true, false, set_level},
+    {0},
 };
 
-const struct mcp_method *mcp_method_find(struct slice name)
+const struct mcp_offer mcp_offer = {.methods = offered, .instructions = tools_instructions};
+
+static const struct mcp_method *find_method(const struct mcp_method *rows, struct slice name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-        if (slice_is(name, methods[i].name)) return &methods[i];
+    for (; rows->name; rows++)
+        if (slice_is(name, rows->name)) return rows;
     return NULL;
 }
 
 /* ---- progress ---- */
+
+static void tell_progress(struct mcp_ask *a, const char *members)
+{
+    AUTO(buf) params = {0}, note = {0};
+
+    buf_put_text(&params, "{\"progressToken\":");
+    buf_put(&params, a->progress_token);
+    buf_printf(&params, ",%s}", members);
+    rpc_write_notification(&note, "notifications/progress", buf_slice(&params));
+    a->notify(a, buf_slice(&note));
+}
 
 /* Our tools have no steps that a caller could count, so progress is the time that has passed: it
  * rises, and tells that the call lives. */
 static void on_progress(struct timer *t, int64_t now)
 {
     struct mcp_ask *a = CONTAINER_OF(t, struct mcp_ask, progress);
-    AUTO(buf) params = {0}, note = {0};
+    bool has_message = a->session.revision >= MCP_2025_03_26;
     int64_t took = now - a->started_at;
+    char members[80];
 
-    buf_put_text(&params, "{\"progressToken\":");
-    buf_put(&params, a->progress_token);
-    buf_printf(&params, ",\"progress\":%lld.%03d", (long long)(took / 1000), (int)(took % 1000));
-    if (a->session.revision >= MCP_2025_03_26)
-        buf_put_text(&params, ",\"message\":\"seconds at work\"");
-    buf_put_u8(&params, '}');
-    rpc_write_notification(&note, "notifications/progress", buf_slice(&params));
+    snprintf(members, sizeof(members), "\"progress\":%lld.%03d%s", (long long)(took / 1000),
+             (int)(took % 1000), has_message ? ",\"message\":\"seconds at work\"" : "");
     timer_arm(a->home->worker, t, now + MCP_PROGRESS_EVERY_MS);
-    a->notify(a, buf_slice(&note));
+    tell_progress(a, members);
+}
+
+void mcp_progress(struct mcp_ask *a, int64_t done, int64_t total)
+{
+    char members[80];
+
+    timer_disarm(a->home->worker, &a->progress);
+    if (slice_is_none(a->progress_token)) return;
+    snprintf(members, sizeof(members), "\"progress\":%lld,\"total\":%lld", (long long)done,
+             (long long)total);
+    tell_progress(a, members);
 }
 
 static void arm_progress(struct mcp_ask *a)
@@ -336,7 +384,47 @@ static void arm_progress(struct mcp_ask *a)
         timer_arm(a->home->worker, &a->progress, a->started_at + MCP_PROGRESS_MS);
 }
 
+/* ---- log messages ---- */
+
+/* MCP_LEVELS: none at all. */
+static enum mcp_level level_of(const struct mcp_ask *a)
+{
+    const struct json *meta = json_get(a->message.params, "_meta");
+
+    return is_modern(a) ? mcp_level_find(json_get_text(meta, "io.modelcontextprotocol/logLevel"))
+                        : a->session.level;
+}
+
+void mcp_log(struct mcp_ask *a, enum mcp_level level, const char *logger, struct slice data)
+{
+    AUTO(buf) params = {0}, note = {0};
+    struct pen p = pen_on(&params);
+
+    if (level < level_of(a)) return;
+    pen_object(&p, NULL);
+    pen_word(&p, "level", mcp_level_text(level));
+    pen_word(&p, "logger", logger);
+    pen_raw(&p, "data", data);
+    pen_end(&p);
+    rpc_write_notification(&note, "notifications/message", buf_slice(&params));
+    a->notify(a, buf_slice(&note));
+}
+
 /* ---- the life of an ask ---- */
+
+static void on_later(struct timer *t, int64_t now)
+{
+    struct mcp_ask *a = CONTAINER_OF(t, struct mcp_ask, later);
+
+    a->then(a);
+}
+
+void mcp_later(struct mcp_ask *a, int64_t ms, void (*then)(struct mcp_ask *a))
+{
+    a->later.fire = on_later;
+    a->then = then;
+    timer_arm(a->home->worker, &a->later, worker_now(a->home->worker) + ms);
+}
 
 struct mcp_ask *mcp_ask_new(struct mcp_worker *home)
 {
@@ -363,8 +451,9 @@ struct mcp_ask *mcp_ask_find(struct mcp_worker *home, uint64_t number)
 
 static const struct mcp_method *method_of(const struct mcp_ask *a)
 {
-    const struct mcp_method *m = mcp_method_find(a->message.method);
+    const struct mcp_method *m = find_method(methods, a->message.method);
 
+    if (!m) m = find_method(a->home->mcp->offer->methods, a->message.method);
     return m && (m->eras & a->era) ? m : NULL;
 }
 
@@ -388,9 +477,12 @@ void mcp_ask_start(struct mcp_ask *a)
 void mcp_ask_cancel(struct mcp_ask *a)
 {
     /* initialize may not be cancelled; what is not a call ends by itself in a moment. */
-    if (a->cancelled || !a->call) return;
+    if (a->cancelled || (!a->call && !timer_is_armed(&a->later))) return;
     a->cancelled = true;
-    call_cancel(a->call);
+    if (a->call)
+        call_cancel(a->call);
+    else
+        end(a, SLICE_NONE, 200);
 }
 
 void mcp_ask_abandon(struct mcp_ask *a)
@@ -398,6 +490,7 @@ void mcp_ask_abandon(struct mcp_ask *a)
     struct mcp_worker *w = a->home;
 
     timer_disarm(w->worker, &a->progress);
+    timer_disarm(w->worker, &a->later);
     if (*a->session.id) session_ask_ends(w, a->session.id, a->number);
     if (a->call) call_abandon(a->call);
     mcp_ask_free(a);
@@ -459,12 +552,14 @@ void mcp_start(struct mcp *m)
     worker_post(m->workers[0].worker, &m->workers[0].start);
 }
 
-err_t mcp_open(struct server *s, struct mcp **out)
+err_t mcp_open(struct server *s, const struct mcp_offer *offer, struct mcp **out)
 {
     struct mcp *m = xcalloc(sizeof(*m));
     err_t e = OK;
 
     m->server = s;
+    m->offer = offer;
+    crypto_random(m->state_key, sizeof(m->state_key));
     m->worker_count = s->worker_count;
     m->workers = xcalloc(m->worker_count * sizeof(*m->workers));
     m->sessions = mcp_sessions_new(m);

@@ -2,19 +2,23 @@
  * 2026-07-28 on one URL) and HTTP+SSE at /sse + /messages.
  *
  * Reading order: rpc (messages), mcp (the table of methods; mcp_tools, mcp_resources and
- * mcp_prompts are its rows), mcp_session (what is remembered: mcp_table, mcp_rows, mcp_kept),
- * mcp_events and mcp_stream (what is pushed), mcp_http with mcp_modern and mcp_exchange, and
- * mcp_sse (the transports). */
+ * mcp_prompts are its rows), mcp_client (what a method asks of the client), mcp_session (what is
+ * remembered: mcp_table, mcp_rows, mcp_kept), mcp_events and mcp_stream (what is pushed), mcp_http
+ * with mcp_modern and mcp_exchange, and mcp_sse (the transports). */
 #pragma once
 #include "proto/base/err.h"
 #include "server/http/http.h"
 
 struct account_status;
 struct mcp;
+struct mcp_offer;
 struct server;
 
+/* What the door has to give: tools, resources, prompts. This is ours. */
+extern const struct mcp_offer mcp_offer;
+
 /* In main, after the hubs and before the workers start. */
-err_t mcp_open(struct server *s, struct mcp **out) MUST_CHECK;
+err_t mcp_open(struct server *s, const struct mcp_offer *offer, struct mcp **out) MUST_CHECK;
 /* Sessions that nobody uses are dropped from memory and expired rows deleted from now on: a timer
  * on the first worker, so on its thread (by a post). */
 void mcp_start(struct mcp *m);

@@ -1,5 +1,7 @@
 #include "server/mcp/mcp_events.h"
 
+#include <stdio.h>
+
 #include "server/directory.h"
 #include "server/mcp/inside.h"
 #include "storage/accounts.h"
@@ -256,6 +258,20 @@ void mcp_frame_changed(struct buf *out, struct slice uri, struct slice listen_id
     put_uri(out, uri);
     if (!slice_is_none(listen_id)) {
         buf_put_text(out, ",\"_meta\":{");
+        put_listen_id(out, listen_id);
+        buf_put_u8(out, '}');
+    }
+    end(out);
+}
+
+void mcp_frame_list_changed(struct buf *out, const char *name, struct slice listen_id)
+{
+    char method[64];
+
+    snprintf(method, sizeof(method), "%s/list_changed", name);
+    begin(out, 0, method);
+    if (!slice_is_none(listen_id)) {
+        buf_put_text(out, "\"_meta\":{");
         put_listen_id(out, listen_id);
         buf_put_u8(out, '}');
     }

@@ -66,6 +66,8 @@ void mcp_frame_listen(struct hub_event *e, struct slice uri, struct slice listen
                       struct buf *out);
 /* A change that is no event; `listen_id` SLICE_NONE in the older era. */
 void mcp_frame_changed(struct buf *out, struct slice uri, struct slice listen_id);
+/* notifications/NAME/list_changed; `listen_id` as above. */
+void mcp_frame_list_changed(struct buf *out, const char *name, struct slice listen_id);
 /* Events first..last fell out of the log; see hub_stream.on_gap. */
 void mcp_frame_gap(struct buf *out, uint64_t first, uint64_t last);
 void mcp_frame_gap_listen(struct buf *out, struct slice uri, struct slice listen_id, uint64_t first,

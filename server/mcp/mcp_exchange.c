@@ -34,6 +34,19 @@ bool mcp_accepts(struct request *r, const char *type)
     return false;
 }
 
+/* Who names streams first gets one, however soon the answer comes. */
+static bool prefers_stream(struct request *r)
+{
+    struct slice rest = request_header(r, "accept"), item;
+
+    if (slice_is_none(rest)) return false;
+    while (slice_split(&rest, ',', &item)) {
+        if (mcp_is_media(item, "text/event-stream")) return true;
+        if (mcp_is_media(item, "application/json") || mcp_is_media(item, "*/*")) return false;
+    }
+    return false;
+}
+
 /* ---- tails: kept answers on a connection ---- */
 
 struct mcp_tail {
@@ -282,6 +295,22 @@ static void on_answer(struct mcp_ask *a, struct slice response, int status)
     one_less(x);
 }
 
+/* Whether the client can fetch what comes later: revisions before 2025-11-25 are not told the
+ * stream's position at its start. */
+static bool can_come_back(const struct exchange *x)
+{
+    return x->era == MCP_SESSION && *x->session.id && x->session.revision >= MCP_2025_11_25;
+}
+
+static void on_hang_up(struct mcp_ask *a)
+{
+    struct exchange *x = a->owner;
+
+    if (!can_come_back(x) || !x->may_stream) return;
+    if (!is_stream(x) && become_stream(x)) flush_gathered(x);
+    if (x->kept) kept_hang_up(x->home, x->session.id, x->kept);
+}
+
 static void on_notify(struct mcp_ask *a, struct slice notification)
 {
     struct exchange *x = a->owner;
@@ -310,7 +339,7 @@ struct exchange *exchange_new(struct mcp_worker *w, struct request *r, struct js
     x->left = 1;
     x->status = 200;
     x->may_stream = mcp_accepts(r, "text/event-stream");
-    x->must_stream = !mcp_accepts(r, "application/json");
+    x->must_stream = prefers_stream(r);
     x->late.fire = on_late;
     if (x->may_stream) timer_arm(w->worker, &x->late, worker_now(w->worker) + MCP_LATE_MS);
     return x;
@@ -328,6 +357,7 @@ void exchange_ask(struct exchange *x, const struct principal *who, const struct 
     a->owner = x;
     a->answer = on_answer;
     a->notify = on_notify;
+    a->hang_up = on_hang_up;
     x->left++;
     if (!x->is_batch) {
         x->first_ask = a->number;
@@ -345,7 +375,7 @@ void exchange_take(struct exchange *x, const struct principal *who, const struct
     switch (m.kind) {
     case RPC_REQUEST: exchange_ask(x, who, &m); break;
     case RPC_NOTIFICATION: mcp_notification(x->home, &x->session, &m); break;
-    case RPC_RESPONSE: break; /* we ask clients nothing */
+    case RPC_RESPONSE: mcp_response(x->home, &x->session, &m); break;
     case RPC_BAD:
         rpc_write_error(&error, m.id, RPC_INVALID_REQUEST, slice_text(m.wrong), SLICE_NONE);
         gather(x, buf_slice(&error), 200);

@@ -1,6 +1,6 @@
 /* An *exchange* is one POST with requests in it: it gathers the answers and sends them as JSON, or
  * becomes an event stream when something is to be said before the end (progress), when the answer
- * takes longer than MCP_LATE_MS, or when the client takes nothing else.
+ * takes longer than MCP_LATE_MS, or when the client names streams first in its Accept header.
  *
  * In the older era such a stream is kept frame by frame with the session (mcp_session.h) and
  * written to the connection by a *tail*, so that a client whose connection broke fetches the rest

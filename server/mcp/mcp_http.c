@@ -120,6 +120,7 @@ static void post_session(struct mcp_worker *w, struct request *r, const struct p
     }
     if (m->kind != RPC_REQUEST) {
         if (m->kind == RPC_NOTIFICATION) mcp_notification(w, &session, m);
+        if (m->kind == RPC_RESPONSE) mcp_response(w, &session, m);
         reply_empty(r, 202);
         json_free(take);
         return;

@@ -195,6 +195,15 @@ bool kept_attach(struct mcp_worker *w, const char *id, uint64_t kept, uint64_t r
     return k != NULL;
 }
 
+void kept_hang_up(struct mcp_worker *w, const char *id, uint64_t kept)
+{
+    struct mcp_sessions *t = table_lock(w);
+    struct kept *k = find_kept(table_get(t, id), kept);
+
+    if (k && k->reader_worker) mcp_wake(k->reader_worker, MCP_WAKE_TAIL_CLOSE, k->reader);
+    table_unlock(t);
+}
+
 void kept_detach(struct mcp_worker *w, const char *id, uint64_t kept, uint64_t reader)
 {
     struct mcp_sessions *t = table_lock(w);

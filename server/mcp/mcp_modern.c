@@ -1,5 +1,6 @@
 #include "server/mcp/mcp_modern.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/base/text.h"
@@ -9,29 +10,66 @@
 
 /* ---- the envelope ---- */
 
-/* "=?base64?…?=" stands for a value that a header cannot carry. */
-static bool header_equals(struct slice header, struct slice value)
+/* "=?base64?…?=" stands for a value that a header cannot carry; with only one of its two ends a
+ * value is what it says. */
+static bool is_encoded(struct slice *text)
 {
     static const struct slice open = SLICE("=?base64?"), close = SLICE("?=");
-    AUTO(buf) decoded = {0};
+
+    if (text->len < open.len + close.len || !slice_starts_with(*text, open) ||
+        !slice_eq(slice_from(*text, text->len - close.len), close))
+        return false;
+    *text = slice_sub(*text, open.len, text->len - close.len);
+    return true;
+}
+
+static bool header_equals(struct slice header, struct slice value)
+{
     struct slice text = mcp_trim(header);
+    AUTO(buf) encoded = {0};
 
     if (slice_is_none(header)) return false;
-    if (!slice_starts_with(text, open)) return slice_eq(text, value);
-    text = slice_from(text, open.len);
-    if (text.len < close.len || !slice_eq(slice_from(text, text.len - close.len), close))
-        return false;
-    text.len -= close.len;
-    return text_unbase64(text, &decoded) == OK && slice_eq(buf_slice(&decoded), value);
+    if (!is_encoded(&text)) return slice_eq(text, value);
+    text_base64(value, &encoded); /* there is one right way to write it */
+    return slice_eq(text, buf_slice(&encoded));
 }
 
 static const struct {
     const char *method, *param;
 } named_methods[] = {{"tools/call", "name"}, {"prompts/get", "name"}, {"resources/read", "uri"}};
 
+/* An argument as a header has it: texts as they are, numbers and truth as JSON. */
+static bool param_equals(struct request *r, const char *name, const struct json *value)
+{
+    char header[96];
+    AUTO(buf) text = {0};
+
+    snprintf(header, sizeof(header), "Mcp-Param-%s", name);
+    if (json_kind(value) == JSON_ABSENT || json_kind(value) == JSON_NIL)
+        return slice_is_none(request_header(r, header));
+    if (json_kind(value) == JSON_STR)
+        buf_put(&text, json_text(value));
+    else
+        json_write(&text, value);
+    return header_equals(request_header(r, header), buf_slice(&text));
+}
+
+static const char *wrong_param(struct mcp_worker *w, struct request *r, const struct rpc_message *m)
+{
+    const struct mcp_param_header *p = w->mcp->offer->headers;
+    struct slice tool = json_get_text(m->params, "name");
+    const struct json *args = json_get(m->params, "arguments");
+
+    if (!p || !slice_is(m->method, "tools/call")) return NULL;
+    for (; p->tool; p++)
+        if (slice_is(tool, p->tool) && !param_equals(r, p->header, json_get(args, p->argument)))
+            return "Mcp-Param";
+    return NULL;
+}
+
 /* The header that does not say what the body says, NULL when all agree. */
-static const char *wrong_header(struct request *r, const struct rpc_message *m,
-                                struct slice version)
+static const char *wrong_header(struct mcp_worker *w, struct request *r,
+                                const struct rpc_message *m, struct slice version)
 {
     if (!header_equals(request_header(r, MCP_VERSION_HEADER), version)) return MCP_VERSION_HEADER;
     if (!header_equals(request_header(r, "Mcp-Method"), m->method)) return "Mcp-Method";
@@ -41,7 +79,7 @@ static const char *wrong_header(struct request *r, const struct rpc_message *m,
             !header_equals(request_header(r, "Mcp-Name"), name))
             return "Mcp-Name";
     }
-    return NULL;
+    return wrong_param(w, r, m);
 }
 
 static void refuse_version(struct request *r, struct slice id, struct slice requested)
@@ -62,7 +100,7 @@ static void refuse_version(struct request *r, struct slice id, struct slice requ
 }
 
 /* Answers what is wrong with the envelope itself. */
-static bool check_envelope(struct request *r, const struct rpc_message *m)
+static bool check_envelope(struct mcp_worker *w, struct request *r, const struct rpc_message *m)
 {
     const struct json *meta = json_get(m->params, "_meta");
     struct slice version = json_get_text(meta, MCP_META_VERSION);
@@ -74,7 +112,7 @@ static bool check_envelope(struct request *r, const struct rpc_message *m)
                         "\", a text, and \"" MCP_META_CAPABILITIES "\", an object");
         return false;
     }
-    wrong = wrong_header(r, m, version);
+    wrong = wrong_header(w, r, m, version);
     if (wrong) {
         AUTO(buf) words = {0};
         buf_printf(&words, "The header %s is missing or differs from the body", wrong);
@@ -106,6 +144,24 @@ static size_t honour(struct mcp_worker *w, const struct principal *who, const st
     return n;
 }
 
+static const struct {
+    enum mcp_list list;
+    const char *filter;
+} list_filters[] = {{MCP_LIST_TOOLS, "toolsListChanged"},
+                    {MCP_LIST_PROMPTS, "promptsListChanged"},
+                    {MCP_LIST_RESOURCES, "resourcesListChanged"}};
+
+static unsigned honour_lists(struct mcp_worker *w, const struct json *wanted)
+{
+    unsigned lists = 0;
+    bool is_wanted;
+
+    for (size_t i = 0; i < ARRAY_LEN(list_filters); i++)
+        if (json_bool(json_get(wanted, list_filters[i].filter), &is_wanted) && is_wanted)
+            lists |= list_filters[i].list;
+    return lists & w->mcp->offer->changing;
+}
+
 static void acknowledge(struct mcp_stream *s, const struct session_uri *uris, size_t n)
 {
     AUTO(buf) params = {0}, note = {0}, frame = {0};
@@ -113,6 +169,8 @@ static void acknowledge(struct mcp_stream *s, const struct session_uri *uris, si
 
     pen_object(&p, NULL);
     pen_object(&p, "notifications");
+    for (size_t i = 0; i < ARRAY_LEN(list_filters); i++)
+        if (s->lists & list_filters[i].list) pen_bool(&p, list_filters[i].filter, true);
     if (n) {
         pen_array(&p, "resourceSubscriptions");
         for (size_t i = 0; i < n; i++)
@@ -148,6 +206,7 @@ static void listen_to(struct mcp_worker *w, struct request *r, const struct prin
     s = mcp_stream_new(w, mcp_number(w), MCP_STREAM_LISTEN, who, r);
     s->listen_id = slice_text(id); /* owned */
     mcp_stream_set_uris(s, uris, n);
+    s->lists = honour_lists(w, wanted);
     acknowledge(s, uris, n);
     mcp_stream_follow(s, HUB_FROM_NOW);
     free(uris);
@@ -177,7 +236,7 @@ void modern_post(struct mcp_worker *w, struct request *r, const struct principal
         json_free(take);
         return;
     }
-    if (!check_envelope(r, m)) {
+    if (!check_envelope(w, r, m)) {
         json_free(take);
         return;
     }

@@ -26,7 +26,8 @@ void row_put(struct batch *b, const struct session *s)
 
     for (int i = 0; i < 8; i++)
         extra[2 + i] = (uint8_t)(s->start >> (8 * i));
-    row.extra = slice_of(extra, 10);
+    extra[10] = s->info.abilities;
+    row.extra = slice_of(extra, 11);
     db_session_put(b, s->tenant, &row);
 }
 
@@ -45,6 +46,7 @@ static void read_row(struct session *s, const struct db_session *row)
         for (int i = 0; i < 8; i++)
             s->start |= (uint64_t)row->extra.data[2 + i] << (8 * i);
     }
+    if (row->extra.len >= 11) s->info.abilities = row->extra.data[10];
     buf_reset(&s->capabilities);
     buf_reset(&s->client);
     buf_put(&s->capabilities, row->capabilities);

@@ -48,6 +48,8 @@ enum mcp_level mcp_level_find(struct slice text)
     return l;
 }
 
+const char *mcp_level_text(enum mcp_level l) { return levels[l]; }
+
 /* ---- telling other workers ---- */
 
 struct wake {
@@ -279,6 +281,7 @@ err_t session_create(struct mcp_worker *w, const struct principal *who, const st
     if (e == OK) {
         s->info.revision = n->revision;
         s->info.wants_vendor = n->wants_vendor;
+        s->info.abilities = n->abilities;
         buf_put(&s->capabilities, n->capabilities);
         buf_put(&s->client, n->client);
         map_put(&t->by_id, slice_text(s->info.id), s);
@@ -309,15 +312,15 @@ err_t session_create_volatile(struct mcp_worker *w, const struct principal *who,
     return e;
 }
 
-void session_set_revision(struct mcp_worker *w, const char *id, enum mcp_revision revision,
-                          bool wants_vendor)
+void session_set_client(struct mcp_worker *w, const char *id, const struct session_new *n)
 {
     struct mcp_sessions *t = table_lock(w);
     struct session *s = table_get(t, id);
 
     if (s) {
-        s->info.revision = revision;
-        s->info.wants_vendor = wants_vendor;
+        s->info.revision = n->revision;
+        s->info.wants_vendor = n->wants_vendor;
+        s->info.abilities = n->abilities;
     }
     table_unlock(t);
 }

@@ -55,6 +55,10 @@ enum mcp_revision mcp_revision_find(struct slice text);
 enum mcp_level { MCP_DEBUG, MCP_INFO, MCP_NOTICE, MCP_WARNING, MCP_LEVELS = 8 };
 /* MCP_LEVELS when it is none. */
 enum mcp_level mcp_level_find(struct slice text);
+const char *mcp_level_text(enum mcp_level l);
+
+/* What a client declares that it can be asked for. */
+enum mcp_ability { MCP_CAN_ELICIT = 1, MCP_CAN_SAMPLE = 2, MCP_CAN_LIST_ROOTS = 4 };
 
 /* What a request needs to know of its session; a copy. */
 struct session_info {
@@ -62,6 +66,7 @@ struct session_info {
     enum mcp_revision revision;
     enum mcp_level level; /* MCP_DEBUG until logging/setLevel */
     bool wants_vendor;    /* declared the events extension */
+    uint8_t abilities;    /* of enum mcp_ability */
     bool initialized;     /* notifications/initialized came */
 };
 
@@ -90,6 +95,7 @@ struct session_new {
     enum mcp_revision revision;
     struct slice capabilities, client; /* JSON */
     bool wants_vendor;
+    uint8_t abilities;
 };
 /* TOO_BUSY when there are too many sessions. */
 err_t session_create(struct mcp_worker *w, const struct principal *who, const struct session_new *n,
@@ -98,8 +104,7 @@ err_t session_create(struct mcp_worker *w, const struct principal *who, const st
 err_t session_create_volatile(struct mcp_worker *w, const struct principal *who, uint64_t stream,
                               char out[SESSION_TEXT_MAX]) MUST_CHECK;
 /* The result of initialize in a volatile session. */
-void session_set_revision(struct mcp_worker *w, const char *id, enum mcp_revision revision,
-                          bool wants_vendor);
+void session_set_client(struct mcp_worker *w, const char *id, const struct session_new *n);
 void session_set_initialized(struct mcp_worker *w, const char *id);
 /* NOT_FOUND when the session has ended meanwhile; TOO_BUSY: SESSION_URIS_MAX. */
 err_t session_subscribe(struct mcp_worker *w, const char *id, const struct session_uri *uri,
@@ -158,6 +163,8 @@ void kept_add(struct mcp_worker *w, const char *id, uint64_t kept, struct slice 
 /* The reader is now (w, reader); the one before is closed. False when there is none of this
  * number. */
 bool kept_attach(struct mcp_worker *w, const char *id, uint64_t kept, uint64_t reader);
+/* Its reader's connection is closed; the answer waits to be fetched. */
+void kept_hang_up(struct mcp_worker *w, const char *id, uint64_t kept);
 void kept_detach(struct mcp_worker *w, const char *id, uint64_t kept, uint64_t reader);
 /* Appends the frames behind number *after and moves it; *out_ended: there will be no more. False
  * when it is gone. */

@@ -91,6 +91,7 @@ static void take(struct mcp_speaker *k, struct json *doc)
         return;
     }
     if (m.kind == RPC_NOTIFICATION) mcp_notification(k->home, &k->stream->session, &m);
+    if (m.kind == RPC_RESPONSE) mcp_response(k->home, &k->stream->session, &m);
     if (m.kind == RPC_BAD) {
         rpc_write_error(&error, m.id, RPC_INVALID_REQUEST, slice_text(m.wrong), SLICE_NONE);
         say(k, buf_slice(&error));

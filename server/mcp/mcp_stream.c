@@ -190,6 +190,7 @@ struct mcp_stream *mcp_stream_new(struct mcp_worker *w, uint64_t number, enum mc
     s->home = w;
     s->number = number;
     s->kind = kind;
+    if (kind != MCP_STREAM_LISTEN) s->lists = w->mcp->offer->changing;
     s->hub.who = *who;
     s->hub.follows_key = kind != MCP_STREAM_LISTEN;
     s->hub.on_event = on_event;
@@ -282,6 +283,53 @@ void mcp_on_status(struct server *server, const struct account_status *status)
                                     .tenant = (uint32_t)status->tenant,
                                     .sandbox = status->sandbox};
         memcpy(c->account, status->id, sizeof(c->account));
+        worker_post(c->to->worker, &c->post);
+    }
+}
+
+/* ---- lists ---- */
+
+static const char *list_name(enum mcp_list which)
+{
+    switch (which) {
+    case MCP_LIST_TOOLS: return "tools";
+    case MCP_LIST_PROMPTS: return "prompts";
+    default: return "resources";
+    }
+}
+
+struct list_change {
+    struct post post;
+    struct mcp_worker *to;
+    enum mcp_list which;
+};
+
+static void tell_list(struct mcp_stream *s, enum mcp_list which)
+{
+    AUTO(buf) frame = {0};
+
+    mcp_frame_list_changed(&frame, list_name(which),
+                           s->kind == MCP_STREAM_LISTEN ? s->listen_id : SLICE_NONE);
+    write_frame(s, &frame);
+}
+
+static void on_list(struct post *p, struct worker *worker)
+{
+    struct list_change *c = CONTAINER_OF(p, struct list_change, post);
+    struct mcp_stream *s;
+    size_t at = 0;
+
+    while ((s = map_next(&c->to->streams, &at, NULL)))
+        if ((s->lists & c->which) && sse_unsent(s->sse) <= MCP_STREAM_UNSENT_MAX)
+            tell_list(s, c->which);
+    free(c);
+}
+
+void mcp_list_changed(struct mcp *m, enum mcp_list which)
+{
+    for (size_t i = 0; i < m->worker_count; i++) {
+        struct list_change *c = xcalloc(sizeof(*c));
+        *c = (struct list_change){.post.run = on_list, .to = &m->workers[i], .which = which};
         worker_post(c->to->worker, &c->post);
     }
 }

@@ -33,6 +33,7 @@ struct mcp_stream {
     unsigned *filter_uris; /* filters[i] belongs to uris[filter_uris[i]] */
     struct mcp_stream_uri *uris;
     size_t uri_count, watch_count;
+    unsigned lists; /* of enum mcp_list: those whose changes it hears of */
     /* Of /sse: what hangs on it goes with it. */
     void (*on_closed)(struct mcp_stream *s);
     void *owner;

@@ -38,6 +38,7 @@ void rpc_read(struct arena *arena, const struct json *j, struct rpc_message *out
         bad(out, "id must be a text or an integer");
     } else if (slice_is_none(out->method) && is_response(j)) {
         out->kind = RPC_RESPONSE;
+        out->result = json_get(j, "result");
     } else if (out->method.len == 0 || out->method.len > RPC_METHOD_MAX) {
         bad(out, "method must be a text of 1 to 128 bytes");
     } else if (params && json_kind(params) != JSON_OBJ) {
@@ -76,12 +77,25 @@ void rpc_write_result(struct buf *out, struct slice id, struct slice result)
     buf_put_u8(out, '}');
 }
 
-void rpc_write_notification(struct buf *out, const char *method, struct slice params)
+static void write_method(struct buf *out, const char *method, struct slice params)
 {
-    buf_printf(out, "{\"jsonrpc\":\"2.0\",\"method\":\"%s\"", method);
+    buf_printf(out, "\"method\":\"%s\"", method);
     if (!slice_is_none(params)) {
         buf_put_text(out, ",\"params\":");
         buf_put(out, params);
     }
     buf_put_u8(out, '}');
+}
+
+void rpc_write_request(struct buf *out, struct slice id, const char *method, struct slice params)
+{
+    begin(out, id);
+    buf_put_u8(out, ',');
+    write_method(out, method, params);
+}
+
+void rpc_write_notification(struct buf *out, const char *method, struct slice params)
+{
+    buf_put_text(out, "{\"jsonrpc\":\"2.0\",");
+    write_method(out, method, params);
 }

@@ -27,6 +27,7 @@ enum rpc_code {
     RPC_NO_SESSION = -32001,
     RPC_NO_RESOURCE = -32002, /* up to 2025-11-25; later it is RPC_BAD_PARAMS */
     RPC_BAD_HEADER = -32020,
+    RPC_NO_CAPABILITY = -32021,
     RPC_BAD_VERSION = -32022,
 };
 
@@ -37,6 +38,7 @@ struct rpc_message {
     struct slice id; /* JSON text in the arena; SLICE_NONE when there is no usable one */
     struct slice method;
     const struct json *params; /* an object, or NULL */
+    const struct json *result; /* of RPC_RESPONSE; NULL when it is an error */
     const char *wrong;         /* of RPC_BAD: what is wrong */
 };
 
@@ -50,4 +52,6 @@ struct slice rpc_token(struct arena *arena, const struct json *j);
 void rpc_write_error(struct buf *out, struct slice id, int code, struct slice message,
                      struct slice data);
 void rpc_write_result(struct buf *out, struct slice id, struct slice result);
+/* A request of ours. */
+void rpc_write_request(struct buf *out, struct slice id, const char *method, struct slice params);
 void rpc_write_notification(struct buf *out, const char *method, struct slice params);

@@ -1,5 +1,6 @@
 // Every case, in the order in which one builds on the other.
 import { mcpCases } from '../mcp/cases.mjs';
+import { inspectorCases } from '../mcp/inspector.mjs';
 import { faultCases } from './faults.mjs';
 import { killCases } from './kill9.mjs';
 import { lifeCases } from './life.mjs';
@@ -10,4 +11,4 @@ import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
 import { wireCases } from './wire.mjs';
 
-export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...mainCases, ...sendCases, ...lifeCases, ...tlsCases, ...faultCases, ...killCases];
+export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...inspectorCases, ...mainCases, ...sendCases, ...lifeCases, ...tlsCases, ...faultCases, ...killCases];

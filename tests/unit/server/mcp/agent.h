@@ -14,6 +14,7 @@
 static struct worker *door_main;
 static struct http_server *door_server;
 static int door_port;
+static const struct mcp_offer *door_offer = &mcp_offer; /* what stands behind it */
 
 static void door_step(void)
 {
@@ -29,7 +30,7 @@ static void door_open(void)
     char listen_at[32];
     struct http_config config = {.listen = listen_at, .tables = tables, .context = &H.server};
 
-    CHECK_OK(mcp_open(&H.server, &H.server.mcp));
+    CHECK_OK(mcp_open(&H.server, door_offer, &H.server.mcp));
     door_main = worker_new(-1);
     for (door_port = 20000 + getpid() % 20000;; door_port++) {
         snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", door_port);
