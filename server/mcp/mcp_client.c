@@ -147,9 +147,9 @@ void mcp_response(struct mcp_worker *w, const struct session_info *session,
 
 /* ---- states ---- */
 
-/* "<base64url of 8 bytes of time and the state>.<base64url of the MAC>": the MAC also covers whose
- * request it is. */
-static void sign(const struct mcp_ask *a, struct slice body, uint8_t mac[CRYPTO_SHA256])
+/* "<base64url of 8 bytes of time and the state>.<base64url of the MAC>": the MAC is over the text
+ * before it, and whose request it is. */
+static void put_signature(const struct mcp_ask *a, struct slice body, struct buf *out)
 {
     const struct json *params = a->message.params;
     struct slice name = json_get_text(params, "name");
@@ -162,39 +162,37 @@ static void sign(const struct mcp_ask *a, struct slice body, uint8_t mac[CRYPTO_
         SLICE("\n"),
         body,
     };
+    uint8_t mac[CRYPTO_SHA256];
 
     crypto_hmac_v(SLICE_ARRAY(a->home->mcp->state_key), pieces, ARRAY_LEN(pieces), mac);
+    text_base64url(SLICE_ARRAY(mac), out);
 }
 
 static struct slice seal(struct mcp_ask *a, struct slice state)
 {
     uint64_t until = (uint64_t)(worker_now(a->home->worker) + MCP_STATE_MS);
-    AUTO(buf) body = {0}, text = {0};
-    uint8_t mac[CRYPTO_SHA256];
+    AUTO(buf) body = {0}, text = {0}, signature = {0};
 
     buf_put_be32(&body, (uint32_t)(until >> 32));
     buf_put_be32(&body, (uint32_t)until);
     buf_put(&body, state);
-    sign(a, buf_slice(&body), mac);
     text_base64url(buf_slice(&body), &text);
+    put_signature(a, buf_slice(&text), &signature);
     buf_put_u8(&text, '.');
-    text_base64url(SLICE_ARRAY(mac), &text);
+    buf_put(&text, buf_slice(&signature));
     return arena_dup(&a->arena, buf_slice(&text));
 }
 
 static bool open_state(struct mcp_ask *a, struct slice text, struct slice *out)
 {
     size_t dot = slice_find(text, '.');
-    AUTO(buf) body = {0}, given = {0};
-    uint8_t mac[CRYPTO_SHA256];
+    AUTO(buf) body = {0}, signature = {0};
     uint64_t until = 0;
 
-    if (text.len > MCP_STATE_MAX || dot == text.len ||
-        text_unbase64(slice_sub(text, 0, dot), &body) != OK ||
-        text_unbase64(slice_from(text, dot + 1), &given) != OK || body.len < 8)
-        return false;
-    sign(a, buf_slice(&body), mac);
-    if (!crypto_equal(buf_slice(&given), SLICE_ARRAY(mac))) return false;
+    if (text.len > MCP_STATE_MAX || dot == text.len) return false;
+    put_signature(a, slice_sub(text, 0, dot), &signature);
+    if (!crypto_equal(slice_from(text, dot + 1), buf_slice(&signature))) return false;
+    if (text_unbase64(slice_sub(text, 0, dot), &body) != OK || body.len < 8) return false;
     for (int i = 0; i < 8; i++)
         until = until << 8 | body.data[i];
     if ((uint64_t)worker_now(a->home->worker) > until) return false;
