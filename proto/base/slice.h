@@ -46,5 +46,6 @@ static inline struct slice slice_from(struct slice s, size_t from)
 }
 /* Index of the first `byte`, s.len when there is none. */
 size_t slice_find(struct slice s, uint8_t byte);
-/* Takes what stands before the next `separator` off the front; false when `s` is used up. */
+/* Takes what stands before the next `separator` off the front; false when `s` is used up (absent:
+ * an empty slice holds one empty item). */
 bool slice_split(struct slice *s, uint8_t separator, struct slice *out);
