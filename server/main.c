@@ -108,6 +108,8 @@ static err_t open_store(struct process *p)
 #ifdef PARLEY_MONITOR
     const char *faults = getenv("PARLEY_FAULTS");
     if (faults) TRY(faults_parse(writer_faults(p->server.writer), slice_text(faults)));
+    const char *journal = getenv("PARLEY_JOURNAL");
+    if (journal) TRY(monitor_journal(journal));
 #endif
     return OK;
 }

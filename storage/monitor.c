@@ -1,15 +1,74 @@
 #include "storage/monitor.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "proto/base/map.h"
+#include "storage/events.h"
+#include "storage/record.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct map durable; /* owner -> turn, as a pointer */
 static atomic_ullong violations;
 
 static struct slice key_of(const uint64_t *owner) { return slice_of(owner, sizeof(*owner)); }
+
+/* ---- the journal ---- */
+
+static atomic_int journal = -1;
+
+err_t monitor_journal(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(STORE_FAILED, "%s: %s", path, strerror(errno));
+    atomic_store(&journal, fd);
+    return OK;
+}
+
+static void append(enum monitor_record_type type, uint64_t a, uint64_t b, struct slice payload)
+{
+    int fd = atomic_load_explicit(&journal, memory_order_relaxed);
+    struct monitor_record head = {type, (uint32_t)payload.len, a, b};
+    struct iovec parts[] = {{&head, sizeof(head)}, {(void *)payload.data, payload.len}};
+
+    if (fd < 0) return;
+    if (writev(fd, parts, 2) != (ssize_t)(sizeof(head) + payload.len)) abort();
+}
+
+static void put_row(struct buf *out, const struct batch_op *op, struct slice key)
+{
+    uint8_t head[RECORD_HEAD] = {0};
+    uint16_t key_len = (uint16_t)key.len;
+
+    if (op->type == BATCH_PUT || op->type == BATCH_EVENT)
+        record_head(head, op->db, key, batch_op_value(op));
+    buf_put(out, slice_of(&op->type, 1));
+    buf_put(out, slice_of(&op->db, 1));
+    buf_put(out, slice_of(&key_len, sizeof(key_len)));
+    buf_put(out, slice_of(head + 1, 4));
+    buf_put(out, key);
+}
+
+void monitor_journal_turn(const struct batch *b)
+{
+    AUTO(buf) rows = {0};
+
+    if (atomic_load_explicit(&journal, memory_order_relaxed) < 0) return;
+    for (const struct batch_op *op = batch_first(b); op; op = batch_next(op)) {
+        bool in_log = op->type == BATCH_EVENT || op->type == BATCH_TRIM;
+        struct key event = event_key(op->tenant, op->through);
+
+        put_row(&rows, op, in_log ? key_slice(&event) : batch_op_key(op));
+    }
+    append(MONITOR_TURN, b->owner, b->turn, buf_slice(&rows));
+}
+
+/* ---- what is durable ---- */
 
 uint64_t monitor_durable(uint64_t owner)
 {
@@ -30,6 +89,7 @@ void monitor_note(uint64_t owner, uint64_t turn)
 
 bool monitor_is_durable(uint64_t owner, uint64_t turn)
 {
+    if (turn) append(MONITOR_RELEASE, owner, turn, SLICE_NONE);
     if (turn == 0 || turn <= monitor_durable(owner)) return true;
     atomic_fetch_add(&violations, 1);
     return false;
@@ -43,4 +103,6 @@ void monitor_reset(void)
     map_done(&durable);
     pthread_mutex_unlock(&lock);
     atomic_store(&violations, 0);
+    int fd = atomic_exchange(&journal, -1);
+    if (fd >= 0) close(fd);
 }

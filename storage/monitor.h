@@ -5,8 +5,7 @@
  * that made them. Turn numbers rise within an owner for the life of the process, also when the
  * account is reopened. Any thread; behind a lock of its own, which production builds never take. */
 #pragma once
-#include <stdbool.h>
-#include <stdint.h>
+#include "storage/batch.h"
 
 /* The newest durable turn of the owner, 0 when none is. */
 uint64_t monitor_durable(uint64_t owner);
@@ -16,4 +15,26 @@ void monitor_note(uint64_t owner, uint64_t turn);
 bool monitor_is_durable(uint64_t owner, uint64_t turn);
 /* How often monitor_is_durable() said no. */
 uint64_t monitor_violations(void);
+/* Forgets all, and ends the journal. */
 void monitor_reset(void);
+
+/* The journal of tests/crash/powerloss: what LMDB wrote (from its preload), what the writer called
+ * durable and what left, in the order of a run. Everything appends to one file, a record at a
+ * time. */
+enum monitor_record_type {
+    MONITOR_WRITE = 1,    /* a: offset; payload: bytes of the data file */
+    MONITOR_BARRIER,      /* a flush has returned */
+    MONITOR_META,         /* a: offset; payload: one write through the O_DSYNC descriptor … */
+    MONITOR_META_DURABLE, /* … that has returned */
+    MONITOR_TURN,         /* a: owner, b: turn; payload: its rows, see monitor_journal_turn */
+    MONITOR_RELEASE,      /* a: owner, b: turn; something of it leaves */
+};
+struct monitor_record {
+    uint32_t type, len;
+    uint64_t a, b;
+};
+/* Appends to this file from now on. */
+err_t monitor_journal(const char *path) MUST_CHECK;
+/* A batch that is durable, with every row it wrote: operation (1), database (1), length of the key
+ * (2), CRC of the record (4), key. Called by the writer. */
+void monitor_journal_turn(const struct batch *b);

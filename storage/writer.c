@@ -459,9 +459,11 @@ static void tell(struct writer *w, struct batch **batches, size_t count)
     w->stats.events += events ? events->count : 0;
     pthread_mutex_unlock(&w->lock);
 
-    for (size_t i = 0; MONITOR_ON && i < count; i++)
-        if (batches[i]->result == OK && batches[i]->owner)
-            monitor_note(batches[i]->owner, batches[i]->turn);
+    for (size_t i = 0; MONITOR_ON && i < count; i++) {
+        if (batches[i]->result != OK) continue;
+        monitor_journal_turn(batches[i]);
+        if (batches[i]->owner) monitor_note(batches[i]->owner, batches[i]->turn);
+    }
     if (events && w->options.on_events) w->options.on_events(w->options.context, events);
     log_events_unref(events);
     for (size_t i = 0; i < count; i++)

@@ -1,0 +1,31 @@
+// A few seconds of traffic with the journal of every write: record.mjs BUILD FOLDER SECONDS.
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pause, until } from '../interop/lib/wait.mjs';
+import { Traffic } from './traffic.mjs';
+import { World } from './world.mjs';
+
+const [build, dir, seconds] = process.argv.slice(2);
+process.env.PARLEY_BUILD = resolve(build);
+const env = {
+  LD_PRELOAD: join(process.env.PARLEY_BUILD, 'tests/crash/libcrash_journal.so'),
+  PARLEY_JOURNAL: join(dir, 'journal'),
+  PARLEY_FAULTS: process.env.PARLEY_FAULTS ?? '',
+};
+
+async function run() {
+  const world = new World(dir, { env });
+  await world.open();
+  const traffic = new Traffic(world);
+  traffic.begin();
+  traffic.resume();
+  await pause(Number(seconds) * 1000);
+  traffic.pause();
+  await until(20_000, 'the traffic to end', () => traffic.isStill);
+  await world.parleyd.kill();
+  console.log(`recorded ${traffic.inbound.size} messages in and ${traffic.outbound.size} out`);
+}
+
+// Who plants a fault may find the server ended by it; what it wrote until then is judged all the same.
+await run().catch((error) => console.log(`the run ended early: ${error.message.split('\n')[0]}`));
+process.exit(existsSync(env.PARLEY_JOURNAL) ? 0 : 1);

@@ -1,0 +1,90 @@
+// The sandbox, parleyd on it, and who writes to whom.
+import { Parleyd } from '../interop/lib/parleyd.mjs';
+import { Sim } from '../interop/lib/sim.mjs';
+import { pause, until } from '../interop/lib/wait.mjs';
+import { Door } from './door.mjs';
+import { between } from './traffic.mjs';
+
+const ACCOUNTS = 3;
+const PHONES = 4;
+const SLOW = 'commit_delay_ms=40';
+
+/** The sandbox, the server on it, its accounts and the phones they talk with. */
+export class World {
+  accounts = [];
+  phones = [];
+
+  /** `env` is the environment of the first parleyd, `faults` what every later one is told to do wrong. */
+  constructor(dir, { env = {}, faults = '' } = {}) {
+    Object.assign(this, { dir, env, faults });
+  }
+
+  async open() {
+    this.sim = await new Sim({ dir: this.dir }).start();
+    this.parleyd = await new Parleyd({ dir: this.dir, sim: this.sim, env: { PARLEY_FAULTS: '', ...this.env }, extra: ['--first-prekeys', '100'] }).start();
+    this.door = new Door(this.parleyd.url, this.parleyd.testKey);
+    for (let n = 1; n <= PHONES; n++) {
+      this.phones.push(`1555200000${n}`);
+      await this.sim.addPhone(this.phones.at(-1), `Phone ${n}`);
+    }
+    for (let n = 1; n <= ACCOUNTS; n++) this.accounts.push(await this.#pair(`1555100000${n}`));
+    this.group = (await this.sim.addGroup({ subject: 'Crash', members: [...this.phones, this.accounts[0].number] })).id;
+  }
+
+  async #pair(number) {
+    await this.sim.addPhone(number, `Account ${number}`);
+    const { account_id: id, code } = await this.door.ask('POST', '/v1/accounts', {});
+    await this.sim.scan(number, code);
+    const account = { id, number };
+    await until(30_000, `${number} to be connected`, () => this.isConnected(account), 100);
+    return account;
+  }
+
+  async isConnected({ id }) {
+    return (await this.door.ask('GET', `/v1/accounts/${id}/status`)).status === 'connected';
+  }
+
+  /** Connected, and nothing in the sandbox waits for it. */
+  async isQuiet(account) {
+    const companions = (await this.sim.devices(account.number)).filter(({ device }) => device !== 0);
+    return companions.every(({ connected, queue }) => connected && queue === 0) && this.isConnected(account);
+  }
+
+  inboxes() {
+    return Promise.all(this.phones.map((phone) => this.sim.inbox(phone)));
+  }
+
+  async trace(since) {
+    return (await fetch(`${this.sim.control}/trace?since=${since}`)).json();
+  }
+
+  /** Half the rounds run with slow commits, so that a kill finds turns in flight. */
+  async kill(round) {
+    this.check();
+    await this.parleyd.kill();
+    this.parleyd.env = { PARLEY_FAULTS: [this.faults, round % 2 ? SLOW : ''].join(' ').trim() };
+    if (Math.random() < 0.25) await this.#killWhileStarting();
+    await this.parleyd.start();
+  }
+
+  async #killWhileStarting() {
+    const starting = this.parleyd.start().catch(() => {});
+    await pause(between(0, 400));
+    await this.parleyd.kill();
+    await starting;
+  }
+
+  get hasEnded() {
+    return Boolean(this.parleyd.child.end);
+  }
+
+  /** An end of the server that is not ours is a broken promise. */
+  check() {
+    this.parleyd.child.check();
+  }
+
+  async close() {
+    await this.parleyd.stop();
+    await this.sim.stop();
+  }
+}
