@@ -136,6 +136,14 @@ static err_t number_event(struct writer *w, struct batch *b, struct batch_op *op
     return put(w, DB_events, key_slice(&key), batch_op_value(op));
 }
 
+/* The planted bug that writes an event twice. */
+static err_t number_again(struct writer *w, struct batch *b, struct batch_op *op)
+{
+    if (!fault_due(&w->faults.repeat_event)) return OK;
+    fault_count("repeat_event");
+    return number_event(w, b, op);
+}
+
 /* Deletes from the oldest event on; the rows say how much the log shrinks. */
 static err_t trim(struct writer *w, const struct batch_op *op)
 {
@@ -198,7 +206,10 @@ static err_t apply(struct writer *w, struct batch *b)
             TRY(put(w, op->db, batch_op_key(op), batch_op_value(op)));
             break;
         case BATCH_DELETE: TRY(delete (w, op->db, batch_op_key(op))); break;
-        case BATCH_EVENT: TRY(number_event(w, b, op)); break;
+        case BATCH_EVENT:
+            TRY(number_event(w, b, op));
+            TRY(number_again(w, b, op));
+            break;
         case BATCH_TRIM: TRY(trim(w, op)); break;
         }
     }

@@ -1,10 +1,11 @@
 // What must hold after every round. Each promise that does not is a line in `broken`; losses and doubles are counted.
 import { until } from '../interop/lib/wait.mjs';
 
-const SETTLE_MS = 40_000;
 const REPEATED = 5; // older calls that are repeated each round
 
 const texts = (events, name) => events.filter(({ event }) => event === name).map(({ data }) => (data.message ?? data).text);
+
+const nameOf = (event) => (event ? `${event.seq} (${event.event_id})` : 'nothing');
 
 function countsOf(list) {
   const counts = new Map();
@@ -22,8 +23,9 @@ export class Judge {
   #seenOut = 0;
   #traced = 0;
 
-  constructor(world, traffic, streams) {
-    Object.assign(this, { world, traffic, streams });
+  /** `patience`: the seconds after which what has not arrived is lost. */
+  constructor(world, traffic, streams, patience) {
+    Object.assign(this, { world, traffic, streams, patience });
   }
 
   #says(what) {
@@ -47,7 +49,7 @@ export class Judge {
 
   /** Waits until everything under way has arrived; what has not by then is judged as lost. */
   async settle() {
-    const still = until(SETTLE_MS, 'the world to be still', async () => {
+    const still = until(this.patience * 1000, 'the world to be still', async () => {
       if (this.world.hasEnded) return true;
       if (!this.traffic.isStill) return false;
       for (const account of this.world.accounts) if (!(await this.world.isQuiet(account))) return false;
@@ -79,7 +81,7 @@ export class Judge {
   #followed() {
     this.streams.forEach(({ events }, who) => {
       const wrong = this.log.findIndex((event, n) => event.seq !== events[n]?.seq || event.event_id !== events[n]?.event_id);
-      if (wrong >= 0) this.#says(`subscriber ${who} was shown ${events[wrong]?.seq} in the place of ${this.log[wrong].seq}`);
+      if (wrong >= 0) this.#says(`subscriber ${who} was shown ${nameOf(events[wrong])} in the place of ${nameOf(this.log[wrong])}`);
       if (events.length > this.log.length) this.#says(`subscriber ${who} was shown ${events.length - this.log.length} events too many`);
       if (events.some(({ id, seq }) => id !== String(seq))) this.#says(`subscriber ${who}: an id that is not the number`);
     });

@@ -14,9 +14,9 @@ import { World } from './world.mjs';
 const SUBSCRIBERS = 2;
 
 function options() {
-  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '200' }, build: { type: 'string' }, keep: { type: 'boolean' } } });
+  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '200' }, patience: { type: 'string', default: '40' }, build: { type: 'string' }, keep: { type: 'boolean' } } });
   if (values.build) process.env.PARLEY_BUILD = resolve(values.build);
-  return { rounds: Number(values.rounds), keep: values.keep };
+  return { rounds: Number(values.rounds), patience: Number(values.patience), keep: values.keep };
 }
 
 /** Rounds until the last one or the first broken promise. */
@@ -33,12 +33,12 @@ async function rounds(world, traffic, judge, count) {
   return count;
 }
 
-async function run(dir, count) {
+async function run() {
   const world = new World(dir, { faults: process.env.PARLEY_FAULTS });
   await world.open();
   const streams = Array.from({ length: SUBSCRIBERS }, () => new Stream(world.door));
   const traffic = new Traffic(world);
-  const judge = new Judge(world, traffic, streams);
+  const judge = new Judge(world, traffic, streams, patience);
   traffic.begin();
   const done = await rounds(world, traffic, judge, count);
   streams.forEach((stream) => stream.close());
@@ -49,7 +49,7 @@ async function run(dir, count) {
   return judge.broken.length === 0;
 }
 
-const { rounds: count, keep } = options();
+const { rounds: count, patience, keep } = options();
 for (const name of ['parleyd', 'parley-sim', 'parleyctl'])
   if (!program(name)) {
     console.log(`${name} is not built`);
@@ -58,7 +58,7 @@ for (const name of ['parleyd', 'parley-sim', 'parleyctl'])
 const dir = mkdtempSync(join(tmpdir(), 'parley-crash-'));
 let good = false;
 try {
-  good = await run(dir, count);
+  good = await run();
 } catch (error) {
   console.log(`BROKEN: ${error.stack}`);
 }
