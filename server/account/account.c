@@ -353,12 +353,18 @@ static void settle_reading(struct account *a)
     }
 }
 
+/* The first piece goes at once, before any call of the new link; the next when this one has left.
+ */
 static void settle_resend(struct account *a)
 {
     if (!a->resend_due || wa_client_state_of(a->client) != WA_CLIENT_ONLINE) return;
+    if (a->resend_begun &&
+        (!list_empty(&a->turns) || (a->link && link_queued(a->link) > OUTBOX_PIECE)))
+        return;
+    a->resend_begun = true;
     a->resend_due = false;
     struct turn *t = turn_open(a);
-    turn_close(t, outbox_resend(a, t));
+    turn_close(t, outbox_resend(a, t, &a->resend_due));
 }
 
 static err_t fold(struct account *a, struct turn *t)

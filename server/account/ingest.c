@@ -505,6 +505,7 @@ static err_t on_connected(struct account *a, struct turn *t, const struct wa_eve
     turn_event(t, EVENT_ACCOUNT_CONNECTED, 0, buf_slice(&json));
     accounts_connected(a);
     a->resend_due = true;
+    a->resend_begun = false;
     LOG(INFO, account_subject(a), "connected");
     return OK;
 }

@@ -75,6 +75,7 @@ struct outbox_entry {
     struct list node;
     uint64_t ordinal;
     uint64_t operation; /* of the call that waits, 0 after a restart */
+    uint32_t link;      /* the newest that it was handed to; 0: none of this process */
     struct place place; /* the message, peer 0: none */
     char id[STANZA_ID_MAX];
 };
@@ -106,7 +107,7 @@ struct account {
     size_t call_count;
     uint64_t operation; /* of the newest call */
     struct list outbox;
-    bool outbox_loaded, resend_due;
+    bool outbox_loaded, resend_due, resend_begun;
     size_t tail_rows; /* what search scans; folded when there are many */
     bool tail_counted;
     bool folding; /* a fold is not durable yet: the next begins after it */
@@ -216,6 +217,8 @@ err_t outbox_add(struct account *a, struct turn *t, const struct wa_event *event
 err_t outbox_finish(struct account *a, struct turn *t, const struct wa_event *event) MUST_CHECK;
 /* Everything on its way fails: the account was unpaired. */
 err_t outbox_fail_all(struct account *a, struct turn *t) MUST_CHECK;
-/* Gives the rows to the client again, oldest first. */
-err_t outbox_resend(struct account *a, struct turn *t) MUST_CHECK;
+/* Gives the rows that this link has not seen to the client, oldest first: at most OUTBOX_PIECE, so
+ * that they never fill the link's queue, which would close it. *out_more when some are left. */
+enum { OUTBOX_PIECE = 2 << 20 };
+err_t outbox_resend(struct account *a, struct turn *t, bool *out_more) MUST_CHECK;
 void outbox_forget(struct account *a);

@@ -70,7 +70,9 @@ err_t outbox_add(struct account *a, struct turn *t, const struct wa_event *event
     TRY(outbox_load(a, t));
     if (find_entry(a, event->outbox.id)) return OK; /* told again: the row stands */
     TRY(db_outbox_add(&t->batch, turn_view(t), a->scope, &row));
-    add_entry(a, row.ordinal, row.place, row.stanza_id, own ? t->own.operation : 0);
+    struct outbox_entry *o =
+        add_entry(a, row.ordinal, row.place, row.stanza_id, own ? t->own.operation : 0);
+    if (wa_client_state_of(a->client) == WA_CLIENT_ONLINE) o->link = a->link_number;
     return OK;
 }
 
@@ -142,7 +144,7 @@ err_t outbox_fail_all(struct account *a, struct turn *t)
 
 /* ---- again ---- */
 
-static err_t resend_one(struct account *a, struct turn *t, struct outbox_entry *o)
+static err_t resend_one(struct account *a, struct turn *t, struct outbox_entry *o, size_t *bytes)
 {
     struct db_outbox row;
     bool found;
@@ -151,16 +153,27 @@ static err_t resend_one(struct account *a, struct turn *t, struct outbox_entry *
     if (!found) return fail(STORE_DAMAGED, "an outbox row is gone");
     if (row.expires_ms && row.expires_ms <= t->now) return finish(a, t, o, ERR_QUERY_TIMEOUT, 0);
     metric_add(METRIC_resent, 1);
+    o->link = a->link_number;
+    *bytes += row.stanza.len;
     err_t e = wa_client_resend(a->client, row.stanza_id, row.stanza, t->now);
     if (e == OK || err_class(e) == ERR_CLASS_BROKEN) return e;
     LOG(WARN, account_subject(a), "an outbox row cannot be sent: %s", err_trail());
     return e == ERR_NOT_CONNECTED ? OK : finish(a, t, o, e, 0);
 }
 
-err_t outbox_resend(struct account *a, struct turn *t)
+err_t outbox_resend(struct account *a, struct turn *t, bool *out_more)
 {
+    size_t bytes = 0;
+
+    *out_more = false;
     TRY(outbox_load(a, t));
     LIST_EACH(node, &a->outbox)
-    TRY(resend_one(a, t, LIST_ENTRY(node, struct outbox_entry, node)));
+    {
+        struct outbox_entry *o = LIST_ENTRY(node, struct outbox_entry, node);
+        if (o->link == a->link_number) continue;
+        *out_more = bytes >= OUTBOX_PIECE;
+        if (*out_more) return OK;
+        TRY(resend_one(a, t, o, &bytes));
+    }
     return OK;
 }

@@ -1,3 +1,4 @@
+#include "proto/client/inside.h"
 #include "server/account/terms.h"
 #include "storage/outbox.h"
 #include "tests/unit/server/account/house.h"
@@ -403,6 +404,50 @@ Test(ingest, a_receipt_does_not_touch_messages_of_others)
     receipt(WA_RECEIPT_READ, false, "A1");
     cr_expect_str_eq(chat("2222@lid"), "1 unread: [received theirs]");
     cr_expect_eq(house_events("message.read"), 0);
+}
+
+/* As if its client had logged in on the link that is up. */
+static void log_in(void)
+{
+    struct wa_client *c = house.account->client;
+    struct wa_event e = {.kind = WA_EVENT_CONNECTED};
+
+    house_link_up();
+    c->state = WA_CLIENT_ONLINE;
+    c->phase = WA_PHASE_ONLINE;
+    c->link = house.account->link_number;
+    house_emit(&e);
+    house_settle();
+}
+
+Test(ingest, a_large_outbox_is_sent_again_in_pieces_that_the_link_can_hold)
+{
+    enum { ROWS = 100, ROW = 60000 };
+    static char stanza[ROW + 1];
+    struct wa_event e = {.kind = WA_EVENT_OUTBOX};
+    size_t pieces = 0, total = 0;
+
+    memset(stanza, 'x', ROW);
+    e.outbox.stanza = slice_text(stanza);
+    for (int i = 0; i < ROWS; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "ROW%d", i);
+        e.outbox.id = slice_text(id);
+        house_emit(&e);
+        house_settle();
+    }
+    log_in();
+    for (; fake_link->queued; pieces++) {
+        cr_expect_leq(fake_link->queued, (size_t)2 * OUTBOX_PIECE);
+        total += fake_link->queued;
+        fake_link->queued = 0;
+        e.outbox.id = SLICE("NEW"); /* any input, such as an ack */
+        house_emit(&e);
+        house_settle();
+    }
+    cr_expect_geq(pieces, (size_t)3);
+    cr_expect_geq(total, (size_t)ROWS * ROW, "each of them");
+    cr_expect_lt(total, (size_t)(ROWS + 5) * ROW, "and each once");
 }
 
 Test(ingest, reading_on_another_device_empties_the_chat_here)
