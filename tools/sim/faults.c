@@ -118,7 +118,8 @@ static void now_identity_change(struct sim_device *dev, const struct sim_fault *
 
 static void now_redeliver(struct sim_device *dev, const struct sim_fault *f)
 {
-    for (int64_t i = 0; i < (f->value > 0 ? f->value : 1); i++)
+    /* Another fault may end the connection on the way. */
+    for (int64_t i = 0; dev->conn && i < (f->value > 0 ? f->value : 1); i++)
         sim_redeliver_last(dev->conn);
 }
 

@@ -110,6 +110,18 @@ Test(faults, duplicates_and_redelivery)
     clear_stage(&s);
 }
 
+Test(faults, redelivery_ends_with_the_connection)
+{
+    struct stage s = set_stage();
+
+    other_writes(&s);
+    arm(&s, "cut", 0, NULL, NULL);
+    cr_expect_eq(arm(&s, "redeliver", 3, NULL, NULL), OK);
+    companion_settle(s.c);
+    cr_expect(s.c->closed);
+    clear_stage(&s);
+}
+
 Test(faults, a_spoiled_mac_spoils_the_ciphertext_alone)
 {
     struct stage s = set_stage();

@@ -1,0 +1,196 @@
+/* What goes wrong, drawn from world_faults.def, and how often it did. */
+#include "tests/flow/world.h"
+
+enum row_id {
+#define SIM(name, ...) ROW_##name,
+#define OWN(name, ...) ROW_##name,
+#include "tests/flow/world_faults.def"
+#undef SIM
+#undef OWN
+    ROWS
+};
+
+static unsigned long armed[ROWS], left[ROWS];
+
+static enum row_id of_armed(const struct sim_fault *f);
+
+/* ---- of the network, the disk, the clock and the process ---- */
+
+static bool arm_for_all(struct world *w, enum sim_fault_kind kind)
+{
+    struct sim_fault f = {.kind = kind, .count = 1};
+
+    return sim_fault_put(&w->relay, &f) == OK;
+}
+
+/* Bundles of phones: there the server is the one who asks. */
+static bool missing_prekey(struct world *w)
+{
+    struct sim_fault f = {.kind = SIM_FAULT_MISSING_PREKEY, .count = 1};
+
+    snprintf(f.device, sizeof f.device, "%s", w->people[roll(w, PEOPLE)]->account->number);
+    return sim_fault_put(&w->relay, &f) == OK;
+}
+
+static bool bad_certificate(struct world *w) { return arm_for_all(w, SIM_FAULT_BAD_CERTIFICATE); }
+static bool decline_ik(struct world *w) { return arm_for_all(w, SIM_FAULT_DECLINE_IK); }
+static bool cut(struct world *w) { return net_cut(w, false); }
+static bool cut_in_frame(struct world *w) { return net_cut(w, true); }
+static bool silence(struct world *w) { return net_silence(w); }
+static bool stall(struct world *w) { return net_stall(w, 1000 + (int64_t)roll(w, 40000)); }
+
+static bool refuse(struct world *w)
+{
+    w->refuse += 1 + (unsigned)roll(w, 3);
+    return true;
+}
+
+static bool clock_forward(struct world *w)
+{
+    w->skew += (int64_t)roll(w, chance(w, 50) ? 5000 : 3600 * 1000);
+    return true;
+}
+
+static bool clock_back(struct world *w)
+{
+    w->skew -= (int64_t)roll(w, chance(w, 50) ? 2000 : 60 * 1000);
+    return true;
+}
+
+static bool failed_commit(struct world *w)
+{
+    atomic_store(&writer_faults(w->server.writer)->fail_put, 1 + (long long)roll(w, 20));
+    return true;
+}
+
+static bool disk_full(struct world *w)
+{
+    house_fill_disk(w, 500 + (int64_t)roll(w, 15000));
+    return true;
+}
+
+static bool slow_disk(struct world *w)
+{
+    w->slow_until = w->now + 1000 + (int64_t)roll(w, 10000);
+    return true;
+}
+
+static bool failed_flush(struct world *w)
+{
+    atomic_store(&writer_faults(w->server.writer)->fail_flush, 1);
+    return true;
+}
+
+static bool kill_server(struct world *w)
+{
+    house_kill(w);
+    return true;
+}
+
+/* ---- the rows ---- */
+
+static const struct row {
+    const char *name;
+    unsigned weight;
+    bool is_sim;
+    enum sim_fault_kind kind;
+    const char *tag;
+    int64_t low, high;
+    const char *text;
+    bool (*act)(struct world *w);
+} rows[] = {
+#define SIM(name, weight, kind, tag, low, high, text)                                              \
+    {#name, weight, true, SIM_FAULT_##kind, tag, low, high, text, NULL},
+#define OWN(name, weight, act) {#name, weight, false, SIM_FAULTS, "", 0, 0, "", act},
+#include "tests/flow/world_faults.def"
+#undef SIM
+#undef OWN
+};
+
+static bool strike_sim(struct world *w, const struct row *row)
+{
+    unsigned resident = (unsigned)roll(w, RESIDENTS);
+    struct sim_device *dev = resident_device(w, resident);
+    struct sim_fault f = {.kind = row->kind,
+                          .count = 1,
+                          .value =
+                              row->low + (int64_t)roll(w, (uint64_t)(row->high - row->low + 1))};
+
+    if (!dev) return false;
+    sim_device_name(dev, f.device);
+    snprintf(f.tag, sizeof f.tag, "%s", row->tag);
+    snprintf(f.text, sizeof f.text, "%s", row->text);
+    if (sim_fault_put(&w->relay, &f) == OK) return true;
+    err_clear();
+    return false;
+}
+
+static const struct row *draw(struct world *w)
+{
+    unsigned total = 0, at;
+
+    for (size_t i = 0; i < ROWS; i++)
+        total += rows[i].weight;
+    at = (unsigned)roll(w, total);
+    for (size_t i = 0; i < ROWS; i++) {
+        if (at < rows[i].weight) return &rows[i];
+        at -= rows[i].weight;
+    }
+    return &rows[0];
+}
+
+void plan_strike(struct world *w)
+{
+    const struct row *row = draw(w);
+
+    note(w, "FAULT %s", row->name);
+    if (row->is_sim ? strike_sim(w, row) : row->act(w)) armed[row - rows]++;
+}
+
+/* Which row armed it. */
+static enum row_id of_armed(const struct sim_fault *f)
+{
+    switch (f->kind) {
+    case SIM_FAULT_MISSING_PREKEY: return ROW_missing_prekey;
+    case SIM_FAULT_BAD_CERTIFICATE: return ROW_bad_certificate;
+    case SIM_FAULT_DECLINE_IK: return ROW_decline_ik;
+    default: break;
+    }
+    for (size_t i = 0; i < ROWS; i++)
+        if (rows[i].is_sim && rows[i].kind == f->kind &&
+            (!rows[i].tag[0] || strcmp(rows[i].tag, f->tag) == 0) && rows[i].low <= f->value &&
+            f->value <= rows[i].high)
+            return (enum row_id)i;
+    return ROWS;
+}
+
+void plan_stop(struct world *w)
+{
+    struct faults *faults = writer_faults(w->server.writer);
+
+    note(w, "no more faults");
+    LIST_EACH(node, &w->relay.faults)
+    {
+        enum row_id id = of_armed(LIST_ENTRY(node, struct sim_fault, link));
+        if (id < ROWS) left[id]++;
+    }
+    sim_faults_clear(&w->relay);
+    if (atomic_exchange(&faults->fail_put, 0) > 0) left[ROW_failed_commit]++;
+    if (atomic_exchange(&faults->fail_flush, 0) > 0) left[ROW_failed_flush]++;
+    atomic_store(&faults->full, 0);
+    w->full_until = w->slow_until = 0;
+    w->refuse = 0;
+}
+
+bool plan_report(void)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < ROWS; i++) {
+        unsigned long fired = armed[i] - left[i];
+
+        printf("%-16s %8lu%s\n", rows[i].name, fired, fired ? "" : "   NEVER");
+        all &= fired > 0;
+    }
+    return all;
+}

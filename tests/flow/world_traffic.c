@@ -1,0 +1,276 @@
+/* What people do on their phones and what callers ask of the server. */
+#include "tests/flow/world.h"
+
+static const char *number_of(unsigned person)
+{
+    static const char *const numbers[PEOPLE] = {"15550001111", "15550002222", "15550003333",
+                                                "15550004444", "15550005555"};
+    return numbers[person];
+}
+
+/* ---- calls ---- */
+
+static err_t run(struct account_call *c, struct account *a, struct turn *t)
+{
+    struct errand *e = CONTAINER_OF(c, struct errand, call);
+
+    return e->act(e, a, t);
+}
+
+static void done(struct account_call *c, struct worker *home)
+{
+    struct errand *e = CONTAINER_OF(c, struct errand, call);
+    struct world *w = e->world;
+
+    if (e->done) violated(w, "a call ended twice");
+    e->done = true;
+    if (c->chat[0]) memcpy(w->residents[e->resident].chat, c->chat, sizeof c->chat);
+    note(w, "call of %u %s ends: %s%s", e->resident, e->text, err_name(c->error),
+         c->sent == ACCOUNT_SENT_PENDING ? " pending" : "");
+}
+
+static struct errand *errand_new(struct world *w, unsigned resident,
+                                 err_t (*act)(struct errand *, struct account *, struct turn *))
+{
+    struct errand *e = xcalloc(sizeof *e);
+
+    e->world = w;
+    e->resident = resident;
+    e->act = act;
+    e->call.home = w->worker;
+    e->call.run = run;
+    e->call.done = done;
+    memcpy(e->call.account, w->residents[resident].id, sizeof e->call.account);
+    list_push(&w->errands, &e->node);
+    return e;
+}
+
+static err_t pair(struct errand *e, struct account *a, struct turn *t)
+{
+    e->world->residents[e->resident].number = a->scope.account;
+    return account_pair(a, t, &e->call);
+}
+
+static err_t send(struct errand *e, struct account *a, struct turn *t)
+{
+    struct wa_text text = {
+        .to = {.pn = wa_jid_of(WA_SERVER_USER, slice_text(number_of(e->person)), 0)},
+        .text = slice_text(e->text)};
+
+    return account_send_text(a, t, &e->call, &text);
+}
+
+static err_t mark_read(struct errand *e, struct account *a, struct turn *t)
+{
+    return account_mark_read(a, t, slice_text(e->world->residents[e->resident].chat));
+}
+
+static err_t reconnect(struct errand *e, struct account *a, struct turn *t)
+{
+    return account_reconnect(a, t);
+}
+
+void traffic_reconnect(struct world *w, unsigned resident)
+{
+    struct errand *e = errand_new(w, resident, reconnect);
+
+    note(w, "call: %u reconnects", resident);
+    account_ask(&w->server, &e->call);
+}
+
+static void call_send(struct world *w)
+{
+    struct errand *e = errand_new(w, (unsigned)roll(w, RESIDENTS), send);
+
+    do {
+        e->person = (unsigned)roll(w, PEOPLE);
+    } while (e->person == e->resident);
+    snprintf(e->text, sizeof e->text, "out %u.", ++w->text_count);
+    note(w, "call: %u sends %s to %u", e->resident, e->text, e->person);
+    account_ask(&w->server, &e->call);
+}
+
+static void call_read(struct world *w)
+{
+    unsigned resident = (unsigned)roll(w, RESIDENTS);
+
+    if (!w->residents[resident].chat[0]) return;
+    note(w, "call: %u has read", resident);
+    account_ask(&w->server, &errand_new(w, resident, mark_read)->call);
+}
+
+static void call_reconnect(struct world *w) { traffic_reconnect(w, (unsigned)roll(w, RESIDENTS)); }
+
+/* The process died: its callers were cut off, which is not an end it owes them. */
+void traffic_lose_calls(struct world *w)
+{
+    LIST_EACH(node, &w->errands)
+    {
+        struct errand *e = LIST_ENTRY(node, struct errand, node);
+        if (!e->done) e->done = e->lost = true;
+    }
+}
+
+bool traffic_is_over(struct world *w)
+{
+    LIST_EACH(node, &w->errands)
+    if (!LIST_ENTRY(node, struct errand, node)->done) return false;
+    return true;
+}
+
+void traffic_done(struct world *w)
+{
+    for (struct list *node; (node = list_pop(&w->errands));)
+        free(LIST_ENTRY(node, struct errand, node));
+}
+
+/* ---- phones ---- */
+
+static uint32_t reader(unsigned person) { return person < RESIDENTS ? 1u << person : 0; }
+
+static void write_to(struct world *w, unsigned person, const char *to, uint32_t readers)
+{
+    struct letter *l = &w->letters[w->letter_count];
+    struct sim_writing writing = {.to = slice_text(to)};
+
+    if (w->letter_count == LETTERS_MAX) return;
+    snprintf(l->text, sizeof l->text, "in %u.", ++w->text_count);
+    writing.text = slice_text(l->text);
+    if (sim_phone_write(w->people[person], &writing, l->id) != OK) {
+        violated(w, "a phone cannot write: %s", err_trail());
+        return;
+    }
+    l->readers = readers;
+    w->letter_count++;
+    note(w, "phone %u writes %s to %s", person, l->text, to);
+}
+
+static void write_letter(struct world *w)
+{
+    unsigned from = (unsigned)roll(w, PEOPLE), to;
+
+    do {
+        to = (unsigned)roll(w, PEOPLE);
+    } while (to == from);
+    write_to(w, from, number_of(to), reader(from) | reader(to));
+}
+
+static void write_group(struct world *w)
+{
+    write_to(w, (unsigned)roll(w, PEOPLE), w->group_jid, (1u << RESIDENTS) - 1);
+}
+
+/* The newest letter of somebody else. */
+static void read_letter(struct world *w)
+{
+    struct sim_phone *p = w->people[roll(w, PEOPLE)];
+
+    for (struct list *node = p->letters.prev; node != &p->letters; node = node->prev) {
+        struct sim_letter *l = LIST_ENTRY(node, struct sim_letter, link);
+
+        if (l->from_me || l->read || strcmp(l->kind, "text") != 0) continue;
+        if (sim_phone_read(p, slice_text(l->id)) != OK) err_clear();
+        return;
+    }
+}
+
+static void type(struct world *w)
+{
+    unsigned to = (unsigned)roll(w, RESIDENTS);
+
+    if (sim_phone_typing(w->people[RESIDENTS], slice_text(number_of(to)), chance(w, 50)) != OK)
+        err_clear();
+}
+
+/* ---- one thing ---- */
+
+static const struct {
+    unsigned weight;
+    void (*act)(struct world *w);
+} acts[] = {{30, write_letter}, {12, write_group}, {34, call_send},    {6, call_read},
+            {8, read_letter},   {4, type},         {2, call_reconnect}};
+
+void traffic_act(struct world *w)
+{
+    unsigned total = 0, at;
+
+    for (size_t i = 0; i < ARRAY_LEN(acts); i++)
+        total += acts[i].weight;
+    at = (unsigned)roll(w, total);
+    for (size_t i = 0; i < ARRAY_LEN(acts); i++) {
+        if (at < acts[i].weight) {
+            acts[i].act(w);
+            return;
+        }
+        at -= acts[i].weight;
+    }
+}
+
+/* ---- settling in ---- */
+
+bool resident_is_connected(struct world *w, unsigned resident, struct account_status *out)
+{
+    return directory_status(w->server.directory, slice_text(w->residents[resident].id), out) &&
+           out->state == ACCOUNT_CONNECTED && !out->blocked;
+}
+
+struct sim_device *resident_device(struct world *w, unsigned resident)
+{
+    struct sim_account *account = w->people[resident]->account;
+
+    LIST_EACH(node, &account->devices)
+    {
+        struct sim_device *dev = LIST_ENTRY(node, struct sim_device, link);
+        if (dev->id) return dev;
+    }
+    return NULL;
+}
+
+static void open_account(struct world *w, unsigned resident)
+{
+    struct errand *e = errand_new(w, resident, pair);
+    struct account_status status;
+
+    account_create(&w->server, TENANT, true, &e->call);
+    memcpy(w->residents[resident].id, e->call.account, sizeof e->call.account);
+    for (int i = 0; i < 100 && !e->done; i++)
+        world_pass(w, 200);
+    if (!directory_status(w->server.directory, slice_text(e->call.account), &status) ||
+        sim_phone_scan(w->people[resident], slice_text(status.code)) != OK) {
+        violated(w, "resident %u does not pair: %s", resident, err_trail());
+        return;
+    }
+    for (int i = 0; i < 100 && !resident_is_connected(w, resident, &status); i++)
+        world_pass(w, 200);
+    if (!resident_is_connected(w, resident, &status))
+        violated(w, "resident %u does not connect", resident);
+}
+
+static void found_group(struct world *w)
+{
+    w->group = sim_group_new(&w->relay.people, SLICE("120363000000000001"), SLICE("Neighbours"));
+    w->group->created_at = sim_seconds(&w->relay);
+    w->group->lid_mode = chance(w, 70);
+    for (unsigned i = 0; i < PEOPLE; i++)
+        sim_member_add(w->group, w->people[i]->account);
+    snprintf(w->group_jid, sizeof w->group_jid, "%s@g.us", w->group->id);
+    sim_notify_group(&w->relay, w->group, "create", NULL);
+}
+
+void traffic_settle_in(struct world *w)
+{
+    char lid[SIM_NUMBER_MAX];
+
+    for (unsigned i = 0; i < PEOPLE; i++) {
+        snprintf(lid, sizeof lid, "9%s", number_of(i));
+        if (sim_phone_new(&w->phones, slice_text(number_of(i)), slice_text(lid), SLICE("Somebody"),
+                          &w->people[i]) != OK)
+            violated(w, "no phone: %s", err_trail());
+        world_settle(w);
+    }
+    for (unsigned i = 0; i < RESIDENTS && !w->violations; i++)
+        open_account(w, i);
+    if (w->violations) return;
+    found_group(w);
+    world_pass(w, 5000);
+}
