@@ -204,7 +204,7 @@ static void read_options(struct load_options *o, int argc, char **argv)
                                .window = 1,
                                .seconds = 5,
                                .streams = 1000};
-    if (argc < 2) load_fail("usage: parley-load pair|inbound|fanout [--option value]...");
+    if (argc < 2) load_fail("usage: parley-load pair|inbound|send|fanout [--option value]...");
     o->mode = argv[1];
     for (int i = 2; i < argc; i += 2) {
         if (strncmp(argv[i], "--", 2) != 0 || i + 1 == argc) load_fail("what is %s?", argv[i]);
@@ -255,6 +255,8 @@ int main(int argc, char **argv)
         pair_start(&l);
     else if (strcmp(l.options.mode, "inbound") == 0)
         l.on_ready = inbound_start;
+    else if (strcmp(l.options.mode, "send") == 0)
+        l.on_ready = send_start;
     else if (strcmp(l.options.mode, "fanout") == 0)
         l.on_ready = fanout_start;
     else

@@ -3,6 +3,7 @@
  *
  *   pair     pairs --accounts phones through POST /v1/accounts and keeps the sandbox in --state
  *   inbound  contacts write to accounts; latency from the sandbox's socket to /v1/events
+ *   send     callers of POST /v1/messages; latency from the request to the answer
  *   fanout   the same events to --streams readers, beside the bare uv_try_write floor
  *
  * One thread; `floor` is a child process. */
@@ -80,6 +81,7 @@ void load_stop(struct load *l);
 void pair_start(struct load *l);
 void inbound_start(struct load *l);
 void fanout_start(struct load *l);
+void send_start(struct load *l);
 /* Before the loop: the child that plays the floor; fanout_start speaks to it. */
 void fanout_fork(struct load *l);
 
@@ -87,3 +89,5 @@ void fanout_fork(struct load *l);
 
 /* Each contact writes to its account and is answered, so that both chains run. */
 void warm_start(struct load *l, size_t contacts, void (*done)(struct load *l));
+/* The chat of the i-th account with its contact. */
+const char *warm_chat(size_t i);

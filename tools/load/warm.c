@@ -7,6 +7,7 @@ static struct {
     size_t contacts, answered;
     struct peer stream, caller;
     struct buf queue[4096]; /* bodies of calls */
+    char chats[4096][64];
     size_t put, taken;
     bool busy;
     void (*done)(struct load *l);
@@ -49,6 +50,7 @@ static void on_frame(struct peer *p, struct slice frame)
         json_string_value(json_object_get(json_object_get(event, "data"), "chat_id"));
 
     if (name && chat && strcmp(name, "message.received") == 0 && warm.put < warm.contacts) {
+        snprintf(warm.chats[warm.put], sizeof warm.chats[0], "%s", chat);
         buf_printf(&warm.queue[warm.put++], "{\"chat_id\":\"%s\",\"text\":\"welcome\"}", chat);
         call_next();
     }
@@ -62,6 +64,8 @@ static void on_stream(struct peer *p)
     for (size_t i = 0; i < warm.contacts; i++)
         load_write(p->load, load_contact(i, from), load_account(i, to), "hello");
 }
+
+const char *warm_chat(size_t i) { return warm.chats[i]; }
 
 void warm_start(struct load *l, size_t contacts, void (*done)(struct load *l))
 {
