@@ -12,6 +12,7 @@ import { ListenSubscriber, PythonSubscriber, StreamableSubscriber } from '../lib
 import { pause, until, within } from '../lib/wait.mjs';
 import { Connection } from './raw.mjs';
 import { storm } from './storm.mjs';
+import { thousand } from './thousand.mjs';
 
 const PHONE = '15550003000';
 const INFO = { name: 'parley-interop', version: '1.0.0' };
@@ -266,6 +267,7 @@ export const mcpCases = [
     needs: ['sim', 'parleyd'],
     run: storm,
   },
+  { name: 'mcp-thousand', about: 'a thousand listening streams hear every event once and in order', needs: ['sim', 'parleyd'], run: thousand },
   { name: 'mcp-lost-answer', about: 'a call that ran while parleyd was killed fails at once', needs: ['parleyd'], run: lostAnswer },
   { name: 'mcp-restart', about: 'sessions of every revision outlive the process, for their key alone', needs: ['parleyd'], run: restarts },
 ];

@@ -260,6 +260,34 @@ Test(mcp_client, a_session_hears_that_a_list_changed)
     leave(&b);
 }
 
+/* An /sse client gets the request on its stream and answers to /messages. */
+Test(mcp_client, an_sse_client_is_asked_on_its_stream)
+{
+    struct agent a = say_raw("GET /sse", with(""), NULL), b;
+    const char *at = strstr(text_of(&a), "data: /messages?sessionId=");
+    char line[200], id[64];
+    AUTO(buf) body = {0};
+
+    cr_assert(at, "%s", text_of(&a));
+    snprintf(line, sizeof(line), "POST %.*s", (int)strcspn(at + 6, "\n"), at + 6);
+    static const char *const hello[] = {
+        "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"initialize\",\"params\":{"
+        "\"protocolVersion\":\"2024-11-05\",\"capabilities\":" ABLE "}}",
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}", CALL("elicit", "")};
+    for (size_t i = 0; i < ARRAY_LEN(hello); i++) {
+        b = say_raw(line, with(JSON_BODY), hello[i]);
+        leave(&b);
+    }
+    hear(&a);
+    id_of_request(&a, id);
+    buf_printf(&body, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":{}}", id);
+    b = say_raw(line, with(JSON_BODY), buf_text(&body));
+    hear(&a);
+    cr_assert(has(&a, "\"id\":5,\"result\":{\"said\":\"{}\"}"), "%s", text_of(&a));
+    leave(&b);
+    leave(&a);
+}
+
 /* ---- the modern era ---- */
 
 #define META(capabilities)                                                                         \
