@@ -25,7 +25,8 @@ static int by_size(const void *a, const void *b)
 
 static double percentile(size_t per_mille)
 {
-    return in.seen ? (double)in.took_us[(in.seen - 1) * per_mille / 1000] / 1000 : 0;
+    size_t at = in.seen ? (in.seen - 1) * per_mille / 1000 : 0;
+    return in.seen ? (double)in.took_us[at] / 1000 : 0;
 }
 
 static void report(void)
@@ -79,7 +80,7 @@ static void on_tick(uv_timer_t *t)
 
     if (in.over) {
         if (in.seen >= in.sent) report();
-        if (now > in.ends_us + 30 * 1000000)
+        if (now > in.ends_us + 30 * 1000000LL)
             load_fail("%zu of %zu messages never came", in.sent - in.seen, in.sent);
         return;
     }

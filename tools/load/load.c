@@ -56,13 +56,13 @@ int64_t load_written(int64_t pid) { return read_field(pid, "io", "wchar:"); }
 
 void load_fail(const char *format, ...)
 {
+    char text[2048];
     va_list args;
 
     va_start(args, format);
-    fprintf(stderr, "parley-load: ");
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\n");
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    fprintf(stderr, "parley-load: %s\n", text);
     exit(1);
 }
 
@@ -138,7 +138,7 @@ static void on_watch(uv_timer_t *t)
     size_t n = load_connected(l, 0);
 
     if (n < (size_t)l->options.accounts) {
-        if ((int64_t)uv_now(&l->loop) - l->began_ms > 120 * 1000)
+        if ((int64_t)uv_now(&l->loop) - l->began_ms > 120 * 1000LL)
             load_fail("only %zu of %ld accounts connected", n, (long)l->options.accounts);
         return;
     }
@@ -237,7 +237,7 @@ static void open_sim(struct load *l)
 int main(int argc, char **argv)
 {
     static struct load l;
-    struct sim_endpoint http;
+    struct sim_endpoint http = {0};
 
     signal(SIGPIPE, SIG_IGN);
     read_options(&l.options, argc, argv);

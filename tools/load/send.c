@@ -27,7 +27,8 @@ static int by_size(const void *a, const void *b)
 
 static double percentile(size_t per_mille)
 {
-    return out.answered ? (double)out.took_us[(out.answered - 1) * per_mille / 1000] / 1000 : 0;
+    size_t at = out.answered ? (out.answered - 1) * per_mille / 1000 : 0;
+    return out.answered ? (double)out.took_us[at] / 1000 : 0;
 }
 
 static void report(void)
