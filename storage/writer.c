@@ -180,16 +180,33 @@ static err_t provoke_put(struct writer *w, const struct batch *b)
     return OK;
 }
 
-/* The planted bug that forgets a row: an outbox row, a ratchet. */
+/* Counts down to the first key that is forgotten, and stays there. */
+static bool is_stale_key(struct writer *w, uint32_t peer, uint8_t kind)
+{
+    long long left = atomic_load_explicit(&w->faults.stale_keys, memory_order_relaxed);
+
+    if (left <= 0 || kind != KIND_keys || peer == 0) return false;
+    if (left > 1) {
+        atomic_store(&w->faults.stale_keys, left - 1);
+        return false;
+    }
+    fault_count("stale_keys");
+    return true;
+}
+
+/* The planted bugs that forget a row: an outbox row, a ratchet. */
 static bool is_lost(struct writer *w, const struct batch_op *op)
 {
     long long lost = atomic_load_explicit(&w->faults.lose_kind, memory_order_relaxed);
+    long long stale = atomic_load_explicit(&w->faults.stale_keys, memory_order_relaxed);
     uint32_t peer;
     uint8_t kind;
 
-    if (lost <= 0 || op->db != DB_data) return false;
+    if ((lost <= 0 && stale <= 0) || op->db != DB_data) return false;
     struct reader rest = key_read_peer(batch_op_key(op), &peer, &kind);
-    if (rest.error != OK || kind != lost) return false;
+    if (rest.error != OK) return false;
+    if (is_stale_key(w, peer, kind)) return true;
+    if (lost <= 0 || kind != lost) return false;
     fault_count("lose_kind");
     return true;
 }

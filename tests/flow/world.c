@@ -8,11 +8,15 @@
 #include "tests/flow/world.h"
 
 #include <malloc.h>
+#include <signal.h>
 
 #ifdef __SANITIZE_ADDRESS__
 size_t __sanitizer_get_current_allocated_bytes(void); /* of libasan */
+void __sanitizer_set_death_callback(void (*callback)(void));
+static void on_death(void (*callback)(void)) { __sanitizer_set_death_callback(callback); }
 static size_t memory_in_use(void) { return __sanitizer_get_current_allocated_bytes(); }
 #else
+static void on_death(void (*callback)(void)) {}
 static size_t memory_in_use(void) { return mallinfo2().uordblks; }
 #endif
 
@@ -200,6 +204,8 @@ static bool try_seed(uint64_t seed, bool verbose, bool twice)
     return good;
 }
 
+static void on_abort(int signal) { clock_obituary(); }
+
 static uint64_t number(const char *text) { return strtoull(text, NULL, 10); }
 
 int main(int argc, char **argv)
@@ -221,6 +227,8 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "usage: run [--seeds N] [--from S] | --seed S [--verbose]\n"), 2;
     }
+    signal(SIGABRT, on_abort);
+    on_death(clock_obituary);
     setvbuf(stdout, NULL, _IOLBF, 0);
     crypto_start();
     if (!single) run_world(0, false, &warm); /* what is made once a process is made here */
@@ -228,6 +236,7 @@ int main(int argc, char **argv)
         bad += !try_seed(seed, verbose, !single && seed % TWICE_EVERY == 0);
     if (single) return bad != 0;
     bool all = plan_report();
+    judge_report();
     printf("%llu worlds, %llu bad\n", (unsigned long long)count, (unsigned long long)bad);
     if (!all && count >= ENOUGH) printf("a fault never fired\n");
     return bad != 0 || (!all && count >= ENOUGH);

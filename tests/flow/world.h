@@ -119,6 +119,8 @@ void mix(struct world *w, struct slice bytes);
 /* An invariant does not hold. */
 void violated(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 extern bool log_aloud;
+/* Which seed it was, when an assertion or a sanitizer ends the process. */
+void clock_obituary(void);
 
 /* ---- world_net.c ---- */
 struct sim_host net_host(struct world *w);
@@ -166,6 +168,8 @@ bool plan_report(void);
 
 /* ---- world_judge.c ---- */
 void judge(struct world *w);
+/* How much there was to judge in all worlds. */
+void judge_report(void);
 bool judge_is_settled(struct world *w);
 
 /* ---- world.c ---- */

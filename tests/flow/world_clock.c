@@ -46,18 +46,25 @@ ssize_t __wrap_getrandom(void *out, size_t n, unsigned flags)
 /* ---- log ---- */
 
 bool log_aloud;
+static char last_error[400]; /* what the server said before it gave up */
 
 void log_start(enum log_level level, bool json) {}
-bool log_on(enum log_level level) { return log_aloud; }
+bool log_on(enum log_level level) { return log_aloud || level == LOG_ERROR; }
 void log_write(enum log_level level, const char *subject, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    printf("      log %s: ", subject ? subject : "");
-    vprintf(format, args);
-    printf("\n");
+    vsnprintf(last_error, sizeof last_error, format, args);
     va_end(args);
+    if (log_aloud) printf("      log %s: %s\n", subject ? subject : "", last_error);
+}
+
+void clock_obituary(void)
+{
+    printf("seed %llu: the process ends here; the last error was: %s\n",
+           the_world ? (unsigned long long)the_world->seed : 0, last_error);
+    fflush(stdout);
 }
 
 /* ---- clock ---- */

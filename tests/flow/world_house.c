@@ -54,6 +54,7 @@ static void start(struct world *w)
     char *args[] = {
         (char *)"world", (char *)"--data",          w->folder,    (char *)"--sandbox-root-key",
         w->root_key,     (char *)"--first-prekeys", (char *)"12", NULL};
+    const char *plant = getenv("PARLEY_FAULTS"); /* of tests/inject */
     struct store_options options = {
         .path = w->folder, .map_size = (size_t)64 << 20, .without_sync = true};
 
@@ -62,6 +63,7 @@ static void start(struct world *w)
     s->config = &w->config;
     s->writer = writer_new(&(struct writer_options){
         .store = s->store, .on_events = on_events, .on_fatal = on_fatal, .context = w});
+    if (plant) must(w, faults_parse(writer_faults(s->writer), slice_text(plant)), "PARLEY_FAULTS");
     s->main = w->worker = clock_open(w);
     s->worker_count = 1;
     s->workers = xcalloc(sizeof *s->workers);

@@ -3,6 +3,16 @@
 
 #include "server/api/faces.h"
 
+static struct {
+    unsigned long letters, sends, taken, refused, lost, events;
+} seen;
+
+void judge_report(void)
+{
+    printf("letters held %lu, sends %lu (taken %lu, refused %lu, callers lost %lu), events %lu\n",
+           seen.letters, seen.sends, seen.taken, seen.refused, seen.lost, seen.events);
+}
+
 /* ---- what the server holds ---- */
 
 struct held {
@@ -72,6 +82,7 @@ static void judge_letter(struct world *w, unsigned resident, const struct shelf 
             violated(w, "resident %u holds '%s' (status %u) for '%s' (%s)", resident, h->text,
                      h->status, l->text, l->id);
     }
+    seen.letters++;
     if (found != 1)
         violated(w, "resident %u holds '%s' (%s) %u times", resident, l->text, l->id, found);
 }
@@ -106,6 +117,10 @@ static void judge_send(struct world *w, const struct shelf *shelves, const struc
     const struct held *h = stored(&shelves[e->resident], e->text, &rows);
     bool taken = h && h->status >= MESSAGE_SENT && h->status != MESSAGE_FAILED;
 
+    seen.sends++;
+    seen.taken += taken;
+    seen.refused += e->call.error != OK;
+    seen.lost += e->lost;
     if (rows > 1) violated(w, "'%s' of %u is stored %u times", e->text, e->resident, rows);
     if (arrived > 1) violated(w, "'%s' arrived %u times", e->text, arrived);
     if (arrived && !h) violated(w, "'%s' arrived and is not stored", e->text);
@@ -135,6 +150,7 @@ static void judge_log(struct world *w)
         if (e.seq != last + 1)
             violated(w, "the log lacks what is before %llu", (unsigned long long)e.seq);
         last = e.seq;
+        seen.events++;
         if (e.head.type != event_number(EVENT_MESSAGE_RECEIVED)) continue;
         const char *at = memmem(e.bytes.data, e.bytes.len, "\"in ", 4);
         unsigned n = at ? (unsigned)strtoul(at + 4, NULL, 10) : 0;
