@@ -130,6 +130,8 @@ void mcp_refuse_error(struct mcp_ask *a, err_t e);
 bool mcp_single_page(struct mcp_ask *a);
 /* Calls `then` in a while, instead of returning with an answer. A cancelled ask ends meanwhile. */
 void mcp_later(struct mcp_ask *a, int64_t ms, void (*then)(struct mcp_ask *a));
+/* Notes the token that the client wants progress under; a clock tells it from now on. */
+void mcp_progress_begin(struct mcp_ask *a);
 /* Progress that the method counts itself, when the client wants to hear of it; from then on none
  * is told by the clock. */
 void mcp_progress(struct mcp_ask *a, int64_t done, int64_t total);
