@@ -28,6 +28,7 @@ enum monitor_record_type {
     MONITOR_META_DURABLE, /* … that has returned */
     MONITOR_TURN,         /* a: owner, b: turn; payload: its rows, see monitor_journal_turn */
     MONITOR_RELEASE,      /* a: owner, b: turn; something of it leaves */
+    MONITOR_START,        /* another process goes on; turns are numbered from 1 again */
 };
 struct monitor_record {
     uint32_t type, len;

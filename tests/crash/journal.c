@@ -40,6 +40,7 @@ __attribute__((constructor)) static void open_journal(void)
     if (!path) abort();
     journal = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (journal < 0) abort();
+    note(MONITOR_START, 0, NULL, 0);
 }
 
 /* ---- what LMDB calls ---- */

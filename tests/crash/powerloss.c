@@ -66,7 +66,7 @@ struct run {
 
     double per_write; /* states that are tried for each write */
     double credit;
-    unsigned long long states, prefixes, commits, releases, failures;
+    unsigned long long states, prefixes, commits, releases, starts, failures;
 };
 
 static uint64_t draw(struct run *r)
@@ -332,8 +332,17 @@ static void on_turn(struct run *r, const struct record *rec)
 
     while (rows.error == OK && reader_left(&rows) > 0)
         take_row(r, &rows);
+    r->model_begun = true;
     r->model_turns++;
     map_put(&r->turns, turn_key(rec), (void *)(uintptr_t)(r->now.txn + 1));
+}
+
+/* Killed and started again: what it wrote last before it was killed it may not have told. */
+static void on_start(struct run *r)
+{
+    r->model_begun = false;
+    r->starts++;
+    map_done(&r->turns);
 }
 
 static void on_release(struct run *r, const struct record *rec)
@@ -350,8 +359,7 @@ static void on_release(struct run *r, const struct record *rec)
 /* The turns of the last commit are all told: it must have left what they say. */
 static void follow_model(struct run *r)
 {
-    struct walk w = {
-        .run = r, .judge = r->model_turns > 0 && !r->stopped, .learn = r->model_turns == 0};
+    struct walk w = {.run = r, .judge = r->model_begun, .learn = !r->model_begun};
     unsigned long long before = r->failures;
 
     if (r->now.txn == 0 || r->stopped) return;
@@ -442,6 +450,7 @@ static void take_record(struct run *r, const struct record *rec)
     case MONITOR_META_DURABLE: settle_disk(r); break;
     case MONITOR_TURN: on_turn(r, rec); break;
     case MONITOR_RELEASE: on_release(r, rec); break;
+    case MONITOR_START: on_start(r); break;
     default: give_up("the journal");
     }
 }
@@ -481,8 +490,9 @@ static void set_up(struct run *r, const char *journal, const char *folder)
 
 static int finish(const struct run *r)
 {
-    printf("states %llu (%llu prefixes), commits %llu, turns %zu, releases %llu, failures %llu\n",
-           r->states, r->prefixes, r->commits, r->model_turns, r->releases, r->failures);
+    printf("states %llu (%llu prefixes), starts %llu, commits %llu, turns %zu, releases %llu, "
+           "failures %llu\n",
+           r->states, r->prefixes, r->starts, r->commits, r->model_turns, r->releases, r->failures);
     if (r->model_turns == 0 || r->releases == 0) {
         printf("BROKEN: the run committed or released nothing\n");
         return 1;

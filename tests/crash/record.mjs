@@ -18,11 +18,16 @@ async function run() {
   await world.open();
   const traffic = new Traffic(world);
   traffic.begin();
-  traffic.resume();
-  await pause(Number(seconds) * 1000);
-  traffic.pause();
-  await until(20_000, 'the traffic to end', () => traffic.isStill);
-  await world.parleyd.kill();
+  // The second half is written by a process that found the data of the first.
+  for (let half = 1; half <= 2; half++) {
+    traffic.resume();
+    await pause(Number(seconds) * 500);
+    traffic.pause();
+    await until(20_000, 'the traffic to end', () => traffic.isStill);
+    await pause(500);
+    await world.parleyd.kill();
+    if (half === 1) await world.parleyd.start();
+  }
   console.log(`recorded ${traffic.inbound.size} messages in and ${traffic.outbound.size} out`);
 }
 
