@@ -479,6 +479,19 @@ void account_end_call(struct account *a, struct turn *t, struct account_call *c,
     end_call(a, t, c, e, e == OK ? "" : err_text(e), e == OK ? "" : err_name(e));
 }
 
+/* The link goes on trying: the caller learns how to come back for the code. */
+static void end_late_pairing(struct account *a, struct turn *t, struct account_call *c)
+{
+    char words[ACCOUNT_WORDS_MAX];
+
+    snprintf(words, sizeof words,
+             "WhatsApp gave no code in time (%s); it is tried again. Call pair_account with "
+             "account_id %s later.",
+             a->status.reason == WA_REASON_NONE ? "no answer" : wa_reason_text(a->status.reason),
+             a->status.id);
+    end_call(a, t, c, ERR_QUERY_TIMEOUT, words, err_name(ERR_QUERY_TIMEOUT));
+}
+
 static void on_call_timer(struct timer *timer, int64_t now)
 {
     struct account_call *c = CONTAINER_OF(timer, struct account_call, timer);
@@ -489,9 +502,10 @@ static void on_call_timer(struct timer *timer, int64_t now)
     /* A send without a message yet is given up: it must not go out behind an answer that names
      * none, because the caller sends again. */
     if (c->kind == CALL_SEND) e = wa_client_send_cancel(a->client, c->operation, t->now);
+    if (c->owner && c->kind == CALL_PAIR) end_late_pairing(a, t, c);
     if (c->owner) {
         c->sent = ACCOUNT_SENT_PENDING;
-        account_end_call(a, t, c, c->kind == CALL_SEND ? OK : ERR_QUERY_TIMEOUT);
+        account_end_call(a, t, c, OK);
     }
     turn_close(t, e);
 }

@@ -151,15 +151,21 @@ static bool ask_status(struct cli *c, struct pairing *p)
 static int run_pair(struct cli *c, int argc, char **argv)
 {
     bool sandbox = flag(&argc, argv, "--sandbox");
+    const char *account = option(&argc, argv, "--account");
+    AUTO(buf) args = {0};
+    struct pen pen = pen_on(&args);
     struct pairing p = {0};
     struct answer a;
     char number[32], shown[sizeof(p.code)];
 
-    if (argc) return cli_usage("pair takes only --sandbox");
+    if (argc) return cli_usage("pair takes only --sandbox and --account ID");
     c->wants_test = c->wants_test || sandbox;
     if (sandbox && c->key && strncmp(c->key, "parley_test_", 12) != 0)
         return cli_usage("pair --sandbox wants a test key (parley_test_…)");
-    if (!tool_ask(c, "pair_account", "{}", &a)) return CLI_FAILED;
+    pen_object(&pen, NULL);
+    if (account) pen_text(&pen, "account_id", slice_text(account));
+    pen_end(&pen);
+    if (!tool_ask(c, "pair_account", buf_text(&args), &a)) return CLI_FAILED;
     bool ok = read_pairing(&a, &p);
     answer_done(&a);
     if (!ok || !p.code[0]) return cli_failed("the server gave no code");
@@ -179,7 +185,9 @@ static int run_pair(struct cli *c, int argc, char **argv)
             return CLI_DONE;
         }
         if (strcmp(p.status, "expired") == 0)
-            return cli_failed("no phone scanned the code in time; run parleyctl pair again");
+            return cli_failed(
+                "no phone scanned the code in time; parleyctl pair --account %s shows new ones",
+                p.account);
         if (!sandbox && p.code[0] && strcmp(shown, p.code) != 0) {
             copy(shown, sizeof(shown), slice_text(p.code));
             draw_code(slice_text(p.code), p.url);
@@ -368,8 +376,10 @@ static int run_check(struct cli *c, int argc, char **argv)
 
 const struct cli_command cli_commands[] = {
     {"accounts", "", "accounts with their states", run_accounts},
-    {"pair", "[--sandbox]",
-     "pairs an account: draws the code; with --sandbox a virtual phone scans", run_pair},
+    {"pair", "[--sandbox] [--account ID]",
+     "pairs an account, or again one that ended: draws the code; with --sandbox a virtual phone "
+     "scans",
+     run_pair},
     {"send", "[--account ID] TO TEXT", "sends a text to a number or a chat", run_send},
     {"events", "[--follow] [--after SEQ] [--count N] [--events NAMES]",
      "prints the event log, or what arrives", run_events},
