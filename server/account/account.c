@@ -307,7 +307,10 @@ void account_on_link_down(struct account *a, const char *why)
     LOG(DEBUG, account_subject(a), "the link is down: %s", why);
     if (is_running(a)) {
         struct turn *t = turn_open(a);
-        turn_close(t, wa_client_link_down(a->client, why, t->now));
+        a->link_why = why;
+        err_t e = wa_client_link_down(a->client, why, t->now);
+        a->link_why = NULL;
+        turn_close(t, e);
     } else {
         account_settle(a);
     }

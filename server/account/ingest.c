@@ -525,8 +525,8 @@ static err_t on_disconnected(struct account *a, struct turn *t, const struct wa_
     AUTO(buf) json = {0};
 
     set_reason(a, event->down.reason, event->down.code, event->down.until_s, event->down.retry_at);
-    LOG(INFO, account_subject(a), "disconnected reason=%s code=%d", a->text.reason,
-        event->down.code);
+    LOG(INFO, account_subject(a), "disconnected reason=%s code=%d%s%s", a->text.reason,
+        event->down.code, a->link_why ? ": " : "", a->link_why ? a->link_why : "");
     if (event->down.reason == WA_REASON_CERTIFICATE && a->status.sandbox)
         accounts_doubt_root_key(a->home->accounts);
     if (a->status.state == ACCOUNT_PAIRING) { /* its link may come and go */

@@ -98,6 +98,7 @@ struct account {
     bool paused; /* the link is not read */
 
     struct link *link;
+    const char *link_why; /* it ended, while the client is told */
     uint32_t link_number;
     bool link_is_up, connecting;
     struct list waiting_node; /* of home->waiting */

@@ -297,6 +297,19 @@ static int on_destroyed(struct link *k)
     return 0;
 }
 
+/* libwebsockets says "reason(1)" of a certificate; OpenSSL knows what is wrong with it. */
+static void note_connect_error(struct link *k, struct lws *wsi, struct slice said)
+{
+    SSL *ssl = lws_get_ssl(wsi);
+    long verdict = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+
+    if (verdict != X509_V_OK)
+        snprintf(k->words, sizeof k->words, "certificate: %s",
+                 X509_verify_cert_error_string(verdict));
+    else if (said.data)
+        snprintf(k->words, sizeof k->words, SLICE_FMT, SLICE_ARG(said));
+}
+
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                   size_t len)
 {
@@ -311,9 +324,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     case LWS_CALLBACK_CLIENT_ESTABLISHED: result = on_established(k); break;
     case LWS_CALLBACK_CLIENT_RECEIVE: result = on_receive(k, slice_of(in, len)); break;
     case LWS_CALLBACK_CLIENT_WRITEABLE: result = on_writable(k); break;
-    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-        if (in) snprintf(k->words, sizeof k->words, "%.*s", (int)len, (const char *)in);
-        break;
+    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR: note_connect_error(k, wsi, slice_of(in, len)); break;
     default: break;
     }
     k->in_callback = outer;

@@ -157,12 +157,12 @@ export const mainCases = [
     needs: ['sim', 'parleyd', ...(kind === 'whatsmeow' ? ['whatsmeow'] : [])],
     run: (t) => mainJob(t, kind),
   })),
-  {
-    name: 'main-job-wss',
-    about: 'the same with Baileys over TLS with a test CA',
-    needs: ['sim', 'parleyd'],
-    run: (t) => mainJob(t, 'baileys', { tls: t.certificates().good }),
-  },
+  ...peerKinds.map((kind) => ({
+    name: kind === 'baileys' ? 'main-job-wss' : `main-job-wss-${kind}`,
+    about: `the same with ${kind} over TLS with a test CA`,
+    needs: ['sim', 'parleyd', ...(kind === 'whatsmeow' ? ['whatsmeow'] : [])],
+    run: (t) => mainJob(t, kind, { tls: t.certificates().good }),
+  })),
   {
     name: 'main-subscribers',
     about: 'TypeScript SDK v1 and v2, legacy SSE, Python and /v1/events hear the same events',

@@ -1,13 +1,13 @@
 // What parleyd must refuse: certificates and Noise chains that prove nothing.
-import { check } from '../lib/context.mjs';
+import { check, same } from '../lib/context.mjs';
 import { StreamableSubscriber } from '../lib/subscribers.mjs';
 import { codeIn } from '../lib/tools.mjs';
 import { open } from './main.mjs';
 
 const OTHER_ROOT = 'd0'.repeat(32);
 
-/** Pairing never gets as far as a code, and the log says why. */
-async function refused(t, label, simOptions, parleydOptions = {}, faults = undefined) {
+/** Pairing never gets as far as a code, the log says why, and the server was told nothing. */
+async function refused(t, label, why, simOptions, parleydOptions = {}, faults = undefined) {
   const sim = await t.sim({ ...simOptions, logName: `sim-${label}` });
   if (faults) await sim.faults(faults);
   const parleyd = await t.parleyd({ sim, logName: `parleyd-${label}`, ...parleydOptions });
@@ -15,6 +15,9 @@ async function refused(t, label, simOptions, parleydOptions = {}, faults = undef
   const answer = await agent.call('pair_account', {}).catch((error) => error);
   check(!codeIn(answer), `${label}: pairing went on to a code`);
   check(!parleyd.child.end, `${label}: parleyd ended`);
+  const said = parleyd.child.tail(20);
+  check(why.test(said), `${label}: the log does not say ${why}: ${said}`);
+  same((await sim.trace()).stanzas, [], `${label}: stanzas that the sim saw`);
   await agent.close();
   await parleyd.stop();
   await sim.kill();
@@ -25,9 +28,9 @@ async function tlsRefusals(t) {
   await accepted(t, good);
   // Each takes the twenty seconds that pair_account waits for a first code, so they wait together.
   await Promise.all([
-    refused(t, 'wrong-name', { tls: wrongName }, { caFile: ca }),
-    refused(t, 'expired', { tls: expired }, { caFile: ca }),
-    refused(t, 'untrusted', { tls: untrusted }, { caFile: ca }),
+    refused(t, 'wrong-name', /certificate: hostname mismatch/, { tls: wrongName }, { caFile: ca }),
+    refused(t, 'expired', /certificate: certificate has expired/, { tls: expired }, { caFile: ca }),
+    refused(t, 'untrusted', /certificate: (unable|self)/, { tls: untrusted }, { caFile: ca }),
   ]);
 }
 
@@ -43,9 +46,10 @@ async function accepted(t, tls) {
 }
 
 async function noiseRefusals(t) {
+  await accepted(t);
   await Promise.all([
-    refused(t, 'wrong-root', {}, { rootKey: OTHER_ROOT }),
-    refused(t, 'broken-chain', {}, {}, { fault: 'bad_certificate', count: 1000 }),
+    refused(t, 'wrong-root', /reason=certificate/, {}, { rootKey: OTHER_ROOT }),
+    refused(t, 'broken-chain', /reason=certificate/, {}, {}, { fault: 'bad_certificate', count: 1000 }),
   ]);
 }
 

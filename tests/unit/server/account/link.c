@@ -672,7 +672,7 @@ static void tls_start(const char *name, long from_s, long to_s, bool trusted)
     server_start(ECHO);
 }
 
-static void expect_refused(void)
+static void expect_refused(const char *why)
 {
     static struct probe p;
 
@@ -680,6 +680,7 @@ static void expect_refused(void)
     probe_open(&p);
     cr_assert(wait_for(&p.downs, 1, 10000));
     cr_expect_eq(atomic_load(&p.ups), 0, "a bad certificate was accepted");
+    cr_expect(strstr(p.why, why), "%s", p.why);
     cr_expect_eq(side.request[0], '\0', "nothing is said to a server that is not trusted");
     unlink(ca_path);
 }
@@ -722,19 +723,19 @@ Test(link, a_paused_tls_link_loses_nothing)
 Test(link, refuses_a_wrong_name)
 {
     tls_start("elsewhere.example", -60, 3600, true);
-    expect_refused();
+    expect_refused("certificate: hostname mismatch");
 }
 
 Test(link, refuses_an_expired_certificate)
 {
     tls_start("localhost", -7200, -60, true);
-    expect_refused();
+    expect_refused("certificate: certificate has expired");
 }
 
 Test(link, refuses_an_untrusted_certificate)
 {
     tls_start("localhost", -60, 3600, false);
-    expect_refused();
+    expect_refused("certificate: ");
 }
 
 Test(link, a_ca_file_that_is_missing_or_none_is_told_at_start)
