@@ -60,7 +60,7 @@ void load_fail(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof text, format, args); /* NOLINT(*-valist.Uninitialized) */
     va_end(args);
     fprintf(stderr, "parley-load: %s\n", text);
     exit(1);
