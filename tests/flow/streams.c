@@ -451,7 +451,7 @@ static void finish(struct stream *s)
         s->state = OPEN;
         hub_stream_resume(&s->hub);
     }
-    if (s->hub.cursor < hub_last(s->hub.hub, TENANT)) {
+    if (s->hub.cursor < house.last) {
         do_later(s, 20);
         return;
     }
