@@ -88,6 +88,7 @@ static void begin(struct world *w, uint64_t seed, bool verbose)
 
     *w = (struct world){.seed = seed, .verbose = verbose, .dice = seed * 0x9e3779b97f4a7c15u + 1};
     w->now = 1800000000000;
+    w->storm = seed % 4 == 3;
     w->history = 0xcbf29ce484222325u;
     list_init(&w->errands);
     clock_seed(seed);
@@ -112,7 +113,7 @@ static void end(struct world *w)
 static void live(struct world *w)
 {
     int64_t until = w->now + 60 * 1000 + (int64_t)roll(w, 120 * 1000);
-    int64_t fault_at = w->now + (int64_t)roll(w, 10000), every = 1000 + (int64_t)roll(w, 9000);
+    int64_t fault_at = w->now + (int64_t)roll(w, 10000), every = 300 + (int64_t)roll(w, 9000);
 
     while (w->now < until && !w->violations) {
         world_pass(w, (int64_t)roll(w, 2500));
@@ -135,6 +136,12 @@ static void ask_replaced_back(struct world *w)
             traffic_reconnect(w, i);
 }
 
+static void pair_unlinked(struct world *w)
+{
+    for (unsigned i = 0; i < RESIDENTS; i++)
+        if (w->residents[i].unlinked) traffic_pair(w, i);
+}
+
 /* A stanza that was dropped comes again with the next connection. */
 static void recycle(struct world *w)
 {
@@ -149,10 +156,12 @@ static void settle_down(struct world *w)
     enum { LONG_S = 4 * 3600, STEP_S = 20 };
 
     plan_stop(w);
+    w->storm = false;
     for (int s = 0; s < LONG_S; s += STEP_S) {
         world_pass(w, STEP_S * 1000);
         if (s % 600 == 0) ask_replaced_back(w);
         if (s % 900 == 300) recycle(w);
+        pair_unlinked(w);
         if (s > 600 && judge_is_settled(w)) break;
     }
     world_pass(w, 60 * 1000);

@@ -39,13 +39,15 @@ struct resident {
     char id[ACCOUNT_ID_MAX];
     uint32_t number;
     char chat[ACCOUNT_ID_MAX]; /* of its newest send, "" */
-    bool unlinked;
+    bool unlinked;             /* or not paired yet */
+    int64_t known_from;        /* the phones know its device from here on */
 };
 
 /* What somebody wrote on a phone. */
 struct letter {
     char id[SIM_ID_MAX], text[24];
     uint32_t readers; /* bit per resident that must hold it */
+    uint32_t excused; /* bit per resident that was unlinked meanwhile */
 };
 
 struct errand {
@@ -66,6 +68,8 @@ struct world {
     uint64_t dice;
     uint64_t history; /* a hash of all that happened */
     unsigned violations;
+    unsigned unlinks; /* who was unlinked may try to log in once more */
+    bool storm; /* faults also while accounts are paired */
 
     /* the simulated WhatsApp */
     struct sim_relay relay;
@@ -153,6 +157,9 @@ void traffic_settle_in(struct world *w); /* people, accounts, pairing */
 void traffic_act(struct world *w);       /* one thing somebody does */
 /* A call that reconnects the account. */
 void traffic_reconnect(struct world *w, unsigned resident);
+/* Pairs it again when it is unlinked; false when it did not come to that. */
+bool traffic_pair(struct world *w, unsigned resident);
+void traffic_unlinked(struct world *w, unsigned resident);
 void traffic_lose_calls(struct world *w);
 bool traffic_is_over(struct world *w);
 void traffic_done(struct world *w);

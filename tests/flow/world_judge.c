@@ -82,8 +82,8 @@ static void judge_letter(struct world *w, unsigned resident, const struct shelf 
             violated(w, "resident %u holds '%s' (status %u) for '%s' (%s)", resident, h->text,
                      h->status, l->text, l->id);
     }
-    seen.letters++;
-    if (found != 1)
+    seen.letters += found;
+    if (found != 1 && (found || !(l->excused & (1u << resident))))
         violated(w, "resident %u holds '%s' (%s) %u times", resident, l->text, l->id, found);
 }
 
@@ -171,7 +171,7 @@ static void judge_log(struct world *w)
 static void judge_rules(struct world *w)
 {
     for (int i = 0; i < SIM_RULES; i++)
-        if (w->relay.broken[i])
+        if (w->relay.broken[i] && !(i == SIM_RULE_LOGIN_DEVICE && w->unlinks))
             violated(w, "rule %s was broken %u times: %s", sim_rule_name((enum sim_rule)i),
                      w->relay.broken[i], sim_rule_text((enum sim_rule)i));
 }

@@ -32,6 +32,45 @@ static bool missing_prekey(struct world *w)
     return sim_fault_put(&w->relay, &f) == OK;
 }
 
+static bool bad_signed_prekey(struct world *w)
+{
+    struct sim_fault f = {.kind = SIM_FAULT_BAD_SIGNED_PREKEY, .count = 1};
+
+    snprintf(f.device, sizeof f.device, "%s:0", w->people[roll(w, PEOPLE)]->account->number);
+    return sim_fault_put(&w->relay, &f) == OK;
+}
+
+static bool identity_change(struct world *w)
+{
+    struct sim_fault f = {.kind = SIM_FAULT_IDENTITY_CHANGE, .count = 1};
+
+    snprintf(f.device, sizeof f.device, "%s:0", w->people[roll(w, PEOPLE)]->account->number);
+    if (sim_fault_put(&w->relay, &f) == OK) return true;
+    err_clear();
+    return false;
+}
+
+static bool phone_away(struct world *w)
+{
+    struct sim_phone *p = w->people[roll(w, PEOPLE)];
+
+    world_settle(w); /* what it was writing is out */
+    sim_phone_go(p, p->conn == NULL);
+    return true;
+}
+
+static bool unlink_device(struct world *w)
+{
+    unsigned resident = (unsigned)roll(w, RESIDENTS);
+    struct sim_device *dev = resident_device(w, resident);
+
+    if (w->residents[resident].unlinked || !dev) return false;
+    traffic_unlinked(w, resident);
+    w->unlinks++;
+    sim_device_unlink(&w->relay, dev);
+    return true;
+}
+
 static bool bad_certificate(struct world *w) { return arm_for_all(w, SIM_FAULT_BAD_CERTIFICATE); }
 static bool decline_ik(struct world *w) { return arm_for_all(w, SIM_FAULT_DECLINE_IK); }
 static bool cut(struct world *w) { return net_cut(w, false); }
@@ -152,6 +191,7 @@ static enum row_id of_armed(const struct sim_fault *f)
 {
     switch (f->kind) {
     case SIM_FAULT_MISSING_PREKEY: return ROW_missing_prekey;
+    case SIM_FAULT_BAD_SIGNED_PREKEY: return ROW_bad_prekey;
     case SIM_FAULT_BAD_CERTIFICATE: return ROW_bad_certificate;
     case SIM_FAULT_DECLINE_IK: return ROW_decline_ik;
     default: break;
@@ -175,6 +215,8 @@ void plan_stop(struct world *w)
         if (id < ROWS) left[id]++;
     }
     sim_faults_clear(&w->relay);
+    for (unsigned i = 0; i < PEOPLE; i++)
+        if (!w->people[i]->conn) sim_phone_go(w->people[i], true);
     if (atomic_exchange(&faults->fail_put, 0) > 0) left[ROW_failed_commit]++;
     if (atomic_exchange(&faults->fail_flush, 0) > 0) left[ROW_failed_flush]++;
     atomic_store(&faults->full, 0);

@@ -133,7 +133,7 @@ static void write_to(struct world *w, unsigned person, const char *to, uint32_t 
     struct letter *l = &w->letters[w->letter_count];
     struct sim_writing writing = {.to = slice_text(to)};
 
-    if (w->letter_count == LETTERS_MAX) return;
+    if (w->letter_count == LETTERS_MAX || !w->people[person]->conn) return;
     snprintf(l->text, sizeof l->text, "in %u.", ++w->text_count);
     writing.text = slice_text(l->text);
     if (sim_phone_write(w->people[person], &writing, l->id) != OK) {
@@ -141,6 +141,9 @@ static void write_to(struct world *w, unsigned person, const char *to, uint32_t 
         return;
     }
     l->readers = readers;
+    l->excused = 0;
+    for (unsigned i = 0; i < RESIDENTS; i++)
+        if (w->residents[i].unlinked || w->now < w->residents[i].known_from) l->excused |= 1u << i;
     w->letter_count++;
     note(w, "phone %u writes %s to %s", person, l->text, to);
 }
@@ -158,6 +161,26 @@ static void write_letter(struct world *w)
 static void write_group(struct world *w)
 {
     write_to(w, (unsigned)roll(w, PEOPLE), w->group_jid, (1u << RESIDENTS) - 1);
+}
+
+/* Many at once: turns pile up behind the commits. */
+static void write_burst(struct world *w)
+{
+    for (uint64_t n = 5 + roll(w, 25); n > 0; n--)
+        write_letter(w);
+}
+
+static void send_burst(struct world *w)
+{
+    for (uint64_t n = 3 + roll(w, 12); n > 0; n--)
+        call_send(w);
+}
+
+static void pair_again(struct world *w)
+{
+    unsigned resident = (unsigned)roll(w, RESIDENTS);
+
+    if (w->residents[resident].unlinked) traffic_pair(w, resident);
 }
 
 /* The newest letter of somebody else. */
@@ -187,8 +210,9 @@ static void type(struct world *w)
 static const struct {
     unsigned weight;
     void (*act)(struct world *w);
-} acts[] = {{30, write_letter}, {12, write_group}, {34, call_send},    {6, call_read},
-            {8, read_letter},   {4, type},         {2, call_reconnect}};
+} acts[] = {{30, write_letter}, {12, write_group}, {34, call_send},     {6, call_read},
+            {8, read_letter},   {4, type},         {2, call_reconnect}, {2, write_burst},
+            {2, send_burst},    {6, pair_again}};
 
 void traffic_act(struct world *w)
 {
@@ -218,32 +242,79 @@ struct sim_device *resident_device(struct world *w, unsigned resident)
 {
     struct sim_account *account = w->people[resident]->account;
 
-    LIST_EACH(node, &account->devices)
-    {
+    /* The newest: who was killed while pairing may have left one behind. */
+    for (struct list *node = account->devices.prev; node != &account->devices; node = node->prev) {
         struct sim_device *dev = LIST_ENTRY(node, struct sim_device, link);
         if (dev->id) return dev;
     }
     return NULL;
 }
 
+void traffic_unlinked(struct world *w, unsigned resident)
+{
+    w->residents[resident].unlinked = true;
+    for (unsigned i = 0; i < w->letter_count; i++)
+        w->letters[i].excused |= 1u << resident;
+}
+
+static void pass_in_storm(struct world *w, int64_t ms)
+{
+    world_pass(w, ms);
+    if (w->storm && chance(w, 2)) plan_strike(w);
+    world_settle(w);
+}
+
+static bool is_waiting(struct errand *e) { return !e->done; }
+
+/* A code on the screen, or nothing. */
+static void ask_code(struct world *w, unsigned resident, struct account_status *out)
+{
+    struct resident *r = &w->residents[resident];
+    bool known = r->id[0] && directory_status(w->server.directory, slice_text(r->id), out);
+    struct errand *e = errand_new(w, resident, pair);
+
+    snprintf(e->text, sizeof e->text, "pairs");
+    note(w, "call: %u pairs", resident);
+    if (known)
+        account_ask(&w->server, &e->call);
+    else
+        account_create(&w->server, TENANT, true, &e->call);
+    memcpy(r->id, e->call.account, sizeof r->id);
+    for (int i = 0; i < 200 && is_waiting(e); i++)
+        pass_in_storm(w, 200);
+    if (!directory_status(w->server.directory, slice_text(r->id), out)) out->code[0] = '\0';
+}
+
+bool traffic_pair(struct world *w, unsigned resident)
+{
+    enum { CODE_S = 60 };
+    struct resident *r = &w->residents[resident];
+    struct account_status status = {0};
+
+    if (!r->id[0] || !resident_is_connected(w, resident, &status)) {
+        ask_code(w, resident, &status);
+        if (status.code[0] && sim_phone_scan(w->people[resident], slice_text(status.code)) != OK) {
+            err_clear();
+            return false;
+        }
+        for (int i = 0; i < 5 * CODE_S && !resident_is_connected(w, resident, &status); i++)
+            pass_in_storm(w, 200);
+    }
+    if (!resident_is_connected(w, resident, &status)) return false;
+    r->unlinked = false;
+    r->known_from = w->now + 5000;
+    return true;
+}
+
 static void open_account(struct world *w, unsigned resident)
 {
-    struct errand *e = errand_new(w, resident, pair);
-    struct account_status status;
+    enum { TRIES = 20 };
+    bool paired = false;
 
-    account_create(&w->server, TENANT, true, &e->call);
-    memcpy(w->residents[resident].id, e->call.account, sizeof e->call.account);
-    for (int i = 0; i < 100 && !e->done; i++)
-        world_pass(w, 200);
-    if (!directory_status(w->server.directory, slice_text(e->call.account), &status) ||
-        sim_phone_scan(w->people[resident], slice_text(status.code)) != OK) {
-        violated(w, "resident %u does not pair: %s", resident, err_trail());
-        return;
-    }
-    for (int i = 0; i < 100 && !resident_is_connected(w, resident, &status); i++)
-        world_pass(w, 200);
-    if (!resident_is_connected(w, resident, &status))
-        violated(w, "resident %u does not connect", resident);
+    w->residents[resident].unlinked = true;
+    for (int i = 0; i < TRIES && !paired && !w->violations; i++)
+        paired = traffic_pair(w, resident);
+    if (!paired) violated(w, "resident %u does not pair", resident);
 }
 
 static void found_group(struct world *w)
