@@ -69,7 +69,7 @@ struct world {
     uint64_t history; /* a hash of all that happened */
     unsigned violations;
     unsigned unlinks; /* who was unlinked may try to log in once more */
-    bool storm; /* faults also while accounts are paired */
+    bool storm;       /* faults also while accounts are paired */
 
     /* the simulated WhatsApp */
     struct sim_relay relay;

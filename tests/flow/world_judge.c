@@ -78,7 +78,8 @@ static void judge_letter(struct world *w, unsigned resident, const struct shelf 
 
         if (strcmp(h->id, l->id) != 0) continue;
         found++;
-        if (strcmp(h->text, l->text) != 0)
+        bool cut_off = h->status == MESSAGE_WAITING && (l->excused & (1u << resident));
+        if (strcmp(h->text, l->text) != 0 && !cut_off)
             violated(w, "resident %u holds '%s' (status %u) for '%s' (%s)", resident, h->text,
                      h->status, l->text, l->id);
     }
@@ -111,6 +112,15 @@ static const struct held *stored(const struct shelf *s, const char *text, unsign
     return last;
 }
 
+/* A device whose bundle was forged is left out; the others of its owner are not. */
+static bool reached_companion(const struct shelf *shelves, const struct errand *e)
+{
+    if (e->person >= RESIDENTS) return false;
+    for (size_t i = 0; i < shelves[e->person].count; i++)
+        if (strcmp(shelves[e->person].items[i].text, e->text) == 0) return true;
+    return false;
+}
+
 static void judge_send(struct world *w, const struct shelf *shelves, const struct errand *e)
 {
     unsigned rows, arrived = copies(w->people[e->person], e->text);
@@ -126,7 +136,8 @@ static void judge_send(struct world *w, const struct shelf *shelves, const struc
     if (arrived && !h) violated(w, "'%s' arrived and is not stored", e->text);
     if (h && h->status == MESSAGE_PENDING)
         violated(w, "'%s' of %u is pending for ever", e->text, e->resident);
-    if (taken && arrived != 1) violated(w, "'%s' counts as sent and did not arrive", e->text);
+    if (taken && !arrived && !reached_companion(shelves, e))
+        violated(w, "'%s' counts as sent and did not arrive", e->text);
     if (!e->lost && e->call.error == OK && !h)
         violated(w, "'%s' is not stored though its call went well", e->text);
     if (!e->lost && e->call.error == OK && e->call.sent == ACCOUNT_SENT_OK && !taken)

@@ -293,6 +293,7 @@ bool traffic_pair(struct world *w, unsigned resident)
 
     if (!r->id[0] || !resident_is_connected(w, resident, &status)) {
         ask_code(w, resident, &status);
+        if (!w->people[resident]->conn) sim_phone_go(w->people[resident], true);
         if (status.code[0] && sim_phone_scan(w->people[resident], slice_text(status.code)) != OK) {
             err_clear();
             return false;
