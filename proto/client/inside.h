@@ -57,6 +57,7 @@ struct wa_client {
     bool announced;          /* CONNECTED was emitted for this link */
     bool uploading;          /* prekeys are on their way */
     bool logging_out;
+    bool has_held; /* up long enough: the back-off is forgotten when this link ends */
 
     /* the wish */
     bool wants_link;

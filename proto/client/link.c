@@ -46,6 +46,8 @@ static void forget_link(struct wa_client *c)
     c->offline_left = 0;
     c->announced = false;
     c->uploading = false;
+    if (c->has_held) wa_backoff_reset(&c->backoff);
+    c->has_held = false;
     if (c->state == WA_CLIENT_ONLINE) c->state = WA_CLIENT_OFFLINE;
 }
 

@@ -76,7 +76,7 @@ err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
 
 err_t on_link_stable(struct wa_client *c)
 {
-    wa_backoff_reset(&c->backoff);
+    c->has_held = true;
     return OK;
 }
 
@@ -123,6 +123,7 @@ static err_t refused(struct wa_client *c, const struct failure *f, const struct 
     switch (f->retry) {
     case BACKOFF: end.retry = WA_RETRY_BACKOFF; break;
     case SLOWER:
+        c->has_held = false; /* a link that ends so forgets nothing, however long it was up */
         wa_backoff_slow(&c->backoff);
         end.retry = WA_RETRY_BACKOFF;
         break;

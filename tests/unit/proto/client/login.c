@@ -213,6 +213,35 @@ Test(login, backs_off_and_forgets_only_after_thirty_seconds_up)
     world_done(&w);
 }
 
+Test(login, comes_back_ever_later_to_a_server_that_limits_long_links)
+{
+    static const int64_t ideal[] = {8000, 144000, 900000};
+    struct world w;
+    int64_t at;
+
+    world_init_paired(&w);
+    for (size_t i = 0; i < ARRAY_LEN(ideal); i++) {
+        world_login(&w);
+        for (int s = 0; s < 4; s++) {
+            world_serve(&w, "<ib/>");
+            world_sleep(&w, 10 * 1000);
+        }
+        world_serve(&w, "<stream:error code=\"429\"/>");
+        cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
+        cr_expect(at - w.now >= ideal[i] * 9 / 10 && at - w.now <= ideal[i] * 11 / 10, "%zu: %lld",
+                  i, (long long)(at - w.now));
+    }
+    world_login(&w);
+    for (int s = 0; s < 4; s++) {
+        world_serve(&w, "<ib/>");
+        world_sleep(&w, 10 * 1000);
+    }
+    world_cut(&w);
+    wa_client_wish(w.client, &at);
+    cr_assert_leq(at - w.now, 1100);
+    world_done(&w);
+}
+
 Test(login, tells_a_lasting_failure_once)
 {
     struct world w;
