@@ -170,9 +170,9 @@ static void on_answer(struct account_call *ask, struct worker *home)
     c->travelling = false;
     note_error(c, ask->error, ask->words, ask->trail);
     if (ask->error != OK && c->act->failed) c->act->failed(c);
-    if (c->told || ask->error != OK) { /* told: the deadline was faster */
+    if (ask->error != OK) {
         end(c);
-    } else if (c->act->answered) {
+    } else if (c->act->answered) { /* after the deadline too: who joined waits for the result */
         c->act->answered(c);
     } else {
         call_finish(c);

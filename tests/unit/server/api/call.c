@@ -164,6 +164,31 @@ Test(call, a_joined_call_may_leave)
     answer_done(&b);
 }
 
+Test(call, who_joined_gets_the_reply_that_came_after_the_first_ones_deadline)
+{
+    static const char *const tools[][3] = {
+        {"send_message", hello, "id"}, {"pair_account", "{\"idempotency_key\":\"k\"}", "code"}};
+
+    add_account(true, ACCOUNT_CONNECTED);
+    for (size_t i = 0; i < ARRAY_LEN(tools); i++) {
+        struct answer first = {0}, joined = {0};
+        struct call *c = start(&H.test, tools[i][0], tools[i][1], &first);
+
+        start(&H.test, tools[i][0], tools[i][1], &joined);
+        timer_disarm(H.worker, &c->deadline);
+        c->deadline.fire(&c->deadline, worker_now(H.worker));
+        cr_assert(first.done && !joined.done, "%s", tools[i][0]);
+        cr_assert_eq(first.error, ERR_QUERY_TIMEOUT);
+        house_step();
+        house_ack_all(ACK_OK);
+        cr_assert(joined.done, "%s", tools[i][0]);
+        cr_assert_eq(joined.error, OK, "%s", member(&joined, "message"));
+        cr_assert_str_neq(member(&joined, tools[i][2]), "", "%s", tools[i][0]);
+        answer_done(&first);
+        answer_done(&joined);
+    }
+}
+
 Test(call, a_failure_that_left_nothing_may_be_tried_again)
 {
     struct answer a;
