@@ -1,4 +1,5 @@
-/* Layout of the row: version, flags, registration id, device, the keys, then the texts as blocks.
+/* Layout of the row: version, flags, registration id, device, the keys, then the texts as blocks,
+ * then (since version 2) why the server holds us off.
  * Public halves are stored beside the secrets: deriving them again would add 60 us per account to
  * the start of a server. */
 #include "proto/client/account.h"
@@ -7,7 +8,7 @@
 
 #include "proto/base/reader.h"
 
-enum { ROW_VERSION = 1, FLAG_PAIRED = 1, FLAG_LID_MIGRATED = 2 };
+enum { ROW_VERSION = 2, ROW_OLDEST = 1, FLAG_PAIRED = 1, FLAG_LID_MIGRATED = 2 };
 
 void wa_account_done(struct wa_account *a)
 {
@@ -57,6 +58,9 @@ void wa_account_encode(const struct wa_account *a, struct buf *out)
     buf_put_block(out, slice_text(a->lid_user));
     buf_put_block(out, buf_slice(&a->device_identity));
     buf_put_block(out, buf_slice(&a->routing));
+    buf_put_u8(out, a->held_off.reason);
+    buf_put_be32(out, a->held_off.code);
+    buf_put_be64(out, (uint64_t)a->held_off.until_s);
 }
 
 static void read_pair(struct reader *r, struct crypto_pair *out)
@@ -75,6 +79,19 @@ static void read_user(struct reader *r, char out[WA_USER_MAX + 1])
         r->error = ERR_TOO_LARGE;
     else
         snprintf(out, WA_USER_MAX + 1, SLICE_FMT, SLICE_ARG(user));
+}
+
+static void read_held_off(struct reader *r, struct wa_held_off *out)
+{
+    uint64_t until_s;
+
+    out->reason = reader_u8(r);
+    out->code = reader_be32(r);
+    until_s = reader_be64(r);
+    if (until_s > UINT64_MAX / 4000)
+        r->error = ERR_TOO_LARGE; /* milliseconds of it would not fit */
+    else
+        out->until_s = (int64_t)until_s;
 }
 
 err_t wa_account_decode(struct slice row, struct wa_account *out)
@@ -99,7 +116,8 @@ err_t wa_account_decode(struct slice row, struct wa_account *out)
     read_user(&r, out->lid_user);
     buf_put(&out->device_identity, reader_block(&r));
     buf_put(&out->routing, reader_block(&r));
-    if (version == ROW_VERSION && reader_end(&r) == OK) return OK;
+    if (version > 1) read_held_off(&r, &out->held_off);
+    if (version >= ROW_OLDEST && reader_end(&r) == OK) return OK;
 
     wa_account_done(out);
     return fail(STORE_DAMAGED, "account row of %zu bytes", row.len);

@@ -1,7 +1,7 @@
 /* The account row: who this device is. One per client, held in memory while the client lives.
  *
- * Written at pairing, at logout and when the server tells a new edge-routing blob, not per
- * message. One thread. */
+ * Written at pairing, at logout, when the server refuses us and when it tells a new edge-routing
+ * blob, not per message. One thread. */
 #pragma once
 #include "proto/base/buf.h"
 #include "proto/base/err.h"
@@ -12,6 +12,14 @@ enum {
     WA_USER_MAX = 40,             /* digits of a phone number or LID */
     WA_ROUTING_KEPT_MAX = 4096,   /* edge-routing blob; a longer one is not stored */
     WA_DEVICE_IDENTITY_MAX = 4096 /* ADVSignedDeviceIdentity */
+};
+
+/* Why the server does not want us, when that outlives the process: a ban, or a refusal after which
+ * we do not come back by ourselves. Until the next login that succeeds. */
+struct wa_held_off {
+    uint8_t reason;  /* enum wa_reason; 0: it does not */
+    uint32_t code;   /* of the failure, or a ban's cause */
+    int64_t until_s; /* end of a ban, 0 */
 };
 
 struct wa_account {
@@ -28,6 +36,7 @@ struct wa_account {
     uint16_t device;
     struct buf device_identity; /* ours, signed by the phone and by us */
     struct buf routing;         /* edge routing, sent before the intro; may be empty */
+    struct wa_held_off held_off;
 };
 
 void wa_account_done(struct wa_account *a);

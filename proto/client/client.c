@@ -61,6 +61,15 @@ void wa_client_free(struct wa_client *c)
     free(c);
 }
 
+/* The start of a process is its operator's act, so a refusal is tried once more; a ban has an end
+ * to wait for. */
+static void wait_out(struct wa_client *c)
+{
+    int64_t until_ms = c->account.held_off.until_s * 1000;
+
+    if (until_ms > c->now) wa_link_want(c, until_ms);
+}
+
 static err_t open_account(struct wa_client *c)
 {
     struct slice row;
@@ -72,6 +81,7 @@ static err_t open_account(struct wa_client *c)
     if (!c->account.paired) return OK;
     c->state = WA_CLIENT_OFFLINE;
     wa_link_want(c, c->now);
+    wait_out(c);
     return OK;
 }
 
@@ -249,6 +259,7 @@ err_t wa_client_reconnect(struct wa_client *c, int64_t now)
     wa_backoff_reset(&c->backoff);
     c->refused_version = 0;
     wa_timer_set(c, WA_TIMER_VERSION, WA_NEVER);
+    if (!c->account.held_off.until_s) wa_held_off_end(c);
     if (c->phase != WA_PHASE_DOWN && c->phase != WA_PHASE_CLOSING)
         return leave(c, wa_link_end(c, &end));
     wa_link_want(c, now);
@@ -272,6 +283,18 @@ enum wa_client_state wa_client_state_of(const struct wa_client *c) { return c->s
 struct wa_party wa_client_self(const struct wa_client *c)
 {
     return (struct wa_party){wa_account_pn(&c->account), wa_account_lid(&c->account)};
+}
+
+bool wa_client_held_off(const struct wa_client *c, struct wa_down *out)
+{
+    const struct wa_held_off *h = &c->account.held_off;
+
+    if (!h->reason) return false;
+    *out = (struct wa_down){.reason = (enum wa_reason)h->reason,
+                            .code = (int)h->code,
+                            .until_s = h->until_s,
+                            .retry_at = c->wants_link ? c->link_at : 0};
+    return true;
 }
 
 size_t wa_client_memory(const struct wa_client *c)

@@ -33,8 +33,12 @@ enum { WA_FIRST_PREKEYS = 812, WA_MORE_PREKEYS = 50, WA_LOW_PREKEYS = 5 };
 struct wa_client *wa_client_new(const struct wa_config *config, const struct wa_host *host);
 void wa_client_free(struct wa_client *c);
 
-/* Loads the stored account; NOT_FOUND when there is none. Wishes for a link when it is paired. */
+/* Loads the stored account; NOT_FOUND when there is none. Wishes for a link when it is paired: at
+ * once, or when its ban is over. */
 err_t wa_client_open(struct wa_client *c, int64_t now) MUST_CHECK;
+/* True after a ban, or a refusal after which the client stayed away, until the next login: why, as
+ * DISCONNECTED told it, also when that was before the client was opened. */
+bool wa_client_held_off(const struct wa_client *c, struct wa_down *out);
 /* Makes fresh keys, saves them, wishes for a link; codes follow as WA_EVENT_QR. Called again
  * while pairing or after PAIR_FAILED it starts over with new keys. */
 err_t wa_client_pair(struct wa_client *c, int64_t now) MUST_CHECK;

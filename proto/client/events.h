@@ -49,6 +49,12 @@ enum wa_reason {
     WA_REASON_BY_USER,         /* logout, pairing cancelled */
     WA_REASON_SIGNATURE,       /* the phone's pairing answer was forged */
 };
+struct wa_down {
+    enum wa_reason reason;
+    int code;         /* stream:error or failure number, 0 if none */
+    int64_t until_s;  /* end of a ban, 0 */
+    int64_t retry_at; /* ms; 0: not by itself */
+};
 const char *wa_reason_text(enum wa_reason r); /* "client_outdated" */
 
 /* Content kinds, from protocol.md 7.2/7.3: text is full, the rest is classified and kept raw. */
@@ -106,12 +112,7 @@ struct wa_event {
         struct {
             struct wa_jid pn, lid;
         } connected;
-        struct {
-            enum wa_reason reason;
-            int code;         /* stream:error or failure number, 0 if none */
-            int64_t until_s;  /* end of a ban, 0 */
-            int64_t retry_at; /* ms; 0: not by itself */
-        } down;               /* PAIR_FAILED, DISCONNECTED, UNPAIRED */
+        struct wa_down down; /* PAIR_FAILED, DISCONNECTED, UNPAIRED */
         struct wa_message message;
         struct wa_receipt receipt;
         struct {

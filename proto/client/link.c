@@ -85,13 +85,24 @@ static void plan(struct wa_client *c, const struct wa_end *end)
     }
 }
 
+/* What must not be forgotten with the process; a login takes it back. */
+static void keep_held_off(struct wa_client *c, const struct wa_end *end)
+{
+    if (!c->account.paired || (end->retry != WA_RETRY_STOP && !end->until_s)) return;
+    c->account.held_off = (struct wa_held_off){
+        .reason = (uint8_t)end->reason, .code = (uint32_t)end->code, .until_s = end->until_s};
+    wa_save_account(c);
+}
+
 err_t wa_link_end(struct wa_client *c, const struct wa_end *end)
 {
-    bool news = c->announced || c->told != end->reason || c->told_code != end->code;
+    bool news = c->announced || c->told != end->reason || c->told_code != end->code ||
+                end->until_s; /* another end of a ban is news */
 
     TRY(wa_link_drop(c));
     if (c->logging_out) return wa_unpair(c, WA_REASON_BY_USER, 0);
     plan(c, end);
+    keep_held_off(c, end);
     if (!news) return OK;
 
     struct wa_event e = {.kind = WA_EVENT_DISCONNECTED,

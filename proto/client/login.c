@@ -43,6 +43,13 @@ static err_t learn_own_lid(struct wa_client *c, const struct wa_node *success)
     return wa_mapping_learn(c, &pn, &lid);
 }
 
+void wa_held_off_end(struct wa_client *c)
+{
+    if (!c->account.held_off.reason) return;
+    c->account.held_off = (struct wa_held_off){0};
+    wa_save_account(c);
+}
+
 static void tell_connected(struct wa_client *c)
 {
     struct wa_event e = {
@@ -67,6 +74,7 @@ err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
     wa_timer_set(c, WA_TIMER_STABLE, c->now + WA_BACKOFF_STABLE_MS);
     wa_keepalive_start(c);
 
+    wa_held_off_end(c);
     TRY(learn_own_lid(c, success));
     tell_connected(c);
     wa_unified_session(c);
@@ -110,7 +118,8 @@ static int64_t ban_end_s(struct wa_client *c, const struct wa_node *failure)
 {
     uint64_t expire;
 
-    if (text_u64(wa_node_text(failure, "expire"), &expire) != OK || expire > UINT32_MAX)
+    if (text_u64(wa_node_text(failure, "expire"), &expire) != OK || expire == 0 ||
+        expire > UINT32_MAX)
         expire = WA_BAN_DEFAULT_S;
     return wa_server_now(c) + (int64_t)expire;
 }

@@ -15,6 +15,8 @@ err_t wa_login_payload(struct wa_client *c, struct buf *out) MUST_CHECK;
 err_t wa_logout_start(struct wa_client *c) MUST_CHECK;
 /* <ib><unified_session>: what the official client says after pairing and login. */
 void wa_unified_session(struct wa_client *c);
+/* The server takes us again: what held us off is forgotten, in the account row too. */
+void wa_held_off_end(struct wa_client *c);
 
 /* Timers. */
 err_t on_logout_silent(struct wa_client *c);

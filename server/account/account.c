@@ -164,6 +164,20 @@ void account_free(struct account *a)
     free(a);
 }
 
+/* A break is not its operator's act, as a restart is: who was replaced or refused stays away. */
+static err_t stay_held_off(struct account *a, struct turn *t)
+{
+    struct wa_down down;
+
+    if (!wa_client_held_off(a->client, &down)) return OK;
+    if (a->broken && !down.until_s) {
+        TRY(wa_client_stop(a->client, t->now));
+        down.retry_at = 0;
+    }
+    ingest_held_off(a, &down);
+    return OK;
+}
+
 static err_t open_client(struct account *a, struct turn *t)
 {
     struct db_account row;
@@ -178,7 +192,8 @@ static err_t open_client(struct account *a, struct turn *t)
     }
     a->client = wa_client_new(&a->home->configs[a->status.sandbox], &a->host);
     err_t e = wa_client_open(a->client, t->now);
-    return e == ERR_NOT_FOUND ? OK : e; /* never paired: no row of its own yet */
+    if (e == ERR_NOT_FOUND) return OK; /* never paired: no row of its own yet */
+    return e == OK ? stay_held_off(a, t) : e;
 }
 
 void account_open(struct account *a)

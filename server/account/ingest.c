@@ -446,6 +446,11 @@ static void end_pair_calls(struct account *a, struct turn *t, err_t e)
     }
 }
 
+void ingest_held_off(struct account *a, const struct wa_down *down)
+{
+    set_reason(a, down->reason, down->code, down->until_s, down->retry_at);
+}
+
 static err_t on_qr(struct account *a, struct turn *t, const struct wa_event *event)
 {
     if (event->qr.code.len >= ACCOUNT_CODE_MAX)

@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 
+#include "proto/client/events.h"
+
 static void count_up(void *ctx, void *out, size_t n)
 {
     uint8_t *next = ctx, *at = out;
@@ -25,6 +27,7 @@ static void make(struct wa_account *a)
     strcpy(a->lid_user, "777");
     buf_put_text(&a->device_identity, "signed");
     buf_put_text(&a->routing, "route");
+    a->held_off = (struct wa_held_off){WA_REASON_BANNED, 101, 1700003600};
 }
 
 Test(account, comes_back_from_its_row)
@@ -45,9 +48,39 @@ Test(account, comes_back_from_its_row)
     cr_assert_eq(b.upload_count, 812);
     cr_assert(slice_is(buf_slice(&b.device_identity), "signed"));
     cr_assert(slice_is(buf_slice(&b.routing), "route"));
+    cr_assert_eq(b.held_off.reason, WA_REASON_BANNED);
+    cr_assert_eq(b.held_off.code, 101);
+    cr_assert_eq(b.held_off.until_s, 1700003600);
     struct wa_jid pn = wa_account_pn(&b), lid = wa_account_lid(&b);
     cr_assert(slice_is(pn.user, "15550001111") && pn.device == 5);
     cr_assert(slice_is(lid.user, "777") && lid.server == WA_SERVER_LID);
+}
+
+Test(account, reads_rows_of_the_first_version)
+{
+    enum { HELD_OFF = 1 + 4 + 8 };
+    AUTO(wa_account) a = {0};
+    AUTO(wa_account) b = {0};
+    AUTO(buf) row = {0};
+
+    make(&a);
+    wa_account_encode(&a, &row);
+    row.data[0] = 1;
+    cr_assert_eq(wa_account_decode(slice_of(row.data, row.len - HELD_OFF), &b), OK);
+    cr_assert(slice_is(buf_slice(&b.routing), "route"));
+    cr_assert_eq(b.held_off.reason, WA_REASON_NONE);
+}
+
+Test(account, refuses_an_end_of_a_ban_beyond_all_time)
+{
+    AUTO(wa_account) a = {0};
+    AUTO(wa_account) b = {0};
+    AUTO(buf) row = {0};
+
+    make(&a);
+    a.held_off.until_s = INT64_MAX;
+    wa_account_encode(&a, &row);
+    cr_assert_eq(wa_account_decode(buf_slice(&row), &b), ERR_STORE_DAMAGED);
 }
 
 Test(account, knows_itself_by_either_address)
@@ -89,6 +122,6 @@ Test(account, refuses_a_cut_longer_or_newer_row)
     buf_put_u8(&row, 0);
     cr_assert_eq(wa_account_decode(buf_slice(&row), &longer), ERR_STORE_DAMAGED);
     AUTO(wa_account) newer = {0};
-    row.data[0] = 2;
+    row.data[0] = 3;
     cr_assert_eq(wa_account_decode(buf_slice(&row), &newer), ERR_STORE_VERSION);
 }

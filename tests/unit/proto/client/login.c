@@ -188,6 +188,82 @@ Test(login, never_loops_on_replaced_until_asked)
     world_done(&w);
 }
 
+Test(login, a_restart_waits_for_the_end_of_a_ban)
+{
+    struct world w;
+    struct wa_down down;
+    int64_t at, end;
+
+    world_init_paired(&w);
+    world_connect(&w);
+    world_serve(&w, "<failure reason=\"402\" code=\"101\" expire=\"3600\"/>");
+    end = w.now + 3600 * 1000;
+    world_sleep(&w, 60 * 1000);
+    world_restart(&w);
+    cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
+    cr_assert(at > end - 1000 && at <= end + 1000, "%lld", (long long)(at - end));
+    cr_assert(wa_client_held_off(w.client, &down));
+    cr_assert_eq(down.reason, WA_REASON_BANNED);
+    cr_assert_eq(down.code, 101);
+    cr_assert_eq(down.until_s * 1000, at);
+    cr_assert_eq(down.retry_at, at);
+
+    world_sleep(&w, 3600 * 1000);
+    world_login(&w);
+    cr_assert(!wa_client_held_off(w.client, &down), "a login forgets it");
+    world_restart(&w);
+    cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
+    cr_assert_leq(at, w.now);
+    world_done(&w);
+}
+
+Test(login, a_second_ban_is_told_with_its_end)
+{
+    struct world w;
+
+    world_init_paired(&w);
+    for (int i = 0; i < 2; i++) {
+        world_connect(&w);
+        world_serve(&w, "<failure reason=\"402\" code=\"101\" expire=\"3600\"/>");
+        world_expect_event(&w, "disconnected banned 101 retries");
+        world_sleep(&w, 3601 * 1000);
+    }
+    world_done(&w);
+}
+
+Test(login, a_restart_tries_once_after_a_replacement_or_a_refusal)
+{
+    static const struct {
+        const char *stanza, *event;
+        enum wa_reason reason;
+    } rows[] = {
+        {"<stream:error code=\"409\"/>", "disconnected replaced 409", WA_REASON_REPLACED},
+        {"<failure reason=\"400\"/>", "disconnected refused 400", WA_REASON_REFUSED},
+    };
+    struct wa_down down;
+    int64_t at;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w;
+        world_init_paired(&w);
+        world_connect(&w);
+        world_serve(&w, rows[i].stanza);
+        world_expect_event(&w, rows[i].event);
+        world_restart(&w);
+        cr_assert(wa_client_held_off(w.client, &down));
+        cr_assert_eq(down.reason, rows[i].reason);
+        cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
+        world_connect(&w);
+        world_serve(&w, rows[i].stanza);
+        world_expect_event(&w, rows[i].event);
+        world_sleep(&w, 24 * 3600 * 1000LL);
+        cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_NONE);
+        WORLD_TURN(&w, wa_client_reconnect(w.client, w.now));
+        cr_assert(!wa_client_held_off(w.client, &down));
+        world_done(&w);
+    }
+}
+
 Test(login, backs_off_and_forgets_only_after_thirty_seconds_up)
 {
     static const int64_t ideal[] = {1000, 1000, 2000, 3000, 5000, 8000};

@@ -533,6 +533,55 @@ Test(ingest, the_account_goes_through_its_states)
     cr_expect_eq(status().reason, WA_REASON_LOGGED_OUT);
 }
 
+/* The client's row of a paired account that the server holds off; then the process starts again. */
+static void hold_off(struct wa_held_off why)
+{
+    struct account *a = house.account;
+    AUTO(wa_account) row = {0};
+    AUTO(buf) bytes = {0};
+
+    wa_account_make(&row, a->host.random, a->host.ctx);
+    row.paired = true;
+    strcpy(row.pn_user, "15550001111");
+    row.held_off = why;
+    wa_account_encode(&row, &bytes);
+    struct turn *t = turn_open(a);
+    a->host.save(a, house_key(WA_NS_ACCOUNT, "", ""), buf_slice(&bytes));
+    turn_close(t, OK);
+    down(WA_EVENT_DISCONNECTED, (enum wa_reason)why.reason, 0);
+    house_restart();
+}
+
+Test(ingest, a_ban_is_waited_for_after_a_restart_and_its_end_is_shown)
+{
+    int64_t now_s = worker_now(house.worker) / 1000, at;
+
+    hold_off((struct wa_held_off){WA_REASON_BANNED, 101, now_s + 3600});
+    cr_expect_eq(status().state, ACCOUNT_DISCONNECTED);
+    cr_expect_eq(status().reason, WA_REASON_BANNED);
+    cr_expect_eq(status().reason_code, 101);
+    cr_expect_eq(status().until_s, now_s + 3600);
+    cr_expect_eq(status().retry_at, (now_s + 3600) * 1000);
+    cr_expect_eq(wa_client_wish(house.account->client, &at), WA_WISH_LINK);
+    cr_expect_eq(at, (now_s + 3600) * 1000);
+    cr_expect_eq(house_events("account.disconnected"), 1, "told once");
+}
+
+Test(ingest, who_was_replaced_comes_back_after_a_restart_but_not_after_a_break)
+{
+    int64_t at;
+
+    hold_off((struct wa_held_off){WA_REASON_REPLACED, 409, 0});
+    cr_expect_eq(wa_client_wish(house.account->client, &at), WA_WISH_LINK);
+    account_break(house.account, ERR_STORE_DAMAGED);
+    if (fake_link) fake_link_drop("broken");
+    house_pass(ACCOUNT_REOPEN_MS + 1);
+    house_settle();
+    cr_assert(house.account->client);
+    cr_expect_eq(wa_client_wish(house.account->client, &at), WA_WISH_NONE);
+    cr_expect_eq(status().reason, WA_REASON_REPLACED);
+}
+
 Test(ingest, codes_that_run_out_leave_the_account_expired)
 {
     down(WA_EVENT_PAIR_FAILED, WA_REASON_EXPIRED, 0);
