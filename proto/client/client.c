@@ -194,16 +194,23 @@ err_t wa_client_tick(struct wa_client *c, int64_t now)
 
 /* ---- what calls ask for ---- */
 
+/* As other clients make them: time, sender and chance, hashed. */
 struct slice wa_client_message_id(struct wa_client *c, int64_t now, struct arena *arena)
 {
-    enum { RANDOM = 9 };
-    uint8_t id[RANDOM];
-    char text[2 * RANDOM + 1];
+    enum { RANDOM = 16, KEPT = 9 };
+    uint8_t random[RANDOM], digest[CRYPTO_SHA256];
+    AUTO(buf) in = {0}, text = {0};
+    struct wa_jid self = wa_self_pn(c);
 
-    wa_random(c, id, sizeof(id));
-    for (size_t i = 0; i < RANDOM; i++)
-        snprintf(text + 2 * i, 3, "%02X", id[i]);
-    return arena_printf(arena, "3EB0%s", text);
+    wa_random(c, random, sizeof(random));
+    buf_put_be64(&in, (uint64_t)(now / 1000));
+    buf_put(&in, self.user);
+    buf_put_text(&in, "@c.us");
+    buf_put(&in, SLICE_ARRAY(random));
+    crypto_sha256(buf_slice(&in), digest);
+    for (size_t i = 0; i < KEPT; i++)
+        buf_printf(&text, "%02X", digest[i]);
+    return arena_printf(arena, "3EB0%s", buf_text(&text));
 }
 
 err_t wa_client_send_text(struct wa_client *c, const struct wa_text *text, int64_t now)

@@ -229,6 +229,21 @@ Test(program, answers_its_probes)
     cr_expect(strstr(get("/metrics/accounts"), "# TYPE parley_account_lag_ms gauge"));
 }
 
+/* A client that finds such a document starts OAuth and forgets its key. */
+Test(program, shows_no_oauth_metadata)
+{
+    static const char *const paths[] = {
+        "/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"};
+
+    serve();
+    for (size_t i = 0; i < 4; i++)
+        cr_expect(strstr(get(paths[i]), "HTTP/1.1 404 "), "%s", get(paths[i]));
+    cr_expect(strstr(get("/mcp"), "HTTP/1.1 401 "), "%s", get("/mcp"));
+    cr_expect_null(strstr(get("/mcp"), "resource_metadata"));
+    cr_expect(strstr(get("/mcp"), "WWW-Authenticate: Bearer realm="));
+}
+
 Test(program, makes_secrets_that_only_the_owner_reads)
 {
     static const char *const names[] = {"first-keys", "master.key", "data.mdb", "operator.sock"};

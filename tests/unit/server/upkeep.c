@@ -100,6 +100,27 @@ Test(upkeep, cuts_the_event_log_by_age)
     cr_expect_eq(house_events("new"), 1);
 }
 
+Test(upkeep, cuts_the_event_log_by_size)
+{
+    static char event[40000];
+
+    house.config.event_bytes = 65536;
+    memset(event, ' ', sizeof event - 1);
+    for (int i = 0; i < 3; i++) {
+        struct turn *t = turn_open(house.account);
+        int n = snprintf(event, sizeof event, "{\"event\":\"number%d\"}", i);
+        event[n] = ' ';
+        turn_event(t, EVENT_ACCOUNT_CONNECTED, 0, slice_text(event));
+        turn_close(t, OK);
+        house_settle();
+    }
+    cr_expect_eq(house_events("number0"), 1);
+    pass(2 * UPKEEP_EVERY_MS);
+    cr_expect_eq(house_events("number0"), 0);
+    cr_expect_eq(house_events("number1"), 0);
+    cr_expect_eq(house_events("number2"), 1);
+}
+
 Test(upkeep, finds_out_by_itself_that_a_full_disk_has_room_again)
 {
     struct turn *t = turn_open(house.account);

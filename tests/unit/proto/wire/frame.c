@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 
+#include "tests/support/vectors.h"
+
 /* Three frames of 0, 1 and 300 bytes. */
 static void put_three(struct buf *out)
 {
@@ -24,6 +26,20 @@ static size_t take_all(struct wa_frames *f)
             cr_assert(frame.data[i] == 7 || frame.data[i] == 'x');
     }
     return n;
+}
+
+Test(frames, begin_as_in_the_vectors)
+{
+    AUTO(arena) a = {0};
+    AUTO(buf) plain = {0}, routed = {0};
+    json_t *v = vectors_open("noise.json");
+
+    wa_frame_put_intro(SLICE_NONE, &plain);
+    cr_expect(slice_eq(buf_slice(&plain), vector_hex(v, "intro", &a)));
+    wa_frame_put_intro(vector_hex(v, "edge_routing_preintro_example.routing_info", &a), &routed);
+    cr_expect(
+        slice_eq(buf_slice(&routed), vector_hex(v, "edge_routing_preintro_example.bytes", &a)));
+    json_decref(v);
 }
 
 Test(frames, come_out_whole_whatever_the_pieces)

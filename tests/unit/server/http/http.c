@@ -82,10 +82,14 @@ static void on_flood(struct request *r)
     cr_expect_gt(sse_unsent(stream), 0); /* whoever writes still has it */
 }
 
+static void on_quiet(struct request *r) { stream = sse_start(r, NULL, NULL); }
+
 static const struct route routes[] = {
-    {"GET", "/big", on_big},       {"GET", "/flood", on_flood},    {"GET", "/echo", on_echo},
-    {"POST", "/echo", on_echo},    {"GET", "/p/{name}", on_param}, {"GET", "/hold", on_hold},
-    {"GET", "/stream", on_stream}, {"GET", "/much", on_much},      {0},
+    {"GET", "/quiet", on_quiet}, {"GET", "/big", on_big},
+    {"GET", "/flood", on_flood}, {"GET", "/echo", on_echo},
+    {"POST", "/echo", on_echo},  {"GET", "/p/{name}", on_param},
+    {"GET", "/hold", on_hold},   {"GET", "/stream", on_stream},
+    {"GET", "/much", on_much},   {0},
 };
 static const struct route *const tables[] = {routes, NULL};
 static const char *const hosts[] = {"parley.example", NULL};
@@ -304,6 +308,61 @@ Test(http, limits_have_their_own_answers)
         buf_put_u8(&big, 'a');
     buf_put_text(&big, "\r\n\r\n");
     cr_assert(strstr(ask(buf_text(&big)), "HTTP/1.1 431"));
+}
+
+/* Dribbles a byte a second, as long as the server takes it. */
+static int slow_client(const char *text)
+{
+    int fd = dial();
+    struct timeval patience = {.tv_sec = 1};
+
+    say(fd, text);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    return fd;
+}
+
+/* What it has heard when the server closes or `seconds` are over. */
+static const char *dribble(int fd, int seconds)
+{
+    static char text[4096];
+    size_t n = 0;
+    ssize_t got = 1;
+
+    for (int i = 0; got != 0 && i < seconds; i++) {
+        if (send(fd, "x", 1, MSG_NOSIGNAL) != 1) break;
+        got = recv(fd, text + n, sizeof(text) - 1 - n, 0);
+        n += got > 0 ? (size_t)got : 0;
+    }
+    text[n] = '\0';
+    close(fd);
+    return text;
+}
+
+/* Progress does not count: a whole request has its time. The three run at once. */
+Test(http, what_comes_too_slowly_is_not_waited_for, .timeout = 100)
+{
+    int headers = slow_client("GET /echo HTTP/1.1\r\n" H "X: ");
+    int body = slow_client("POST /echo HTTP/1.1\r\n" H "Content-Length: 4000\r\n\r\n");
+    int quiet = slow_client("GET /quiet HTTP/1.1\r\n" H "\r\n");
+    static char text[4096];
+    const char *got = dribble(headers, 14);
+    size_t n = 0;
+
+    cr_expect(strncmp(got, "HTTP/1.1 408 ", 13) == 0, "%s", got);
+    cr_expect(strstr(got, "{\"code\":\"request_timeout\""), "%s", got);
+    for (int i = 0; i < 8 && !strstr(text, ": keepalive\n\n"); i++) {
+        ssize_t more = recv(quiet, text + n, sizeof(text) - 1 - n, 0);
+        n += more > 0 ? (size_t)more : 0;
+    }
+    cr_expect(strstr(text, "\r\n\r\n: keepalive\n\n"), "after 15 s: %s", text);
+    close(quiet);
+#ifdef __SANITIZE_THREAD__
+    close(body); /* once is enough */
+#else
+    got = dribble(body, 65);
+    cr_expect(strncmp(got, "HTTP/1.1 408 ", 13) == 0, "%s", got);
+    cr_expect(strstr(got, "{\"code\":\"request_timeout\""), "%s", got);
+#endif
 }
 
 Test(http, configured_names_and_head_and_options_work)
