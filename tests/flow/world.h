@@ -68,8 +68,8 @@ struct world {
     uint64_t dice;
     uint64_t history; /* a hash of all that happened */
     unsigned violations;
-    unsigned unlinks; /* who was unlinked may try to log in once more */
-    bool storm;       /* faults also while accounts are paired */
+    unsigned strangers; /* so many may log in whom the relay does not know any more */
+    bool storm;         /* faults also while accounts are paired */
 
     /* the simulated WhatsApp */
     struct sim_relay relay;

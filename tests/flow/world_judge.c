@@ -182,7 +182,7 @@ static void judge_log(struct world *w)
 static void judge_rules(struct world *w)
 {
     for (int i = 0; i < SIM_RULES; i++)
-        if (w->relay.broken[i] && !(i == SIM_RULE_LOGIN_DEVICE && w->unlinks))
+        if (w->relay.broken[i] && !(i == SIM_RULE_LOGIN_DEVICE && w->strangers))
             violated(w, "rule %s was broken %u times: %s", sim_rule_name((enum sim_rule)i),
                      w->relay.broken[i], sim_rule_text((enum sim_rule)i));
 }

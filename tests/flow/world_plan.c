@@ -66,7 +66,7 @@ static bool unlink_device(struct world *w)
 
     if (w->residents[resident].unlinked || !dev) return false;
     traffic_unlinked(w, resident);
-    w->unlinks++;
+    w->strangers++;
     sim_device_unlink(&w->relay, dev);
     return true;
 }

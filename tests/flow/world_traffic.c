@@ -250,6 +250,15 @@ struct sim_device *resident_device(struct world *w, unsigned resident)
     return NULL;
 }
 
+/* Both ends say so: it may not have noticed yet that it was unlinked. */
+static bool is_home(struct world *w, unsigned resident)
+{
+    struct account_status status;
+    struct sim_device *dev = resident_device(w, resident);
+
+    return resident_is_connected(w, resident, &status) && dev && dev->conn;
+}
+
 void traffic_unlinked(struct world *w, unsigned resident)
 {
     w->residents[resident].unlinked = true;
@@ -260,7 +269,10 @@ void traffic_unlinked(struct world *w, unsigned resident)
 static void pass_in_storm(struct world *w, int64_t ms)
 {
     world_pass(w, ms);
-    if (w->storm && chance(w, 2)) plan_strike(w);
+    if (w->storm && chance(w, 2)) {
+        plan_strike(w);
+        w->strangers++; /* the relay may not hear of a pairing that we think done */
+    }
     world_settle(w);
 }
 
@@ -291,17 +303,17 @@ bool traffic_pair(struct world *w, unsigned resident)
     struct resident *r = &w->residents[resident];
     struct account_status status = {0};
 
-    if (!r->id[0] || !resident_is_connected(w, resident, &status)) {
+    if (!r->id[0] || !is_home(w, resident)) {
         ask_code(w, resident, &status);
         if (!w->people[resident]->conn) sim_phone_go(w->people[resident], true);
         if (status.code[0] && sim_phone_scan(w->people[resident], slice_text(status.code)) != OK) {
             err_clear();
             return false;
         }
-        for (int i = 0; i < 5 * CODE_S && !resident_is_connected(w, resident, &status); i++)
+        for (int i = 0; i < 5 * CODE_S && !is_home(w, resident); i++)
             pass_in_storm(w, 200);
     }
-    if (!resident_is_connected(w, resident, &status)) return false;
+    if (!is_home(w, resident)) return false;
     r->unlinked = false;
     r->known_from = w->now + 5000;
     return true;
