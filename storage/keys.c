@@ -144,3 +144,36 @@ err_t db_pack_count(struct view *v, struct scope scope, uint8_t ns, size_t *out_
     *out_last = last;
     return OK;
 }
+
+/* ---- all of them ---- */
+
+/* Where the walk goes on behind a row that is no key: peer 0 has two places with keys, a peer one.
+ */
+static struct key next_keys(struct scope scope, uint32_t peer, uint8_t kind)
+{
+    if (kind < KIND_keys) return key_of_kind(scope, peer, KIND_keys);
+    if (peer == 0 && kind < KIND_packs) return key_of_kind(scope, peer, KIND_packs);
+    return key_of_kind(scope, peer + 1, KIND_keys);
+}
+
+err_t db_keys_forget(struct batch *b, struct view *v, struct scope scope)
+{
+    struct key prefix = key_of_scope(scope);
+    AUTO(range) r = {0};
+
+    range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    while (range_next(&r)) {
+        uint32_t peer;
+        uint8_t kind;
+        struct reader rest = key_read_peer(r.key, &peer, &kind);
+
+        if (rest.error != OK) return fail(STORE_DAMAGED, "a key of account %u", scope.account);
+        if (kind == KIND_keys || kind == KIND_packs) {
+            batch_delete(b, DB_data, r.key);
+            continue;
+        }
+        struct key next = next_keys(scope, peer, kind);
+        range_skip_to(&r, key_slice(&next));
+    }
+    return range_error(&r);
+}

@@ -22,6 +22,10 @@ void db_keys(struct range *r, struct view *v, struct scope scope, uint32_t peer,
              struct slice prefix);
 struct slice db_key_name(const struct range *r);
 
+/* Deletes every key of the account and of its peers, the numbered ones too: what belonged to one
+ * pairing must not outlive it. Looks at each peer once, at its messages never. */
+err_t db_keys_forget(struct batch *b, struct view *v, struct scope scope) MUST_CHECK;
+
 /* Numbered keys of the account, PACK_KEYS to a row: one-time prekeys are 26 rows instead of 812.
  * Putting several of one row in a batch rewrites the row in place. An empty value removes. */
 err_t db_pack_put(struct batch *b, struct view *v, struct scope scope, uint8_t ns, uint32_t number,

@@ -12,6 +12,7 @@
 #include "server/api/faces.h"
 #include "server/log.h"
 #include "storage/chats.h"
+#include "storage/keys.h"
 #include "storage/tail.h"
 
 /* ---- events about messages ---- */
@@ -560,6 +561,8 @@ static err_t on_unpaired(struct account *a, struct turn *t, const struct wa_even
     event_account_unpaired(&json, &head, &down);
     turn_event(t, EVENT_ACCOUNT_UNPAIRED, 0, buf_slice(&json));
     LOG(INFO, account_subject(a), "unpaired reason=%s", a->text.reason);
+    /* A session of this pairing would speak for the next one, with an identity that is gone. */
+    TRY(db_keys_forget(&t->batch, turn_view(t), a->scope));
     return outbox_fail_all(a, t);
 }
 

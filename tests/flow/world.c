@@ -39,6 +39,23 @@ static int64_t next_due(const struct world *w)
     return at;
 }
 
+/* What the relay heard and said since the last time. */
+static void print_trace(struct world *w)
+{
+    AUTO(buf) text = {0};
+
+    LIST_EACH(node, &w->relay.trace.lines)
+    {
+        struct sim_traced *line = LIST_ENTRY(node, struct sim_traced, link);
+
+        if (line->seq <= w->printed) continue;
+        w->printed = line->seq;
+        buf_reset(&text);
+        sim_trace_text(line, &text);
+        printf("      %s %s %.300s\n", line->who, line->from_client ? "->" : "<-", buf_text(&text));
+    }
+}
+
 void world_settle(struct world *w)
 {
     if (w->running) clock_posts(w->worker);
@@ -47,6 +64,7 @@ void world_settle(struct world *w)
         sim_phones_pump(&w->phones);
     } while (sim_relay_due(&w->relay) <= w->now || !list_empty(&w->phones.arrived));
     if (w->running) house_look(w);
+    if (w->verbose) print_trace(w);
 }
 
 /* The first of those that are due; each leaves the others as they are. */

@@ -66,6 +66,7 @@ struct world {
     int64_t now;  /* of everything; ms */
     int64_t skew; /* what the server's clock shows more */
     uint64_t dice;
+    uint64_t printed; /* newest line of the relay's trace that --verbose has shown */
     uint64_t history; /* a hash of all that happened */
     unsigned violations;
     unsigned strangers; /* so many may log in whom the relay does not know any more */

@@ -70,3 +70,30 @@ Test(keys, numbered_ones_share_rows)
     CHECK_OK(store_stat(w.f.store, DB_data, &stat));
     cr_assert_eq(stat.entries, 0);
 }
+
+Test(keys, of_an_account_are_forgotten_at_once)
+{
+    struct scope other = {w.scope.tenant, w.scope.account + 1};
+    struct slice out;
+
+    for (int round = 0; round < 2; round++) { /* 0: not durable yet */
+        db_key_put(&w.batch, w.scope, 0, 1, SLICE("identity"), SLICE("mine"));
+        db_key_put(&w.batch, w.scope, 3, 2, SLICE("5@lid:1"), SLICE("one"));
+        db_key_put(&w.batch, w.scope, 300, 2, SLICE("6@lid:1"), SLICE("two"));
+        db_key_put(&w.batch, other, 3, 2, SLICE("5@lid:1"), SLICE("theirs"));
+        CHECK_OK(db_pack_put(&w.batch, w.f.view, w.scope, 3, 40, SLICE("prekey")));
+        if (round) world_commit(&w);
+        CHECK_OK(db_keys_forget(&w.batch, w.f.view, w.scope));
+        world_commit(&w);
+        CHECK_OK(db_key_find(w.f.view, w.scope, 0, 1, SLICE("identity"), &out));
+        cr_expect(slice_is_none(out));
+        CHECK_OK(db_key_find(w.f.view, w.scope, 3, 2, SLICE("5@lid:1"), &out));
+        cr_expect(slice_is_none(out));
+        CHECK_OK(db_key_find(w.f.view, w.scope, 300, 2, SLICE("6@lid:1"), &out));
+        cr_expect(slice_is_none(out));
+        CHECK_OK(db_pack_find(w.f.view, w.scope, 3, 40, &out));
+        cr_expect(slice_is_none(out));
+        CHECK_OK(db_key_find(w.f.view, other, 3, 2, SLICE("5@lid:1"), &out));
+        cr_expect(slice_is(out, "theirs"));
+    }
+}

@@ -588,6 +588,22 @@ Test(ingest, codes_that_run_out_leave_the_account_expired)
     cr_expect_eq(status().state, ACCOUNT_EXPIRED);
 }
 
+/* The next pairing has another identity: a session of this one would be its undoing. */
+Test(ingest, an_unpaired_account_forgets_its_keys)
+{
+    struct turn *t = turn_open(house.account);
+
+    house_save("777@s.whatsapp.net", "session", "of this pairing");
+    house_save("", "own", "too");
+    turn_close(t, OK);
+    house_settle();
+    down(WA_EVENT_UNPAIRED, WA_REASON_LOGGED_OUT, 0);
+    t = turn_open(house.account);
+    cr_expect_null(house_load("777@s.whatsapp.net", "session"));
+    cr_expect_null(house_load("", "own"));
+    turn_close(t, OK);
+}
+
 Test(ingest, an_unpaired_account_fails_what_was_on_its_way)
 {
     send("S1", "hello");
