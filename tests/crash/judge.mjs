@@ -123,6 +123,7 @@ export class Judge {
   async round() {
     await this.settle();
     this.world.check();
+    await this.#wire();
     const inbound = [...this.traffic.inbound.keys()].slice(this.#seenIn);
     const outbound = [...this.traffic.outbound.keys()].slice(this.#seenOut);
     this.#seenIn += inbound.length;
@@ -134,7 +135,6 @@ export class Judge {
     this.#once('events', [...this.traffic.inbound.keys()], texts(this.log, 'message.received'));
     this.#once('arrived', outbound, this.#arrived(await this.world.inboxes()));
     this.#once('stored', [...inbound, ...outbound], await this.#stored(1));
-    await this.#wire();
     const gone = this.log.filter(({ event }) => event === 'account.unpaired');
     if (gone.length) this.#says(`${gone.length} accounts were lost`);
     return this.broken.length === 0;
