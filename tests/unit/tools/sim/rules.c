@@ -439,6 +439,13 @@ static struct wa_node *message_to_foreign_group(struct stage *s)
     return group_message(s, "lid");
 }
 static struct wa_node *message_in_stale_mode(struct stage *s) { return group_message(s, "pn"); }
+static struct wa_node *message_with_odd_phash(struct stage *s)
+{
+    struct wa_node *n = group_message(s, "lid");
+
+    wa_node_set(n, &s->c->arena, "phash", SLICE("2:AAv_hwhn"));
+    return n;
+}
 static struct wa_node *message_without_token(struct stage *s)
 {
     s->w->relay.options.require_tokens = true;
@@ -508,6 +515,7 @@ static const struct {
     {SIM_RULE_MSG_RECIPIENTS, message_to_a_third, "ack", "479"},
     {SIM_RULE_MSG_MEMBER, message_to_foreign_group, "ack", "403"},
     {SIM_RULE_MSG_ADDRESSING, message_in_stale_mode, "ack", "421"},
+    {SIM_RULE_MSG_PHASH, message_with_odd_phash, "ack", "479"},
     {SIM_RULE_MSG_TOKEN, message_without_token, "ack", "463"},
     {SIM_RULE_MSG_PARTICIPANTS, message_of_nothing, "ack", "479"},
     {SIM_RULE_RCPT_ID, receipt_without_id, "stream:error", NULL},
