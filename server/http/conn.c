@@ -182,10 +182,7 @@ static void drop_request(struct conn *c)
 
     if (!r) return;
     c->request = NULL;
-    if (r->state == c) {
-        c->home->body_bytes -= c->head.len;
-        r->state = NULL;
-    }
+    if (r->state == c) r->state = NULL;
     if (!r->ended && r->on_gone) r->on_gone(r);
     request_free(r);
 }
@@ -444,8 +441,6 @@ static int on_headers(llhttp_t *p)
     return 0;
 }
 
-enum { BODIES_MAX = 128 << 20 }; /* of one worker, while they are being read */
-
 static int on_body(llhttp_t *p, const char *at, size_t n)
 {
     struct conn *c = p->data;
@@ -457,10 +452,11 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
     }
     if (body->len + n > HTTP_BODY_MAX)
         return refuse(c, 413, "body_too_large", "the body is above 4 MiB");
-    if (c->home->body_bytes + n > BODIES_MAX)
+    if (c->home->body_bytes + n > c->home->server->config.bodies_max)
         return refuse(c, 503, "server_busy", "too many large requests at once; try again");
     buf_put(body, slice_of(at, n));
     c->home->body_bytes += n;
+    c->request->body_counted += n;
     return 0;
 }
 
@@ -471,7 +467,6 @@ static int on_complete(llhttp_t *p)
 
     if (r->state) {
         r->body = arena_dup(&r->arena, buf_slice(&c->head));
-        c->home->body_bytes -= r->body.len;
         r->state = NULL;
     } else {
         r->body = SLICE("");
@@ -498,7 +493,6 @@ static void answer_refusal(struct conn *c)
     struct request *r = c->request ? c->request : (c->request = request_new(c));
     int status = h && h->status ? h->status : 400;
 
-    if (r->state) c->home->body_bytes -= c->head.len;
     r->state = NULL;
     buf_reset(&c->input);
     c->keep_alive = false;

@@ -21,7 +21,7 @@ struct http_worker {
     struct list conns;
     struct map requests; /* id (8 bytes) -> struct request */
     uint64_t next_id;
-    size_t body_bytes;         /* of all requests being read */
+    size_t body_bytes;         /* of all requests that have not ended */
     _Atomic size_t conn_count; /* read by main to choose a worker */
     struct shared_bytes *keepalive;
     bool closing;

@@ -27,6 +27,7 @@ enum {
     HTTP_CHOKE = 256 * 1024,      /* unsent answers of one connection: no further request is read */
     HTTP_UNSENT_MAX = 8 << 20,    /* bytes a peer does not take; the connection is closed */
     HTTP_CONNECTIONS_MAX = 16384, /* per process; further ones get 503 */
+    HTTP_BODIES_MAX = 128 << 20,  /* of one worker's requests, until they have ended: 503 */
 };
 
 struct worker;
@@ -56,6 +57,7 @@ struct request {
     void *state; /* the handler's */
     void (*on_gone)(struct request *r);
     struct buf extra_headers; /* "Name: value\r\n"…, see reply_header */
+    size_t body_counted; /* in the worker's sum of bodies */
     bool ended;
 };
 
@@ -128,6 +130,7 @@ struct http_config {
     const char *const *origins;  /* Origins accepted besides loopback ones, NULL-terminated */
     const struct route *const *tables; /* NULL-terminated list of tables; a table ends with {0} */
     void *context;
+    size_t connections_max, bodies_max; /* 0: HTTP_CONNECTIONS_MAX, HTTP_BODIES_MAX */
 };
 /* Binds on the calling (main) worker and hands connections to the worker with the fewest. A busy
  * port is ERR_BAD_ARGUMENT whose words name the address and, where it can be found, the pid. */

@@ -89,12 +89,15 @@ static void hand_over(struct http_server *s, int fd, bool is_operator)
 
 static void refuse_at_limit(int fd)
 {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
-                                 "Content-Type: application/json\r\nContent-Length: 65\r\n"
-                                 "Connection: close\r\nRetry-After: 5\r\n\r\n"
-                                 "{\"code\":\"server_busy\",\"message\":\"too many connections;"
-                                 " try again\"}";
-    if (write(fd, answer, sizeof(answer) - 1) < 0) errno = 0;
+    static const char body[] = "{\"code\":\"server_busy\",\"message\":\"too many connections; try "
+                               "again\"}";
+    char answer[300];
+    int n = snprintf(answer, sizeof(answer),
+                     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+                     "Content-Length: %zu\r\nConnection: close\r\nRetry-After: 5\r\n\r\n%s",
+                     sizeof(body) - 1, body);
+
+    if (write(fd, answer, (size_t)n) < 0) errno = 0;
     close(fd);
 }
 
@@ -133,7 +136,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
             if (errno == EMFILE || errno == ENFILE) on_no_descriptor(l);
             return;
         }
-        if (atomic_fetch_add(&s->conn_total, 1) >= HTTP_CONNECTIONS_MAX && !l->is_operator) {
+        if (atomic_fetch_add(&s->conn_total, 1) >= s->config.connections_max && !l->is_operator) {
             atomic_fetch_sub(&s->conn_total, 1);
             refuse_at_limit(fd);
             continue;
@@ -262,6 +265,8 @@ err_t http_open(const struct http_config *config, struct worker *main_worker,
     }
     struct http_server *s = xcalloc(sizeof(*s));
     s->config = *config;
+    if (!s->config.connections_max) s->config.connections_max = HTTP_CONNECTIONS_MAX;
+    if (!s->config.bodies_max) s->config.bodies_max = HTTP_BODIES_MAX;
     s->main = main_worker;
     s->worker_count = worker_count;
     s->workers = xcalloc(worker_count * sizeof(*s->workers));

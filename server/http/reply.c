@@ -149,6 +149,7 @@ void reply_problem(struct request *r, int status, const char *code, const char *
 
 void request_free(struct request *r)
 {
+    r->conn->home->body_bytes -= r->body_counted;
     map_remove(&r->conn->home->requests, slice_of(&r->id, sizeof(r->id)));
     buf_done(&r->extra_headers);
     arena_done(&r->arena);

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,16 @@ static void on_echo(struct request *r)
 static void on_param(struct request *r) { reply_bytes(r, 200, "text/plain", r->params[0]); }
 
 static void on_hold(struct request *r) { held_id = r->id; }
+
+static atomic_int kept; /* requests whose handler does not answer */
+
+static void on_keeper_gone(struct request *r) { atomic_fetch_sub(&kept, 1); }
+
+static void on_keep(struct request *r)
+{
+    r->on_gone = on_keeper_gone;
+    atomic_fetch_add(&kept, 1);
+}
 
 static void on_stream(struct request *r)
 {
@@ -89,14 +100,19 @@ static const struct route routes[] = {
     {"GET", "/flood", on_flood}, {"GET", "/echo", on_echo},
     {"POST", "/echo", on_echo},  {"GET", "/p/{name}", on_param},
     {"GET", "/hold", on_hold},   {"GET", "/stream", on_stream},
-    {"GET", "/much", on_much},   {0},
+    {"GET", "/much", on_much},   {"POST", "/keep", on_keep},
+    {0},
 };
 static const struct route *const tables[] = {routes, NULL};
 static const char *const hosts[] = {"parley.example", NULL};
 
-static void start(void)
+static void start_with(size_t connections_max, size_t bodies_max)
 {
-    struct http_config config = {.listen = listen_at, .tables = tables, .hosts = hosts};
+    struct http_config config = {.listen = listen_at,
+                                 .tables = tables,
+                                 .hosts = hosts,
+                                 .connections_max = connections_max,
+                                 .bodies_max = bodies_max};
     main_worker = worker_new(-1);
     for (int i = 0; i < 2; i++)
         workers[i] = worker_new(i);
@@ -108,6 +124,12 @@ static void start(void)
         cr_assert_eq(worker_start(workers[i]), OK);
     cr_assert_eq(worker_start(main_worker), OK);
 }
+
+enum { FEW = 3, SMALL = 64 * 1024 };
+
+static void start(void) { start_with(0, 0); }
+static void start_with_few_connections(void) { start_with(FEW, 0); }
+static void start_with_small_bodies(void) { start_with(0, SMALL); }
 
 static void on_closed(void *arg)
 {
@@ -451,4 +473,68 @@ Test(http, a_full_body_of_four_megabytes_arrives_whole)
     }
     cr_assert(strstr(hear(fd), "HTTP/1.1 405"));
     free(body);
+}
+
+Test(http, above_the_limit_of_connections_one_is_told_so, .init = start_with_few_connections)
+{
+    int open[FEW];
+    const char *got = NULL, *body;
+
+    for (int i = 0; i < FEW; i++)
+        open[i] = dial();
+    got = hear(dial());
+    cr_assert(strstr(got, "HTTP/1.1 503 ") && strstr(got, "Retry-After: "), "%s", got);
+    body = strstr(got, "\r\n\r\n") + 4;
+    cr_assert(strstr(body, "{\"code\":\"server_busy\""), "%s", got);
+    cr_assert_eq(strlen(body), strtoul(strstr(got, "Content-Length: ") + 16, NULL, 10));
+
+    close(open[0]);
+    for (int i = 0; i < 500; i++) { /* until the server has seen it */
+        got = ask("GET /echo HTTP/1.1\r\n" H CLOSE "\r\n");
+        if (strstr(got, " 200 OK")) break;
+        usleep(10000);
+    }
+    cr_assert(strstr(got, " 200 OK"), "%s", got);
+    for (int i = 1; i < FEW; i++)
+        close(open[i]);
+}
+
+enum { LARGE = SMALL * 2 / 3 }; /* one fits a worker, two do not */
+
+static void post_large(int fd, const char *target, const char *header)
+{
+    AUTO(buf) all = {0};
+
+    buf_printf(&all, "POST %s HTTP/1.1\r\n" H "%sContent-Length: %d\r\n\r\n", target, header,
+               LARGE);
+    for (int i = 0; i < LARGE; i++)
+        buf_put_u8(&all, 'z');
+    cr_assert_eq(send(fd, all.data, all.len, MSG_NOSIGNAL), (ssize_t)all.len);
+}
+
+Test(http, bodies_count_until_their_requests_have_ended, .init = start_with_small_bodies)
+{
+    int keepers[2] = {dial(), dial()}; /* one on each worker */
+    const char *got = NULL;
+    int fd;
+
+    for (int i = 0; i < 2; i++)
+        post_large(keepers[i], "/keep", "");
+    for (int i = 0; i < 500 && atomic_load(&kept) < 2; i++)
+        usleep(10000);
+    cr_assert_eq(atomic_load(&kept), 2);
+    fd = dial();
+    post_large(fd, "/p/x", CLOSE);
+    got = hear(fd);
+    cr_assert(strstr(got, "HTTP/1.1 503 ") && strstr(got, "server_busy"), "%s", got);
+
+    for (int i = 0; i < 2; i++)
+        close(keepers[i]);
+    for (int i = 0; i < 500 && atomic_load(&kept); i++)
+        usleep(10000);
+    fd = dial();
+    for (int i = 0; i < 4; i++) /* one after the other, all answered */
+        post_large(fd, "/p/x", i == 3 ? CLOSE : "");
+    got = hear(fd);
+    cr_assert_eq(count(got, "HTTP/1.1 405"), 4, "%s", got);
 }
