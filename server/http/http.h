@@ -65,6 +65,10 @@ struct request {
 struct slice request_header(const struct request *r, const char *name);
 /* Percent-decoded into the request's arena; SLICE_NONE when absent. */
 struct slice request_query(struct request *r, const char *name);
+/* From this machine and by no proxy, as far as a request tells: a loopback peer that names a
+ * loopback host in HTTP/1.1 and carries no header of a proxy. A proxy that hides itself passes, so
+ * it must be set up as deploy/README.md says. */
+bool request_is_local(const struct request *r);
 /* NULL when the client is gone. On the request's worker only. */
 struct request *request_find(struct worker *w, uint64_t id);
 

@@ -66,16 +66,6 @@ static bool wants_html(const struct request *r)
     return false;
 }
 
-/* A proxy on this machine is a loopback peer too; its callers are not. */
-static bool is_local(const struct request *r)
-{
-    static const char *const proxied[] = {"forwarded", "x-forwarded-for", "x-real-ip", "via"};
-
-    for (size_t i = 0; i < ARRAY_LEN(proxied); i++)
-        if (!slice_is_none(request_header(r, proxied[i]))) return false;
-    return r->peer_is_loopback || r->is_operator;
-}
-
 /* ---- the code ---- */
 
 static void write_steps(struct buf *out, const struct account_status *s, int64_t now)
@@ -207,7 +197,7 @@ static void on_newest(struct request *r)
     struct server *s = http_context(r);
     struct account_status status;
 
-    if (!is_local(r))
+    if (!request_is_local(r))
         reply_problem(r, 403, "forbidden",
                       "/qr is for this machine alone; use the url that "
                       "pair_account answered");
@@ -260,7 +250,7 @@ static void reply_status_page(struct request *r, struct server *s)
     open_page(&page, "Parley", true);
     buf_printf(&page, "<h1>Parley</h1><p>%zu account%s, %zu connected.</p>", counts.accounts,
                counts.accounts == 1 ? "" : "s", counts.by_state[ACCOUNT_CONNECTED]);
-    if (is_local(r)) write_table(s, &page);
+    if (request_is_local(r)) write_table(s, &page);
     buf_put_text(&page, "<p>MCP: <code>/mcp</code> · REST: <code>/v1</code> · events: "
                         "<code>/v1/events</code> · pairing: <code>/qr</code></p>");
     reply_page(r, 200, &page);

@@ -77,6 +77,27 @@ static bool check_names(struct http_server *s, struct request *r)
     return true;
 }
 
+static bool has_prefix(struct slice s, const char *prefix)
+{
+    return s.len >= strlen(prefix) && !strncasecmp((const char *)s.data, prefix, strlen(prefix));
+}
+
+static bool is_of_proxy(struct slice header)
+{
+    return is_text(header, "forwarded") || is_text(header, "via") || is_text(header, "x-real-ip") ||
+           has_prefix(header, "x-forwarded-");
+}
+
+/* HTTP/1.0 is what nginx speaks to a server unless it is told otherwise; browsers and curl do not. */
+bool request_is_local(const struct request *r)
+{
+    if (r->is_operator) return true;
+    if (!r->peer_is_loopback || r->conn->parser.http_minor == 0) return false;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (is_of_proxy(r->headers[i].name)) return false;
+    return is_loopback_name(host_name(request_header(r, "host")));
+}
+
 /* Compares segment by segment; {name} matches one non-empty segment. */
 static bool path_matches(const char *pattern, struct request *r)
 {

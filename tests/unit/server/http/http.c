@@ -28,6 +28,11 @@ static void on_echo(struct request *r)
 
 static void on_param(struct request *r) { reply_bytes(r, 200, "text/plain", r->params[0]); }
 
+static void on_local(struct request *r)
+{
+    reply_bytes(r, 200, "text/plain", request_is_local(r) ? SLICE("here") : SLICE("elsewhere"));
+}
+
 static void on_hold(struct request *r) { held_id = r->id; }
 
 static atomic_int kept; /* requests whose handler does not answer */
@@ -101,7 +106,7 @@ static const struct route routes[] = {
     {"POST", "/echo", on_echo},  {"GET", "/p/{name}", on_param},
     {"GET", "/hold", on_hold},   {"GET", "/stream", on_stream},
     {"GET", "/much", on_much},   {"POST", "/keep", on_keep},
-    {0},
+    {"GET", "/local", on_local}, {0},
 };
 static const struct route *const tables[] = {routes, NULL};
 static const char *const hosts[] = {"parley.example", NULL};
@@ -537,4 +542,15 @@ Test(http, bodies_count_until_their_requests_have_ended, .init = start_with_smal
         post_large(fd, "/p/x", i == 3 ? CLOSE : "");
     got = hear(fd);
     cr_assert_eq(count(got, "HTTP/1.1 405"), 4, "%s", got);
+}
+
+Test(http, a_request_of_a_proxy_is_not_local)
+{
+    cr_expect(strstr(ask("GET /local HTTP/1.1\r\n" H CLOSE "\r\n"), "\r\n\r\nhere"));
+    cr_expect(strstr(ask("GET /local HTTP/1.0\r\n" H "\r\n"), "elsewhere"));
+    cr_expect(strstr(ask("GET /local HTTP/1.0\r\n\r\n"), "elsewhere"));
+    cr_expect(strstr(ask("GET /local HTTP/1.1\r\nHost: parley.example\r\n" CLOSE "\r\n"),
+                     "elsewhere"));
+    cr_expect(strstr(ask("GET /local HTTP/1.1\r\n" H CLOSE "x-forwarded-server: a\r\n\r\n"),
+                     "elsewhere"));
 }
