@@ -141,6 +141,7 @@ function countOf(texts) {
 }
 
 function exactlyOnce(wanted, have, what) {
+  check(wanted.length > 0, `${what}: there was no traffic`);
   const count = countOf(have.filter(Boolean)); // what waits for a retry has no text yet
   same(wanted.filter((text) => !count.has(text)), [], `${what}: lost`);
   same([...count].filter(([, times]) => times > 1), [], `${what}: doubled`);
