@@ -57,6 +57,7 @@ struct errand {
     unsigned resident, person; /* who sends to whom */
     char text[24];
     bool done, lost; /* lost: the process died under it */
+    bool deleted;    /* with its account */
     err_t (*act)(struct errand *e, struct account *a, struct turn *t);
 };
 
@@ -86,7 +87,7 @@ struct world {
     struct worker *worker;
     bool running, fatal, stopped;
     int64_t commit_at, probe_at; /* INT64_MAX: nothing to do */
-    int64_t slow_until, full_until;
+    int64_t slow_until, full_until, quota_until;
     struct batch probe;
     bool probing;
     uint64_t last_seq; /* of the newest event handed on */
@@ -159,6 +160,8 @@ void traffic_act(struct world *w);       /* one thing somebody does */
 /* A call that reconnects the account. */
 void traffic_reconnect(struct world *w, unsigned resident);
 /* Pairs it again when it is unlinked; false when it did not come to that. */
+/* A caller logs an account out, or deletes it; false when there is none to take. */
+bool traffic_leave(struct world *w, bool deletes);
 bool traffic_pair(struct world *w, unsigned resident);
 void traffic_unlinked(struct world *w, unsigned resident);
 void traffic_lose_calls(struct world *w);

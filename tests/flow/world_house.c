@@ -146,7 +146,7 @@ void house_kill(struct world *w)
     traffic_lose_calls(w);
     stop(w);
     w->deaf = false;
-    w->full_until = w->slow_until = 0;
+    w->full_until = w->slow_until = w->quota_until = 0;
     start(w);
 }
 
@@ -168,6 +168,10 @@ void house_commit(struct world *w)
 {
     struct faults *faults = writer_faults(w->server.writer);
 
+    if (w->quota_until && w->quota_until <= w->now) {
+        atomic_store(&faults->fail_put_owner, 0);
+        w->quota_until = 0;
+    }
     if (w->full_until && w->full_until <= w->now) {
         atomic_store(&faults->full, 0);
         w->full_until = 0;

@@ -242,7 +242,7 @@ void judge(struct world *w)
     LIST_EACH(node, &w->errands)
     {
         struct errand *e = LIST_ENTRY(node, struct errand, node);
-        if (strncmp(e->text, "out ", 4) == 0) judge_send(w, shelves, e);
+        if (strncmp(e->text, "out ", 4) == 0 && !e->deleted) judge_send(w, shelves, e);
     }
     free(shelves);
 }

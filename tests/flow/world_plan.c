@@ -108,6 +108,24 @@ static bool disk_full(struct world *w)
     return true;
 }
 
+/* One account finds no space, the others do. */
+static bool quota(struct world *w)
+{
+    atomic_store(&writer_faults(w->server.writer)->fail_put_owner,
+                 (long long)w->residents[roll(w, RESIDENTS)].number);
+    w->quota_until = w->now + 500 + (int64_t)roll(w, 5000);
+    return true;
+}
+
+static bool clock_leap(struct world *w)
+{
+    w->skew += (int64_t)roll(w, 60) * 24 * 3600 * 1000;
+    return true;
+}
+
+static bool log_out(struct world *w) { return traffic_leave(w, false); }
+static bool delete_account(struct world *w) { return traffic_leave(w, true); }
+
 static bool slow_disk(struct world *w)
 {
     w->slow_until = w->now + 1000 + (int64_t)roll(w, 10000);
@@ -220,7 +238,8 @@ void plan_stop(struct world *w)
     if (atomic_exchange(&faults->fail_put, 0) > 0) left[ROW_failed_commit]++;
     if (atomic_exchange(&faults->fail_flush, 0) > 0) left[ROW_failed_flush]++;
     atomic_store(&faults->full, 0);
-    w->full_until = w->slow_until = 0;
+    atomic_store(&faults->fail_put_owner, 0);
+    w->quota_until = w->full_until = w->slow_until = 0;
     w->refuse = 0;
 }
 

@@ -266,6 +266,42 @@ void traffic_unlinked(struct world *w, unsigned resident)
         w->letters[i].excused |= 1u << resident;
 }
 
+static err_t leave(struct errand *e, struct account *a, struct turn *t)
+{
+    return account_logout(a, t);
+}
+
+static err_t delete (struct errand *e, struct account *a, struct turn *t)
+{
+    return account_delete(a, t);
+}
+
+/* The call may fail with its commit: then nothing happened, and the device is still there. */
+bool traffic_leave(struct world *w, bool deletes)
+{
+    unsigned resident = (unsigned)roll(w, RESIDENTS);
+    struct resident *r = &w->residents[resident];
+
+    if (r->unlinked) return false;
+    struct errand *e = errand_new(w, resident, deletes ? delete : leave);
+    snprintf(e->text, sizeof e->text, "%s", deletes ? "deletes" : "logs out");
+    note(w, "call: %u %s", resident, e->text);
+    account_ask(&w->server, &e->call);
+    for (int i = 0; i < 60 && !e->done; i++)
+        world_pass(w, 500);
+    if (e->done && !e->lost && e->call.error == OK) {
+        traffic_unlinked(w, resident);
+        w->strangers++;
+        LIST_EACH(node, &w->errands)
+        {
+            struct errand *other = LIST_ENTRY(node, struct errand, node);
+            other->deleted |= deletes && other->resident == resident;
+        }
+        r->chat[0] = '\0';
+    }
+    return true;
+}
+
 static void pass_in_storm(struct world *w, int64_t ms)
 {
     world_pass(w, ms);
