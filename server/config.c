@@ -322,16 +322,16 @@ static err_t check_url(const char *name, const char *url)
 }
 
 /* HOST:PORT; whether we may listen there is seen when we do. */
-static err_t check_listen(const char *listen)
+static err_t check_address(const char *name, const char *address)
 {
-    const char *colon = strrchr(listen, ':');
+    const char *colon = strrchr(address, ':');
     uint64_t port;
 
-    if (colon && colon != listen && text_u64(slice_text(colon + 1), &port) == OK &&
+    if (colon && colon != address && text_u64(slice_text(colon + 1), &port) == OK &&
         port <= UINT16_MAX)
         return OK;
-    return fail(BAD_ARGUMENT, "--listen: '%s' is not an address and a port such as 127.0.0.1:8790",
-                listen);
+    return fail(BAD_ARGUMENT, "--%s: '%s' is not an address and a port such as 127.0.0.1:8790",
+                name, address);
 }
 
 static err_t set_all(struct config *out, const struct chosen *c)
@@ -345,7 +345,8 @@ static err_t set_all(struct config *out, const struct chosen *c)
 
         TRY(setters[o->kind](o, origin, text, (char *)out + o->offset));
     }
-    TRY(check_listen(out->listen));
+    TRY(check_address("listen", out->listen));
+    if (out->sandbox_control[0]) TRY(check_address("sandbox-control", out->sandbox_control));
     TRY(check_url("wa-url", out->wa_url));
     TRY(check_url("sandbox-url", out->sandbox_url));
     if (!out->wa_root_key.set) return fail(BAD_ARGUMENT, "--wa-root-key: a key is needed");

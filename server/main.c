@@ -126,6 +126,16 @@ static void make_workers(struct process *p)
         s->workers[i] = worker_new((int)i);
 }
 
+/* A port of 0 is the one that was free, from now on: links to pages name it. */
+static void name_port(struct config *c, int port)
+{
+    AUTO(buf) listen = {0};
+
+    buf_printf(&listen, "%.*s:%d", (int)(strrchr(c->listen, ':') - c->listen), c->listen, port);
+    free((char *)c->listen);
+    c->listen = xstrdup(buf_text(&listen));
+}
+
 static err_t open_http(struct process *p)
 {
     struct http_config config = {
@@ -138,8 +148,10 @@ static err_t open_http(struct process *p)
     };
 
     snprintf(p->paths[1], sizeof p->paths[1], "%s/operator.sock", p->config.data);
-    return http_open(&config, p->server.main, p->server.workers, p->server.worker_count,
-                     &p->server.http);
+    TRY(http_open(&config, p->server.main, p->server.workers, p->server.worker_count,
+                  &p->server.http));
+    name_port(&p->config, http_port(p->server.http));
+    return OK;
 }
 
 /* Everything that can fail, before anything runs. */

@@ -146,3 +146,5 @@ void http_close(struct http_server *s, void (*done)(void *arg), void *arg);
 void http_free(struct http_server *s);
 void *http_context(const struct request *r);
 size_t http_connections(const struct http_server *s);
+/* The port it listens on, also when it was told to take a free one. Main worker. */
+int http_port(const struct http_server *s);

@@ -164,6 +164,21 @@ Test(program, a_busy_port_names_who_has_it)
     close(fd);
 }
 
+Test(program, a_port_of_0_is_a_free_one_and_told)
+{
+    const char *ready;
+
+    server = launch(ARGS("--data", data, "--listen", "127.0.0.1:0", "--map-size", "1G",
+                         "--sandbox-control", ""));
+    for (int i = 0; i < 1000 && !strstr(printed(), "ready listen="); i++)
+        nap(20);
+    ready = strstr(printed(), "ready listen=127.0.0.1:");
+    cr_assert(ready, "%s", printed());
+    cr_assert(sscanf(ready, "ready listen=127.0.0.1:%d", &port) == 1 && port > 0, "%s", ready);
+    cr_expect(strstr(get("/livez"), "200"));
+    cr_expect_eq(end(SIGTERM), 0);
+}
+
 Test(program, a_second_one_on_the_same_data_is_refused_with_the_pid_of_the_first)
 {
     char expected[32], other[32];

@@ -19,10 +19,10 @@ static err_t take_endpoint(const char *value, struct sim_endpoint *out)
     uint64_t port;
 
     if (!colon || colon == value || (size_t)(colon - value) >= sizeof out->host)
-        return fail(BAD_ARGUMENT, "want ADDRESS:PORT, have %s", value);
+        return fail(BAD_ARGUMENT, "no port, or no address");
     snprintf(out->host, sizeof out->host, "%.*s", (int)(colon - value), value);
     if (text_u64(slice_text(colon + 1), &port) != OK || port > 65535)
-        return fail(BAD_ARGUMENT, "want ADDRESS:PORT, have %s", value);
+        return fail(BAD_ARGUMENT, "no port");
     out->port = (int)port;
     return OK;
 }
@@ -108,7 +108,8 @@ static err_t read_options(int argc, char **argv, struct sim_settings *s)
         if (!o) return fail(BAD_ARGUMENT, "unknown option %s", argv[i]);
         if (o->argument && i + 1 == argc)
             return fail(BAD_ARGUMENT, "%s wants %s", o->name, o->argument);
-        TRY(o->take(s, o->argument ? argv[++i] : NULL));
+        if (o->take(s, o->argument ? argv[++i] : NULL) != OK)
+            return fail(BAD_ARGUMENT, "%s wants %s, not '%s'", o->name, o->argument, argv[i]);
     }
     if (!s->tls_cert != !s->tls_key)
         return fail(BAD_ARGUMENT, "--tls-cert and --tls-key belong together");

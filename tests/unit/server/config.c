@@ -115,6 +115,9 @@ Test(config, says_what_is_wrong)
         {{"--log-level=loud"}, "not one of: error, warn, info or debug"},
         {{"--log-format=xml"}, "not one of: text or json"},
         {{"--listen="}, "a value is needed"},
+        {{"--listen=8790"}, "--listen: '8790' is not an address and a port"},
+        {{"--listen=localhost:99999"}, "is not an address and a port"},
+        {{"--sandbox-control=http://x"}, "--sandbox-control: 'http://x' is not an address"},
         {{"--config=/nowhere/at/all"}, "cannot read /nowhere/at/all"},
     };
 
@@ -172,17 +175,12 @@ static const char *other_value(const char *kind, const char *name)
     static const struct {
         const char *word, *value;
     } rows[] = {
-        {"listen", "127.0.0.1:1"},
-        {"wa-url", "ws://w"},
-        {"sandbox-url", "wss://s"},
-        {"wa-version", "2.3000.7"},
-        {"INT", "17"},
-        {"BYTES", "16M"},
-        {"KEY", "aa"},
-        {"LIST", "one.example"},
-        {"LEVEL", "debug"},
-        {"FORMAT", "json"},
-        {"TEXT", "other"},
+        {"listen", "127.0.0.1:1"},  {"sandbox-control", "127.0.0.1:2"},
+        {"wa-url", "ws://w"},       {"sandbox-url", "wss://s"},
+        {"wa-version", "2.3000.7"}, {"INT", "17"},
+        {"BYTES", "16M"},           {"KEY", "aa"},
+        {"LIST", "one.example"},    {"LEVEL", "debug"},
+        {"FORMAT", "json"},         {"TEXT", "other"},
     };
     static char key[65];
 
