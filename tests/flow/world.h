@@ -46,6 +46,7 @@ struct resident {
 /* What somebody wrote on a phone. */
 struct letter {
     char id[SIM_ID_MAX], text[24];
+    unsigned from;    /* person */
     uint32_t readers; /* bit per resident that must hold it */
     uint32_t excused; /* bit per resident that was unlinked meanwhile */
 };

@@ -146,35 +146,74 @@ static void judge_send(struct world *w, const struct shelf *shelves, const struc
 
 /* ---- the log ---- */
 
-/* Each message is told once. */
-static void judge_log(struct world *w)
+/* Texts carry numbers: how often the log tells each of them, per resident. */
+struct tellings {
+    unsigned *received, *sent; /* by text, then resident */
+};
+
+static void count_telling(struct world *w, unsigned *counts, const struct db_event *e,
+                          const char *word)
 {
-    unsigned *told = xcalloc((w->text_count + 1) * RESIDENTS * sizeof *told);
-    struct view *v = w->server.accounts->workers[0].view;
+    const char *at = memmem(e->bytes.data, e->bytes.len, word, strlen(word));
+    unsigned n = at ? (unsigned)strtoul(at + strlen(word), NULL, 10) : 0;
+
+    for (unsigned i = 0; n && n <= w->text_count && i < RESIDENTS; i++)
+        counts[n * RESIDENTS + i] += w->residents[i].number == e->head.account;
+}
+
+static void read_log(struct world *w, struct view *v, struct tellings *out)
+{
     struct db_event e;
     uint64_t last = 0;
     AUTO(range) r = {0};
 
-    if (view_begin(v) != OK) return;
     db_events(&r, v, TENANT, 0, 0, RANGE_FORWARDS);
     while (db_event_next(&r, &e)) {
         if (e.seq != last + 1)
             violated(w, "the log lacks what is before %llu", (unsigned long long)e.seq);
         last = e.seq;
         seen.events++;
-        if (e.head.type != event_number(EVENT_MESSAGE_RECEIVED)) continue;
-        const char *at = memmem(e.bytes.data, e.bytes.len, "\"in ", 4);
-        unsigned n = at ? (unsigned)strtoul(at + 4, NULL, 10) : 0;
-        if (n == 0 || n > w->text_count) continue;
-        for (unsigned i = 0; i < RESIDENTS; i++)
-            if (w->residents[i].number == e.head.account && ++told[n * RESIDENTS + i] > 1)
-                violated(w, "'in %u.' was told to %u twice", n, i);
+        if (e.head.type == event_number(EVENT_MESSAGE_RECEIVED))
+            count_telling(w, out->received, &e, "\"in ");
+        if (e.head.type == event_number(EVENT_MESSAGE_SENT))
+            count_telling(w, out->sent, &e, "\"out ");
     }
     if (range_error(&r) != OK) violated(w, "the log is damaged: %s", err_trail());
     if (last != w->last_seq) violated(w, "the log ends before what was handed on");
-    range_done(&r);
-    view_end(v);
-    free(told);
+}
+
+/* Each message is told once: no text twice, and what is owed not never. */
+static void judge_tellings(struct world *w, const struct tellings *t)
+{
+    for (unsigned at = RESIDENTS; at < (w->text_count + 1) * RESIDENTS; at++) {
+        if (t->received[at] > 1 || t->sent[at] > 1)
+            violated(w, "text %u was told to %u twice", at / RESIDENTS, at % RESIDENTS);
+    }
+    for (unsigned l = 0; l < w->letter_count; l++) {
+        const struct letter *letter = &w->letters[l];
+        unsigned n = (unsigned)strtoul(letter->text + strlen("in "), NULL, 10);
+
+        for (unsigned i = 0; i < RESIDENTS; i++) {
+            bool owed = (letter->readers & ~letter->excused & (1u << i)) && letter->from != i;
+            if (owed && !t->received[n * RESIDENTS + i])
+                violated(w, "'%s' was never told to %u", letter->text, i);
+        }
+    }
+}
+
+static void judge_log(struct world *w)
+{
+    size_t n = (size_t)(w->text_count + 1) * RESIDENTS;
+    struct tellings t = {xcalloc(n * sizeof(unsigned)), xcalloc(n * sizeof(unsigned))};
+    struct view *v = w->server.accounts->workers[0].view;
+
+    if (view_begin(v) == OK) {
+        read_log(w, v, &t);
+        view_end(v);
+        judge_tellings(w, &t);
+    }
+    free(t.received);
+    free(t.sent);
 }
 
 /* ---- all of it ---- */

@@ -140,6 +140,7 @@ static void write_to(struct world *w, unsigned person, const char *to, uint32_t 
         violated(w, "a phone cannot write: %s", err_trail());
         return;
     }
+    l->from = person;
     l->readers = readers;
     l->excused = 0;
     for (unsigned i = 0; i < RESIDENTS; i++)
