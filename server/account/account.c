@@ -16,6 +16,7 @@
 #include "server/account/host.h"
 #include "server/account/inside.h"
 #include "server/account/people.h"
+#include "server/api/faces.h"
 #include "server/log.h"
 #include "server/upkeep.h"
 #include "storage/chats.h"
@@ -622,6 +623,9 @@ static err_t gather_unread(struct account *a, struct turn *t, const struct db_co
     while (left && message_walk_next(&walk, &m)) {
         size_t at = 0;
         if (m.from_me || (m.place.peer == chat->peer && m.place.seq <= chat->read_seq)) continue;
+        left--;
+        /* A receipt would end its delivery before anybody has read a word. */
+        if (m.status == MESSAGE_WAITING) continue;
         while (at < n && !slice_eq(authors[at].author, m.author))
             at++;
         if (at == UNREAD_AUTHORS_MAX) break;
@@ -629,7 +633,6 @@ static err_t gather_unread(struct account *a, struct turn *t, const struct db_co
             authors[n++] = (struct unread){.author = m.author,
                                            .ids = arena_array(&t->arena, struct slice, UNREAD_MAX)};
         authors[at].ids[authors[at].count++] = m.stanza_id;
-        left--;
     }
     *out_authors = n;
     return message_walk_error(&walk);

@@ -40,6 +40,7 @@ struct resident {
     uint32_t number;
     char chat[ACCOUNT_ID_MAX]; /* of its newest send, "" */
     bool unlinked;             /* or not paired yet */
+    uint16_t old_device;       /* which was unlinked, or asked to leave */
     int64_t known_from;        /* the phones know its device from here on */
 };
 

@@ -257,12 +257,16 @@ static bool is_home(struct world *w, unsigned resident)
     struct account_status status;
     struct sim_device *dev = resident_device(w, resident);
 
-    return resident_is_connected(w, resident, &status) && dev && dev->conn;
+    return resident_is_connected(w, resident, &status) && dev && dev->conn &&
+           dev->id != w->residents[resident].old_device;
 }
 
 void traffic_unlinked(struct world *w, unsigned resident)
 {
+    struct sim_device *dev = resident_device(w, resident);
+
     w->residents[resident].unlinked = true;
+    if (dev) w->residents[resident].old_device = dev->id;
     for (unsigned i = 0; i < w->letter_count; i++)
         w->letters[i].excused |= 1u << resident;
 }

@@ -1,4 +1,5 @@
 #include "proto/client/inside.h"
+#include "server/account/people.h"
 #include "server/account/terms.h"
 #include "storage/outbox.h"
 #include "tests/unit/server/account/house.h"
@@ -610,4 +611,38 @@ Test(ingest, an_unpaired_account_fails_what_was_on_its_way)
     down(WA_EVENT_UNPAIRED, WA_REASON_LOGGED_OUT, 0);
     cr_expect_str_eq(chat("2222@lid"), "0 unread: [me failed hello]");
     cr_expect_eq(outbox_rows(), 0);
+}
+
+/* ---- reading ---- */
+
+static char read_chat[ACCOUNT_ID_MAX];
+static err_t mark_read(struct account *a, struct turn *t, struct account_call *c)
+{
+    struct db_contact contact;
+
+    TRY(db_contact_get(turn_view(t), a->scope, 1, &contact));
+    people_chat_id(a, &contact, read_chat);
+    return account_mark_read(a, t, slice_text(read_chat));
+}
+
+/* A read receipt for it would tell the server that it has arrived, and it never came again. */
+Test(ingest, a_waiting_message_is_not_reported_as_read)
+{
+    struct wa_event e = message("W1", "");
+    struct errand read = {.act = mark_read};
+
+    e.message.waiting = true;
+    e.message.kind = WA_KIND_UNKNOWN;
+    e.message.text = e.message.raw = SLICE_NONE;
+    house_emit(&e);
+    house_settle();
+    errand_start(&read);
+    house_settle();
+    cr_assert_eq(read.call.error, OK, "%s", read.call.trail);
+    cr_expect_str_eq(chat("2222@lid"), "0 unread: [waiting ]");
+    cr_expect_eq(outbox_rows(), 0);
+    receive("A2", "after");
+    read = (struct errand){.act = mark_read};
+    errand_start(&read);
+    cr_expect_eq(outbox_rows(), 1);
 }
