@@ -9,7 +9,7 @@ struct upkeep;
 
 /* Kinds of db_job of a tenant (scope.account 0). Numbers stay what they are for ever. */
 enum job_kind {
-    JOB_PURGE_ACCOUNT = 1, /* input: account number, 4 bytes */
+    JOB_PURGE_ACCOUNT = 1, /* input: account number, 4 bytes; which is the job's number as well */
 };
 enum {
     JOB_PURGE_AFTER_MS = 60 * 1000, /* the account has left its worker by then */

@@ -712,13 +712,16 @@ err_t account_delete(struct account *a, struct turn *t)
 {
     struct scope tenant = {a->scope.tenant, 0};
     AUTO(buf) input = {0};
-    struct db_job job = {
-        .kind = JOB_PURGE_ACCOUNT, .created_ms = t->now, .due_ms = t->now + JOB_PURGE_AFTER_MS};
+    /* The account's number, because this turn does not see the jobs that other accounts add now. */
+    struct db_job job = {.number = a->scope.account,
+                         .kind = JOB_PURGE_ACCOUNT,
+                         .created_ms = t->now,
+                         .due_ms = t->now + JOB_PURGE_AFTER_MS};
 
     if (has_credentials(a)) TRY(wa_client_logout(a->client, t->now));
     buf_put_be32(&input, a->scope.account);
     job.input = buf_slice(&input);
-    TRY(db_job_add(&t->batch, turn_view(t), tenant, &job));
+    db_job_put(&t->batch, tenant, &job);
     a->deleted_ms = t->now;
     if (a->status.state != ACCOUNT_LOGGED_OUT) a->status.changed_at = t->now;
     a->status.state = ACCOUNT_LOGGED_OUT;

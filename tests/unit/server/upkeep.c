@@ -81,6 +81,36 @@ Test(upkeep, purges_a_deleted_account)
     house_view_end();
 }
 
+Test(upkeep, purges_accounts_that_were_deleted_at_the_same_time)
+{
+    struct errand made[2] = {0}, e[2] = {{.act = act_delete}, {.act = act_delete}};
+    uint32_t numbers[2];
+    uint64_t secret;
+    struct db_account row;
+
+    for (int i = 0; i < 2; i++) {
+        errand_init(&made[i]);
+        account_create(&house.server, 1, true, &made[i].call);
+        house_settle();
+        cr_assert(id_number_parse(ID_ACCOUNT, slice_text(made[i].call.account), &numbers[i],
+                                  &secret));
+    }
+    for (int i = 0; i < 2; i++) { /* neither is durable when the other begins */
+        errand_init(&e[i]);
+        memcpy(e[i].call.account, made[i].call.account, sizeof e[i].call.account);
+        account_ask(&house.server, &e[i].call);
+        fake_run(house.worker);
+    }
+    house_settle();
+    pass(JOB_PURGE_AFTER_MS + 2 * UPKEEP_EVERY_MS);
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(e[i].call.error, OK);
+        cr_expect_eq(db_account_get(house_view(), (struct scope){1, numbers[i]}, &row),
+                     ERR_NOT_FOUND, "account %u", numbers[i]);
+        house_view_end();
+    }
+}
+
 Test(upkeep, cuts_the_event_log_by_age)
 {
     struct turn *t = turn_open(house.account);
