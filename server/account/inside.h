@@ -211,7 +211,8 @@ void accounts_doubt_root_key(struct accounts *as);
 
 /* ---- ingest.c, outbox.c ---- */
 err_t ingest_event(struct account *a, struct turn *t, const struct wa_event *event) MUST_CHECK;
-/* What an opened client remembers of its end, for the status alone: it was told when it happened. */
+/* What an opened client remembers of its end, for the status alone: it was told when it happened.
+ */
 void ingest_held_off(struct account *a, const struct wa_down *down);
 /* message.sent of a message of ours that WhatsApp has taken. */
 err_t ingest_message_sent(struct account *a, struct turn *t, const struct db_message *m) MUST_CHECK;

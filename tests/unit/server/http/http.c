@@ -101,12 +101,10 @@ static void on_flood(struct request *r)
 static void on_quiet(struct request *r) { stream = sse_start(r, NULL, NULL); }
 
 static const struct route routes[] = {
-    {"GET", "/quiet", on_quiet}, {"GET", "/big", on_big},
-    {"GET", "/flood", on_flood}, {"GET", "/echo", on_echo},
-    {"POST", "/echo", on_echo},  {"GET", "/p/{name}", on_param},
-    {"GET", "/hold", on_hold},   {"GET", "/stream", on_stream},
-    {"GET", "/much", on_much},   {"POST", "/keep", on_keep},
-    {"GET", "/local", on_local}, {0},
+    {"GET", "/quiet", on_quiet}, {"GET", "/big", on_big},       {"GET", "/flood", on_flood},
+    {"GET", "/echo", on_echo},   {"POST", "/echo", on_echo},    {"GET", "/p/{name}", on_param},
+    {"GET", "/hold", on_hold},   {"GET", "/stream", on_stream}, {"GET", "/much", on_much},
+    {"POST", "/keep", on_keep},  {"GET", "/local", on_local},   {0},
 };
 static const struct route *const tables[] = {routes, NULL};
 static const char *const hosts[] = {"parley.example", NULL};
@@ -549,8 +547,8 @@ Test(http, a_request_of_a_proxy_is_not_local)
     cr_expect(strstr(ask("GET /local HTTP/1.1\r\n" H CLOSE "\r\n"), "\r\n\r\nhere"));
     cr_expect(strstr(ask("GET /local HTTP/1.0\r\n" H "\r\n"), "elsewhere"));
     cr_expect(strstr(ask("GET /local HTTP/1.0\r\n\r\n"), "elsewhere"));
-    cr_expect(strstr(ask("GET /local HTTP/1.1\r\nHost: parley.example\r\n" CLOSE "\r\n"),
-                     "elsewhere"));
+    cr_expect(
+        strstr(ask("GET /local HTTP/1.1\r\nHost: parley.example\r\n" CLOSE "\r\n"), "elsewhere"));
     cr_expect(strstr(ask("GET /local HTTP/1.1\r\n" H CLOSE "x-forwarded-server: a\r\n\r\n"),
                      "elsewhere"));
 }
