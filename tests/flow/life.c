@@ -41,6 +41,8 @@ Test(life, a_logout_unpairs_and_pairing_again_keeps_the_chats)
 {
     other_writes("before");
     rig_until(&rig, "before]", 10000, "messages %s", account);
+    rig_ask(&rig, "send %s " OTHER "@s.whatsapp.net by the first", account); /* in a session */
+    rig_until(&rig, "[me delivered text by the first]", 10000, "messages %s", account);
     rig_ask(&rig, "logout %s", account);
     cr_expect_str_eq(rig.line, "logout ok");
     rig_until(&rig, "status logged_out", 10000, "status %s", account);
@@ -52,6 +54,10 @@ Test(life, a_logout_unpairs_and_pairing_again_keeps_the_chats)
     cr_expect(strstr(rig.line, "before]"));
     other_writes("after");
     rig_until(&rig, "after]", 10000, "messages %s", account);
+    /* A session of the first pairing would be one that the other side cannot read. */
+    rig_ask(&rig, "send %s " OTHER "@s.whatsapp.net by the second", account);
+    rig_until(&rig, "[me delivered text by the second]", 10000, "messages %s", account);
+    cr_expect(strstr(rig_sim(&rig, "GET", "/phones/" OTHER "/inbox", "%s", ""), "by the second"));
 }
 
 Test(life, the_phone_removes_us)
