@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/flow/rig.h"
 
@@ -79,6 +80,25 @@ Test(life, a_replaced_account_waits_for_a_person)
     cr_expect(strstr(rig.line, "status disconnected"), "%s", rig.line);
     rig_ask(&rig, "reconnect %s", account);
     cr_expect_str_eq(rig.line, "reconnect ok");
+    rig_until(&rig, "status connected", 20000, "status %s", account);
+}
+
+Test(life, a_ban_outlives_the_process)
+{
+    rig_sim(&rig, "POST", "/faults",
+            "{\"fault\":\"failure\",\"device\":\"" ME ":1\",\"value\":402,\"text\":\"3600\"}");
+    rig_ask(&rig, "reconnect %s", account);
+    cr_expect_str_eq(rig.line, "reconnect ok");
+    rig_until(&rig, "reason=banned code=101", 10000, "status %s", account);
+    rig_server_kill(&rig);
+    rig_server_start(&rig); /* the sandbox would let it in now */
+    rig_until(&rig, "reason=banned code=101", 10000, "status %s", account);
+    usleep(2000000);
+    rig_ask(&rig, "status %s", account);
+    cr_expect(strstr(rig.line, "status disconnected "), "%s", rig.line);
+    cr_expect(strstr(rig.line, " reason=banned code=101 "), "%s", rig.line);
+    cr_expect_eq(rig_count(&rig, "account.connected", "events"), 1);
+    rig_ask(&rig, "reconnect %s", account);
     rig_until(&rig, "status connected", 20000, "status %s", account);
 }
 
