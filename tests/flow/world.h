@@ -73,6 +73,7 @@ struct world {
     uint64_t history; /* a hash of all that happened */
     unsigned violations;
     unsigned strangers; /* so many may log in whom the relay does not know any more */
+    bool forged;        /* a bundle of somebody carried a wrong signature */
     bool storm;         /* faults also while accounts are paired */
 
     /* the simulated WhatsApp */

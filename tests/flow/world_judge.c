@@ -112,13 +112,11 @@ static const struct held *stored(const struct shelf *s, const char *text, unsign
     return last;
 }
 
-/* A device whose bundle was forged is left out; the others of its owner are not. */
-static bool reached_companion(const struct shelf *shelves, const struct errand *e)
+/* A device whose bundle was forged is left out; the owner's others are not, but they may be
+ * unlinked before they ask for what they could not read. */
+static bool may_be_left_out(const struct world *w, const struct errand *e)
 {
-    if (e->person >= RESIDENTS) return false;
-    for (size_t i = 0; i < shelves[e->person].count; i++)
-        if (strcmp(shelves[e->person].items[i].text, e->text) == 0) return true;
-    return false;
+    return w->forged && e->person < RESIDENTS;
 }
 
 static void judge_send(struct world *w, const struct shelf *shelves, const struct errand *e)
@@ -136,7 +134,7 @@ static void judge_send(struct world *w, const struct shelf *shelves, const struc
     if (arrived && !h) violated(w, "'%s' arrived and is not stored", e->text);
     if (h && h->status == MESSAGE_PENDING)
         violated(w, "'%s' of %u is pending for ever", e->text, e->resident);
-    if (taken && !arrived && !reached_companion(shelves, e))
+    if (taken && !arrived && !may_be_left_out(w, e))
         violated(w, "'%s' counts as sent and did not arrive", e->text);
     if (!e->lost && e->call.error == OK && !h)
         violated(w, "'%s' is not stored though its call went well", e->text);

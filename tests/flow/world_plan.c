@@ -36,6 +36,7 @@ static bool bad_signed_prekey(struct world *w)
 {
     struct sim_fault f = {.kind = SIM_FAULT_BAD_SIGNED_PREKEY, .count = 1};
 
+    w->forged = true;
     snprintf(f.device, sizeof f.device, "%s:0", w->people[roll(w, PEOPLE)]->account->number);
     return sim_fault_put(&w->relay, &f) == OK;
 }
