@@ -86,25 +86,22 @@ export class Child {
   }
 }
 
-/** A port that was free a moment ago. Different calls answer different ports. */
+/**
+ * A port that was free a moment ago; different calls answer different ports. They lie below those that the kernel gives to
+ * outgoing connections, at a place of this process's own, so that nobody takes one before the program that it is for.
+ */
 export async function freePort() {
   for (;;) {
-    const port = await new Promise((resolve, reject) => {
+    const port = 10_000 + ((process.pid * 40 + portsTried++) % 22_000);
+    const free = await new Promise((resolve) => {
       const server = createServer();
-      server.on('error', reject);
-      server.listen(0, '127.0.0.1', () => {
-        const { port } = server.address();
-        server.close(() => resolve(port));
-      });
+      server.on('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
     });
-    if (!handedOut.has(port)) {
-      handedOut.add(port);
-      return port;
-    }
+    if (free) return port;
   }
 }
-const handedOut = new Set();
-
+let portsTried = 0;
 /** Where the C programs are: --build or $PARLEY_BUILD, else the build of the peers, the release or the debug one. */
 export function program(name) {
   const builds = process.env.PARLEY_BUILD ? [process.env.PARLEY_BUILD] : ['peers', 'release', 'debug'].map((name) => join(root, 'build', name));
