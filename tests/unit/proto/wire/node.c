@@ -404,7 +404,7 @@ Test(node, grows_and_may_be_copied)
     cr_assert(wa_node_is(&list->children[100], "newer"));
 
     const struct wa_node *c;
-    int64_t expected = 1;
+    uint64_t expected = 1;
     for (size_t i = 0; (c = wa_node_next(list, "odd", &i)); expected += 2) {
         struct wa_attrs attrs = wa_attrs_of(c);
         cr_assert_eq(wa_attr_int(&attrs, "n"), expected);
