@@ -4,8 +4,6 @@
 summary.py STEPS STRICT REPORT.xml...
 STEPS: lines of "name<TAB>passed|failed<TAB>seconds"; the reports are ctest's JUnit files.
 """
-import os
-import re
 import sys
 import xml.etree.ElementTree as tree
 
@@ -32,17 +30,6 @@ def read(paths):
             yield case.get("name"), result, float(case.get("time") or 0), reason_of(case)
 
 
-def second_tries(reports, cases):
-    """Tests that failed once and passed when tried again: told, because somebody should look."""
-    failed = set()
-    for path in reports:
-        log = path[: -len(".xml")] + "-ctest.log"
-        if os.path.exists(log):
-            with open(log, encoding="utf-8", errors="replace") as lines:
-                failed.update(m.group(1) for m in re.finditer(r"Test\s+#\d+: (\S+) \.*\*\*\*(?!Skipped)", lines.read()))
-    return sorted(name for name, result, _, _ in cases if result == "passed" and name in failed)
-
-
 def main():
     steps, strict, reports = sys.argv[1], sys.argv[2] == "yes", sys.argv[3:]
     cases = list(read(reports))
@@ -67,8 +54,6 @@ def main():
         for name, result, _, reason in cases:
             if result == wanted:
                 print(f"{wanted.upper():8} {name}: {reason}")
-    for name in second_tries(reports, cases):
-        print(f"AGAIN    {name}: failed, and passed at the second try")
     count = {r: sum(1 for c in cases if c[1] == r) for r in ("passed", "failed", "skipped")}
     print(f"\n{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
     if not cases:
