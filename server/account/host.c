@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/account/inside.h"
+#include "server/account/people.h"
 #include "server/log.h"
 #include "storage/chats.h"
 #include "storage/contacts.h"
@@ -22,15 +23,7 @@ static enum contact_kind kind_of(struct slice address)
 {
     struct wa_jid jid;
 
-    if (wa_jid_parse(address, &jid) != OK) return CONTACT_OTHER;
-    if (wa_jid_is_person(&jid)) return CONTACT_PERSON;
-    if (wa_jid_is_status(&jid)) return CONTACT_STATUS;
-    switch (jid.server) {
-    case WA_SERVER_GROUP: return CONTACT_GROUP;
-    case WA_SERVER_BROADCAST: return CONTACT_BROADCAST;
-    case WA_SERVER_NEWSLETTER: return CONTACT_NEWSLETTER;
-    default: return CONTACT_OTHER;
-    }
+    return wa_jid_parse(address, &jid) == OK ? people_kind(&jid) : CONTACT_OTHER;
 }
 
 static err_t home_of(struct account *a, struct turn *t, struct slice owner, bool make,

@@ -179,24 +179,39 @@ struct account *account_new(struct account_worker *aw, const struct db_account *
 void account_open(struct account *a);
 /* What the directory shows of a row while nobody has opened it. */
 void account_status_of_row(const struct db_account *row, struct account_status *out);
-void account_on_link_down(struct account *a, const char *why);
-extern const struct link_owner account_link_owner;
 void account_free(struct account *a);
-/* What must be true after every turn: link as wished, timer at the next deadline, link read or
- * not, fold and resend started when due. */
-void account_settle(struct account *a);
+/* Nothing of it is left: a created account whose first commit failed, or a deleted one. */
+void account_vanish(struct account *a);
 /* A commit failed or a row is damaged: link and client go, the disk tells again. */
 void account_break(struct account *a, err_t e);
+/* Opens it again when the old turns have come back and the old link is gone, else later. */
+void account_try_reopen(struct account *a, int64_t now);
 /* The open turn writes the account's row, and its release tells the directory. */
 void account_changed(struct account *a);
 /* The release alone tells the directory: codes and retries are nothing to store. */
 void account_status_changed(struct account *a);
 void account_write_row(struct account *a, struct turn *t);
+/* "account=acc_…", for LOG. */
+const char *account_subject(const struct account *a);
+
+/* ---- settle.c ---- */
+extern const struct link_owner account_link_owner;
+void account_on_link_down(struct account *a, const char *why);
+void account_on_timer(struct timer *timer, int64_t now);
+/* What must be true after every turn: link as wished, timer at the next deadline, link read or
+ * not, fold and resend started when due. */
+void account_settle(struct account *a);
+
+/* ---- calls.c ---- */
+/* The call waits for the world: an event of a later turn ends it, or a timer after `ms`. */
+err_t account_keep_call(struct account *a, struct turn *t, struct account_call *c,
+                        enum call_kind kind, int64_t ms) MUST_CHECK;
+void account_drop_call(struct account *a, struct account_call *c);
 /* Ends a call in the open turn, with the words of the row. */
 void account_end_call(struct account *a, struct turn *t, struct account_call *c, err_t e);
 struct account_call *account_call_of(struct account *a, uint64_t operation);
-/* "account=acc_…", for LOG. */
-const char *account_subject(const struct account *a);
+/* All that wait, without a turn: nobody will answer them. */
+void account_fail_calls(struct account *a, err_t e);
 
 /* ---- accounts.c ---- */
 struct account *accounts_find(struct account_worker *aw, uint32_t number);

@@ -15,7 +15,7 @@ struct slice people_text(struct turn *t, const struct wa_jid *jid)
     return wa_jid_slice(&bare, &t->arena);
 }
 
-static enum contact_kind kind_of(const struct wa_jid *jid)
+enum contact_kind people_kind(const struct wa_jid *jid)
 {
     if (wa_jid_is_person(jid)) return CONTACT_PERSON;
     if (wa_jid_is_status(jid)) return CONTACT_STATUS;
@@ -70,8 +70,8 @@ static err_t open_one(struct account *a, struct turn *t, const struct wa_jid *ji
     uint64_t secret;
 
     crypto_random(&secret, sizeof secret);
-    TRY(db_contact_open(&t->batch, turn_view(t), a->scope, kind_of(jid), address, secret, t->now,
-                        &ref));
+    TRY(db_contact_open(&t->batch, turn_view(t), a->scope, people_kind(jid), address, secret,
+                        t->now, &ref));
     *out = ref.peer;
     return OK;
 }

@@ -7,6 +7,7 @@
 struct account;
 struct turn;
 
+enum contact_kind people_kind(const struct wa_jid *jid);
 /* The contact of a party, made or merged where needed. Slices borrow from the turn. */
 err_t people_open(struct account *a, struct turn *t, const struct wa_party *party,
                   struct db_contact *out) MUST_CHECK;

@@ -1,4 +1,5 @@
-/* Turns: opened by account.c for every input, filled through host.c and ingest.c, released here.
+/* Turns: opened by settle.c and calls.c for every input, filled through host.c and ingest.c,
+ * released here.
  *
  * The order of an account's turns is the order of its list. A turn is released when it is durable
  * (or wrote nothing) and stands first. What must be durable before anything of a turn leaves is
