@@ -91,10 +91,33 @@ void conn_queue(struct conn *c, struct shared_bytes *take);
 void conn_request_ended(struct conn *c);
 /* Arms the deadline that belongs to the state. */
 void conn_arm(struct conn *c);
+/* After it had to wait: parses what came meanwhile, then reads again. */
+void conn_go_on(struct conn *c);
+/* Nothing more to say: tells the peer, throws away what it still sends, then closes. */
+void conn_linger(struct conn *c);
+/* conn.flush: writes what is queued, or closes a stream that was overrun. */
+void conn_on_flush(struct deferred *d);
+
+/* ---- parsing ---- */
+
+enum parsed {
+    PARSED_ALL,     /* the input is used up, the request goes on */
+    PARSED_REQUEST, /* one is complete, in conn.request */
+    PARSED_BADLY,   /* parse_answer_refusal() says what was wrong */
+};
+void parse_init(struct conn *c);
+enum parsed parse_input(struct conn *c);
+/* The request that is under way did not come in time: from now on it is refused. */
+void parse_time_out(struct conn *c);
+bool parse_was_refused(const struct conn *c);
+void parse_answer_refusal(struct conn *c);
 
 /* Runs the handler of the route, or answers 404, 405, 403 itself. */
 void router_dispatch(struct http_server *s, struct request *r);
+struct request *request_new(struct conn *c);
 void request_free(struct request *r);
+/* Percent-decoded into `a`; with `plus`, + is a space, as in a query. */
+struct slice request_decode(struct arena *a, struct slice s, bool plus);
 void sse_gone(struct sse *s);
 void sse_drained(struct sse *s);
 bool sse_keepalive(struct conn *c);

@@ -146,12 +146,3 @@ void reply_problem(struct request *r, int status, const char *code, const char *
     buf_put_text(&json, "}");
     reply_json(r, status, buf_slice(&json));
 }
-
-void request_free(struct request *r)
-{
-    r->conn->home->body_bytes -= r->body_counted;
-    map_remove(&r->conn->home->requests, slice_of(&r->id, sizeof(r->id)));
-    buf_done(&r->extra_headers);
-    arena_done(&r->arena);
-    free(r);
-}

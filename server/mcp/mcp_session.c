@@ -1,5 +1,5 @@
-/* The table of sessions: made, changed, found, ended. After a failed commit a session is `stale`
- * and read again from its row. */
+/* The table of sessions: looked up, locked, told of commits. mcp_change.c makes, changes and ends
+ * them. After a failed commit a session is `stale` and read again from its row. */
 #include "server/mcp/mcp_session.h"
 
 #include <stdio.h>
@@ -20,6 +20,7 @@ struct mcp_sessions *table_lock(struct mcp_worker *w)
 }
 
 void table_unlock(struct mcp_sessions *t) { pthread_mutex_unlock(&t->lock); }
+
 /* ---- revisions and levels ---- */
 
 static const char *const revisions[] = {"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25",
@@ -139,7 +140,7 @@ void session_add_uri(struct session *s, const struct session_uri *u)
     s->uris[s->uri_count++] = *u;
 }
 
-static uint32_t key_number(const struct principal *who)
+uint32_t session_key(const struct principal *who)
 {
     uint32_t number;
     uint64_t secret;
@@ -149,7 +150,7 @@ static uint32_t key_number(const struct principal *who)
 
 static bool is_of(const struct session *s, const struct principal *who)
 {
-    return s->tenant == who->tenant && s->key == key_number(who) && !s->ended;
+    return s->tenant == who->tenant && s->key == session_key(who) && !s->ended;
 }
 
 /* ---- commits ---- */
@@ -240,222 +241,6 @@ void commit_row(struct mcp_worker *w, struct mcp_sessions *t, struct session *s,
 
     row_put(&c->batch, s);
     commit_post(t, c);
-}
-
-/* ---- making and ending ---- */
-
-static void make_id(char out[SESSION_TEXT_MAX])
-{
-    uint8_t random[32];
-    AUTO(buf) text = {0};
-
-    crypto_random(random, sizeof(random));
-    text_base64url(SLICE_ARRAY(random), &text);
-    snprintf(out, SESSION_TEXT_MAX, "%s", buf_text(&text));
-}
-
-static struct session *make(struct mcp_worker *w, const struct principal *who)
-{
-    struct session *s = session_new(who);
-
-    make_id(s->info.id);
-    s->key = key_number(who);
-    s->created_ms = s->used_ms = s->touched_ms = worker_now(w->worker);
-    s->start = hub_last(mcp_hub(w), who->tenant);
-    return s;
-}
-
-static err_t check_room(struct mcp_sessions *t)
-{
-    if (t->by_id.count < SESSIONS_MAX && t->rows < SESSION_ROWS_MAX) return OK;
-    return fail(TOO_BUSY, "there are too many sessions; end those that are not needed");
-}
-
-err_t session_create(struct mcp_worker *w, const struct principal *who, const struct session_new *n,
-                     struct session_change change)
-{
-    struct session *s = make(w, who);
-    struct mcp_sessions *t = table_lock(w);
-    err_t e = check_room(t);
-
-    if (e == OK) {
-        s->info.revision = n->revision;
-        s->info.wants_vendor = n->wants_vendor;
-        s->info.abilities = n->abilities;
-        buf_put(&s->capabilities, n->capabilities);
-        buf_put(&s->client, n->client);
-        map_put(&t->by_id, slice_text(s->info.id), s);
-        t->rows++;
-        commit_row(w, t, s, CHANGE_CREATE, change);
-    }
-    table_unlock(t);
-    if (e != OK) session_free(s);
-    return e;
-}
-
-err_t session_create_volatile(struct mcp_worker *w, const struct principal *who, uint64_t stream,
-                              char out[SESSION_TEXT_MAX])
-{
-    struct session *s = make(w, who);
-    struct mcp_sessions *t = table_lock(w);
-    err_t e = check_room(t);
-
-    if (e == OK) {
-        s->is_volatile = true;
-        s->stream_worker = w;
-        s->stream = stream;
-        memcpy(out, s->info.id, sizeof(s->info.id));
-        map_put(&t->by_id, slice_text(s->info.id), s);
-    }
-    table_unlock(t);
-    if (e != OK) session_free(s);
-    return e;
-}
-
-void session_set_client(struct mcp_worker *w, const char *id, const struct session_new *n)
-{
-    struct mcp_sessions *t = table_lock(w);
-    struct session *s = table_get(t, id);
-
-    if (s) {
-        s->info.revision = n->revision;
-        s->info.wants_vendor = n->wants_vendor;
-        s->info.abilities = n->abilities;
-    }
-    table_unlock(t);
-}
-
-void session_set_initialized(struct mcp_worker *w, const char *id)
-{
-    struct mcp_sessions *t = table_lock(w);
-    struct session *s = table_get(t, id);
-
-    if (s && !s->info.initialized) {
-        s->info.initialized = true;
-        if (s->is_volatile) mcp_wake(s->stream_worker, MCP_WAKE_RELOAD, s->stream);
-    }
-    table_unlock(t);
-}
-
-err_t session_end(struct mcp_worker *w, const char *id, struct session_change change)
-{
-    struct commit *c = commit_new(w, id, CHANGE_END, change);
-    struct mcp_sessions *t = table_lock(w);
-    struct session *s = table_get(t, id);
-    err_t e = s ? row_delete(w, &c->batch, s->tenant, slice_text(id)) : ERR_NOT_FOUND;
-
-    if (e == OK) {
-        s->ended = true;
-        /* Subscriptions that are on their way to the database are not in the view yet. */
-        for (size_t i = 0; i < s->uri_count; i++)
-            db_subscription_delete(&c->batch, s->tenant, slice_text(id),
-                                   slice_text(s->uris[i].uri));
-        if (t->rows) t->rows--;
-        commit_post(t, c);
-    }
-    table_unlock(t);
-    if (e == OK) return OK;
-    commit_free(c);
-    return e;
-}
-
-void session_drop(struct mcp_worker *w, const char *id)
-{
-    struct mcp_sessions *t = table_lock(w);
-
-    table_forget(t, id);
-    table_unlock(t);
-}
-
-/* ---- changing ---- */
-
-static struct session_uri *find_uri(struct session *s, struct slice uri)
-{
-    for (size_t i = 0; i < s->uri_count; i++)
-        if (slice_is(uri, s->uris[i].uri)) return &s->uris[i];
-    return NULL;
-}
-
-/* A volatile session has no row: what changes is true at once, and told by a post all the same. */
-static void change_now(struct mcp_worker *w, struct mcp_sessions *t, struct session *s,
-                       struct session_change change)
-{
-    struct commit *c = commit_new(w, s->info.id, CHANGE_FILTERS, change);
-
-    list_push(&t->commits, &c->link);
-    worker_post(w->worker, &c->post);
-}
-
-static err_t subscribe(struct mcp_worker *w, struct mcp_sessions *t, struct session *s,
-                       const struct session_uri *uri, struct session_change change)
-{
-    struct commit *c;
-
-    if (!s) return fail(NOT_FOUND, "the session has ended");
-    if (!find_uri(s, slice_text(uri->uri))) {
-        if (s->uri_count == SESSION_URIS_MAX)
-            return fail(TOO_BUSY, "a session has at most %d resource subscriptions",
-                        SESSION_URIS_MAX);
-        session_add_uri(s, uri);
-    }
-    if (s->is_volatile) {
-        change_now(w, t, s, change);
-        return OK;
-    }
-    c = commit_new(w, s->info.id, CHANGE_FILTERS, change);
-    row_put_uri(&c->batch, s, find_uri(s, slice_text(uri->uri)), worker_now(w->worker));
-    commit_post(t, c);
-    return OK;
-}
-
-err_t session_subscribe(struct mcp_worker *w, const char *id, const struct session_uri *uri,
-                        struct session_change change)
-{
-    struct mcp_sessions *t = table_lock(w);
-    err_t e = subscribe(w, t, table_get(t, id), uri, change);
-
-    table_unlock(t);
-    return e;
-}
-
-err_t session_unsubscribe(struct mcp_worker *w, const char *id, struct slice uri,
-                          struct session_change change)
-{
-    struct mcp_sessions *t = table_lock(w);
-    struct session *s = table_get(t, id);
-    struct session_uri *u = s ? find_uri(s, uri) : NULL;
-    struct commit *c;
-
-    if (s) {
-        if (u) *u = s->uris[--s->uri_count];
-        if (s->is_volatile) {
-            change_now(w, t, s, change);
-        } else {
-            c = commit_new(w, id, CHANGE_FILTERS, change);
-            if (uri.len && uri.len <= SESSION_URI_MAX)
-                db_subscription_delete(&c->batch, s->tenant, slice_text(id), uri);
-            commit_post(t, c);
-        }
-    }
-    table_unlock(t);
-    return s ? OK : fail(NOT_FOUND, "the session has ended");
-}
-
-err_t session_set_level(struct mcp_worker *w, const char *id, enum mcp_level level,
-                        struct session_change change)
-{
-    struct mcp_sessions *t = table_lock(w);
-    struct session *s = table_get(t, id);
-
-    if (s) {
-        s->info.level = level;
-        if (s->is_volatile)
-            change_now(w, t, s, change);
-        else
-            commit_row(w, t, s, CHANGE_FILTERS, change);
-    }
-    table_unlock(t);
-    return s ? OK : fail(NOT_FOUND, "the session has ended");
 }
 
 /* ---- looking up ---- */

@@ -1,6 +1,6 @@
-/* Inside mcp_session.c, mcp_rows.c and mcp_kept.c only: the table itself. Everything in it is
- * guarded by its lock. Commits are posted under it, so that the order in the database is the order
- * in memory. */
+/* Inside mcp_session.c, mcp_change.c, mcp_rows.c and mcp_kept.c only: the table itself. Everything
+ * in it is guarded by its lock. Commits are posted under it, so that the order in the database is
+ * the order in memory. */
 #pragma once
 #include <pthread.h>
 
@@ -75,6 +75,8 @@ struct session *table_get(struct mcp_sessions *t, const char *id);
 /* Takes it out and frees it, if it is there. */
 void table_forget(struct mcp_sessions *t, const char *id);
 
+/* The number of its API key, which a session belongs to. */
+uint32_t session_key(const struct principal *who);
 struct session *session_new(const struct principal *who);
 void session_free(struct session *s);
 void session_add_uri(struct session *s, const struct session_uri *u);

@@ -1,0 +1,126 @@
+/* A connection's output: a queue of shared blocks, written once per loop turn. */
+#include <stdlib.h>
+
+#include "server/http/conn.h"
+
+enum { IOV_MAX_OURS = 64 };
+
+static void drop_written(struct conn *c, size_t n)
+{
+    c->unsent -= n;
+    if (n) c->progress_at = worker_ticks(c->home->worker);
+    while (n || (c->queue_at < c->queue_len && c->queue[c->queue_at].bytes->len == c->head_sent)) {
+        struct shared_bytes *b = c->queue[c->queue_at].bytes;
+        size_t left = b->len - c->head_sent;
+        if (n < left) {
+            c->head_sent += n;
+            break;
+        }
+        n -= left;
+        c->head_sent = 0;
+        c->queue_at++;
+        shared_bytes_unref(b);
+    }
+    if (c->queue_at == c->queue_len) c->queue_at = c->queue_len = 0;
+    if (!c->queue_len && c->queue_cap > 32) {
+        free(c->queue);
+        c->queue = NULL;
+        c->queue_cap = 0;
+    }
+}
+
+static size_t fill_iov(const struct conn *c, uv_buf_t iov[IOV_MAX_OURS], size_t *out_bytes)
+{
+    size_t n = 0;
+    *out_bytes = 0;
+    for (size_t i = c->queue_at; i < c->queue_len && n < IOV_MAX_OURS; i++) {
+        struct shared_bytes *b = c->queue[i].bytes;
+        size_t skip = i == c->queue_at ? c->head_sent : 0;
+        iov[n++] = uv_buf_init((char *)b->data + skip, (unsigned)(b->len - skip));
+        *out_bytes += b->len - skip;
+    }
+    return n;
+}
+
+static void flush_now(struct conn *c);
+
+static void after_drain(struct conn *c)
+{
+    if (c->unsent) return;
+    if (c->choked) {
+        c->choked = false;
+        if (!c->close_after) return conn_go_on(c);
+    }
+    if (c->close_after && c->state != CONN_BUSY) {
+        conn_linger(c);
+    } else if (c->sse) {
+        sse_drained(c->sse);
+    }
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct conn *c = write->data;
+
+    c->writing = false;
+    if (c->state == CONN_CLOSED) return;
+    if (status < 0) {
+        conn_close(c);
+        return;
+    }
+    drop_written(c, c->writing_bytes);
+    flush_now(c);
+}
+
+static void flush_now(struct conn *c)
+{
+    uv_buf_t iov[IOV_MAX_OURS];
+    size_t bytes, n;
+
+    while (!c->writing && c->unsent && c->state != CONN_CLOSED) {
+        n = fill_iov(c, iov, &bytes);
+        int wrote = uv_try_write(&c->stream, iov, (unsigned)n);
+        if (wrote > 0) {
+            drop_written(c, (size_t)wrote);
+            continue;
+        }
+        if (wrote != UV_EAGAIN && wrote < 0) {
+            conn_close(c);
+            return;
+        }
+        c->write.data = c;
+        c->writing_bytes = bytes;
+        if (uv_write(&c->write, &c->stream, iov, (unsigned)n, on_written)) {
+            conn_close(c);
+            return;
+        }
+        c->writing = true;
+    }
+    if (c->state != CONN_CLOSED) after_drain(c);
+}
+
+void conn_on_flush(struct deferred *d)
+{
+    struct conn *c = CONTAINER_OF(d, struct conn, flush);
+
+    if (c->overrun)
+        conn_close(c);
+    else
+        flush_now(c);
+}
+
+void conn_queue(struct conn *c, struct shared_bytes *take)
+{
+    if (c->state == CONN_CLOSED || take->len == 0) {
+        shared_bytes_unref(take);
+        return;
+    }
+    if (c->queue_len == c->queue_cap) {
+        c->queue_cap = c->queue_cap ? c->queue_cap * 2 : 4;
+        c->queue = xrealloc(c->queue, c->queue_cap * sizeof(*c->queue));
+    }
+    if (!c->unsent) c->progress_at = worker_ticks(c->home->worker);
+    c->queue[c->queue_len++].bytes = take;
+    c->unsent += take->len;
+    worker_defer(c->home->worker, &c->flush);
+}
