@@ -82,31 +82,42 @@ static err_t work_job(struct upkeep *u, int64_t now, bool *out_more)
 
 /* ---- rounds ---- */
 
-static err_t next_tenant(struct upkeep *u, uint32_t *out)
+/* 0 behind the last. */
+static err_t next_tenant(struct upkeep *u)
 {
     struct db_tenant t;
+    uint32_t next = 0;
     AUTO(range) r = {0};
 
-    *out = 0;
     db_tenants(&r, u->view);
-    while (!*out && db_tenant_next(&r, &t))
-        if (t.tenant > u->tenant) *out = t.tenant;
+    while (!next && db_tenant_next(&r, &t))
+        if (t.tenant > u->tenant) next = t.tenant;
+    u->tenant = next;
     return range_error(&r);
 }
 
-static err_t fill(struct upkeep *u, int64_t now, bool *out_more)
+static err_t work_tenant(struct upkeep *u, int64_t now, bool *out_more)
 {
     struct retention limits = limits_of(u->server->config);
 
-    *out_more = false;
-    if (u->tenant) {
-        TRY(retention_step(&u->batch, u->view, u->tenant, &limits, now, out_more));
-        if (!*out_more && batch_is_empty(&u->batch)) TRY(work_job(u, now, out_more));
-        if (!batch_is_empty(&u->batch)) return OK;
-    }
-    TRY(next_tenant(u, &u->tenant));
-    *out_more = u->tenant != 0;
+    TRY(retention_step(&u->batch, u->view, u->tenant, &limits, now, out_more));
+    if (!*out_more && batch_is_empty(&u->batch)) TRY(work_job(u, now, out_more));
+    *out_more |= !batch_is_empty(&u->batch);
     return OK;
+}
+
+/* The next slice. A tenant that had one is looked at again, one that fails is passed over, and the
+ * round ends behind the last. */
+static err_t fill(struct upkeep *u, int64_t now)
+{
+    bool more = false;
+
+    if (u->tenant && work_tenant(u, now, &more) != OK) {
+        LOG(ERROR, NULL, "upkeep of tenant %u: %s", u->tenant, err_trail());
+        batch_reset(&u->batch);
+        more = false;
+    }
+    return more ? OK : next_tenant(u);
 }
 
 static void arm(struct upkeep *u, int64_t in_ms)
@@ -164,7 +175,6 @@ static void post(struct upkeep *u)
 static void on_timer(struct timer *t, int64_t now)
 {
     struct upkeep *u = CONTAINER_OF(t, struct upkeep, timer);
-    bool more = false;
 
     if (u->stopping || u->in_flight) return;
     if (writer_is_full(u->server->writer)) {
@@ -177,19 +187,17 @@ static void on_timer(struct timer *t, int64_t now)
         return;
     }
     err_t e = view_begin(u->view);
-    if (e == OK) e = fill(u, now, &more);
+    if (e == OK) e = fill(u, now);
     view_end(u->view);
     if (e != OK) {
-        LOG(ERROR, NULL, "upkeep of tenant %u: %s", u->tenant, err_trail());
-        batch_reset(&u->batch);
-        more = false;
+        LOG(ERROR, NULL, "upkeep: %s", err_trail());
+        u->tenant = 0;
     }
-    if (!more) u->tenant = 0;
     if (!u->tenant) u->round_at = now + UPKEEP_EVERY_MS;
     if (!batch_is_empty(&u->batch))
         post(u);
     else
-        arm(u, more ? PAUSE_MS : UPKEEP_PROBE_MS);
+        arm(u, u->tenant ? PAUSE_MS : UPKEEP_PROBE_MS);
 }
 
 struct upkeep *upkeep_new(struct server *s)

@@ -151,6 +151,50 @@ Test(upkeep, cuts_the_event_log_by_size)
     cr_expect_eq(house_events("number2"), 1);
 }
 
+static void add_tenant_with_an_old_event(uint32_t number)
+{
+    struct db_tenant tenant = {.tenant = number, .secret = number, .created_ms = 1};
+    struct event_head old = {.at_ms = 1};
+    struct batch b;
+
+    batch_init(&b);
+    db_tenant_put(&b, &tenant);
+    batch_event(&b, number, &old, SLICE("{}"));
+    cr_assert_eq(writer_commit(house.server.writer, &b), OK);
+    batch_done(&b);
+}
+
+static uint64_t events_of(uint32_t tenant)
+{
+    struct db_log log;
+
+    cr_assert_eq(db_log_find(house_view(), tenant, &log), OK);
+    house_view_end();
+    return log.next_seq - log.first_seq;
+}
+
+static int timers_fired(int64_t ms)
+{
+    int64_t until = house.worker->now + ms;
+    int n = 0;
+
+    for (struct timer *t; (t = fake_due(house.worker, until)); n++) {
+        house_pass(t->at - house.worker->now);
+        house_settle();
+    }
+    return n;
+}
+
+Test(upkeep, a_round_comes_to_every_tenant_and_ends)
+{
+    for (uint32_t tenant = 2; tenant <= 4; tenant++)
+        add_tenant_with_an_old_event(tenant);
+    pass(2 * UPKEEP_EVERY_MS);
+    for (uint32_t tenant = 2; tenant <= 4; tenant++)
+        cr_expect_eq(events_of(tenant), 0, "tenant %u", tenant);
+    cr_expect_lt(timers_fired(10 * UPKEEP_PROBE_MS), 100, "a round without an end");
+}
+
 Test(upkeep, finds_out_by_itself_that_a_full_disk_has_room_again)
 {
     struct turn *t = turn_open(house.account);
