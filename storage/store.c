@@ -12,6 +12,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/xalloc.h"
 #include "storage/migrate.h"
+#include "storage/pages.h"
 #include "storage/record.h"
 #include "storage/store_inner.h"
 #include "storage/view.h"
@@ -96,6 +97,36 @@ static err_t reserve_lock_file(struct store *s, unsigned readers)
                 buf_text(&path), strerror(rc));
 }
 
+static err_t read_newest(int fd)
+{
+    enum { BOTH = 2 * 65536 }; /* of the largest pages */
+    AUTO(buf) head = {0};
+    uint64_t txn;
+    ssize_t n = pread(fd, buf_extend(&head, BOTH), BOTH, 0);
+
+    if (n < 0) return fail(STORE_FAILED, "data.mdb: %s", strerror(errno));
+    return n == 0 ? OK : pages_newest(slice_of(head.data, (size_t)n), &txn);
+}
+
+/* LMDB takes the meta page with the higher number; one that is higher by a flipped bit leads to an
+ * old commit, all of whose pages may still be there. Asked again in case a server is writing. */
+static err_t check_newest(struct store *s)
+{
+    enum { TRIES = 5 };
+    AUTO(buf) path = {0};
+    err_t e = ERR_STORE_DAMAGED;
+
+    buf_printf(&path, "%s/data.mdb", s->path);
+    int fd = open(buf_text(&path), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT ? OK : store_error(errno, buf_text(&path));
+    for (int i = 0; e == ERR_STORE_DAMAGED && i < TRIES; i++) {
+        err_clear();
+        e = read_newest(fd);
+    }
+    close(fd);
+    return e;
+}
+
 static err_t open_env(struct store *s, const struct store_options *o)
 {
     unsigned readers = o->readers ? o->readers : STORE_READERS;
@@ -108,6 +139,7 @@ static err_t open_env(struct store *s, const struct store_options *o)
                     "map size"));
     TRY(store_error(mdb_env_set_maxreaders(s->env, readers), "readers"));
     if (!o->read_only) TRY(reserve_lock_file(s, readers));
+    TRY(check_newest(s));
     TRY(store_error(mdb_env_open(s->env, s->path, flags, 0600), s->path));
     int dead; /* slots of readers that were killed */
     return store_error(mdb_reader_check(s->env, &dead), "readers");

@@ -48,6 +48,23 @@ void view_end(struct view *v)
     v->begun = false;
 }
 
+uint64_t view_commit(const struct view *v)
+{
+    assert(v->begun);
+    return mdb_txn_id(v->txn);
+}
+
+err_t view_count(const struct view *v, enum db db, size_t *out)
+{
+    MDB_stat stat = {0};
+
+    assert(v->begun);
+    if (v->store->dbs[db] != STORE_NO_DB)
+        TRY(store_error(mdb_stat(v->txn, v->store->dbs[db], &stat), store_db_name(db)));
+    *out = stat.ms_entries;
+    return OK;
+}
+
 void view_overlay(struct view *v, const struct list *batches) { v->overlay = batches; }
 const struct list *view_overlaid(const struct view *v) { return v->overlay; }
 

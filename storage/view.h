@@ -29,6 +29,10 @@ void view_end(struct view *view);
  * Borrowed until view_end(); batches may join at its end meanwhile. NULL: none. */
 void view_overlay(struct view *view, const struct list *batches);
 
+/* The commit that it shows, as LMDB numbers them, and how many rows LMDB counts in it. */
+uint64_t view_commit(const struct view *view);
+err_t view_count(const struct view *view, enum db db, size_t *out) MUST_CHECK;
+
 /* What is laid over now. */
 const struct list *view_overlaid(const struct view *view);
 

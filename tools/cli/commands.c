@@ -369,8 +369,9 @@ static int run_check(struct cli *c, int argc, char **argv)
     err_t e = check_store(store, tell_line, NULL, &result);
     store_close(store);
     if (e != OK) return cli_failed("%s", err_words());
-    printf("%zu rows, %zu damaged, %zu hidden, %zu out of order\n", result.rows, result.bad_records,
-           result.hidden_rows, result.disordered);
+    printf("%zu rows, %zu damaged, %zu hidden, %zu out of order; %zu findings in pages\n",
+           result.rows, result.bad_records, result.hidden_rows, result.disordered,
+           result.bad_pages);
     return check_is_clean(&result) ? CLI_DONE : CLI_FAILED;
 }
 

@@ -1,0 +1,28 @@
+/* LMDB's pages as they lie in the data file, each looked at by itself: what is below the rows.
+ *
+ * LMDB 0.9 keeps no checksums of its own. A flipped bit in a page may hide rows, show an older copy
+ * of them, or hand a page that is in use to the next writer, and none of that is an error to it.
+ * Here every tree is walked from its root: each page carries its own number, kind and bounds, its
+ * keys stand between those that lead to it, the counts agree, and each page of the file is in
+ * exactly one tree or in the list of free ones. Pure functions over bytes; any thread. */
+#pragma once
+#include "proto/base/err.h"
+#include "proto/base/slice.h"
+
+/* Parts of the file that something stands in. What is never told is unused. */
+enum page_part { PAGE_RECORD /* key or value of a row */, PAGE_STRUCTURE };
+
+struct pages {
+    struct slice file; /* whole pages of the data file; may be LMDB's own map */
+    void (*tell)(void *context, const char *line);
+    void (*part)(void *context, enum page_part part, size_t at, size_t len); /* NULL: not told */
+    void *context;
+    size_t findings;
+};
+
+/* The two pages that a database begins with: `txn` is the commit they lead to. STORE_DAMAGED when
+ * they do not follow each other as two commits do: then LMDB may open one that is not the newest.
+ * STORE_VERSION when another LMDB wrote it. */
+err_t pages_newest(struct slice file, uint64_t *out_txn) MUST_CHECK;
+/* Walks what the commit `txn` left. NOT_FOUND when its meta page was written over meanwhile. */
+err_t pages_walk(struct pages *p, uint64_t txn) MUST_CHECK;

@@ -1,0 +1,242 @@
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "fixture.h"
+#include "storage/check.h"
+#include "storage/pages.h"
+
+static struct fixture f;
+static char said[4096];
+static uint8_t *file;
+static size_t len;
+
+static void begin(void) { fixture_init(&f); }
+static void end(void)
+{
+    free(file);
+    file = NULL;
+    fixture_done(&f);
+}
+TestSuite(pages, .init = begin, .fini = end);
+
+static void tell(void *context, const char *line)
+{
+    size_t n = strlen(said);
+    snprintf(said + n, sizeof(said) - n, "%s\n", line);
+}
+
+static void put_rows(uint32_t from, uint32_t to, size_t size)
+{
+    static const uint8_t zeros[20000];
+    struct batch b;
+
+    batch_init(&b);
+    for (uint32_t i = from; i < to; i++) {
+        struct key k = key_of_scope((struct scope){1, i});
+        batch_put(&b, DB_data, key_slice(&k), slice_of(zeros, size));
+    }
+    fixture_commit(&f, &b);
+    batch_done(&b);
+}
+
+/* Several levels, values on pages of their own, and pages that are free again. */
+static void fill(void)
+{
+    for (uint32_t i = 0; i < 20; i++)
+        put_rows(i * 100, i * 100 + 100, 60);
+    put_rows(5000, 5020, 20000);
+    put_rows(300, 900, 90);
+}
+
+static void read_file(void)
+{
+    char path[512];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/data.mdb", f.path);
+    int fd = open(path, O_RDONLY);
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+    len = (size_t)st.st_size;
+    file = realloc(file, len);
+    cr_assert_eq(pread(fd, file, len, 0), (ssize_t)len);
+    close(fd);
+}
+
+static size_t parts[2];
+static void part(void *context, enum page_part what, size_t at, size_t n)
+{
+    parts[what] += n;
+}
+
+static size_t walk(err_t *out)
+{
+    struct pages p = {.file = slice_of(file, len), .tell = tell, .part = part};
+    uint64_t txn = 0;
+
+    said[0] = '\0';
+    parts[0] = parts[1] = 0;
+    *out = pages_newest(p.file, &txn);
+    if (*out == OK) *out = pages_walk(&p, txn);
+    return p.findings;
+}
+
+Test(pages, a_sound_file_has_no_finding)
+{
+    err_t e;
+
+    fill();
+    read_file();
+    cr_assert_eq(walk(&e), 0, "%s", said);
+    CHECK_OK(e);
+    cr_assert_geq(parts[PAGE_RECORD], 20 * 20000 + 2000 * 60);
+    cr_assert_geq(parts[PAGE_STRUCTURE], 2000 * 10);
+}
+
+Test(pages, a_backup_has_no_finding)
+{
+    char path[300];
+    struct store_options o = {.path = path, .map_size = FIXTURE_MAP, .read_only = true};
+    struct check_result r;
+    struct store *s;
+
+    fill();
+    snprintf(path, sizeof(path), "%s/copy", f.path);
+    CHECK_OK(store_backup(f.store, path));
+    CHECK_OK(store_open(&o, &s));
+    said[0] = '\0';
+    CHECK_OK(check_store(s, tell, NULL, &r));
+    cr_assert(check_is_clean(&r), "%s", said);
+    store_close(s);
+    fixture_remove(path);
+}
+
+/* --- an old copy of a page ---------------------------------------------------------------- */
+
+static uint16_t get16(const uint8_t *at) { return (uint16_t)(at[0] | at[1] << 8); }
+
+static uint8_t *first_node(uint8_t *page) { return page + get16(page + 16); }
+
+static bool is_kind(const uint8_t *page, unsigned kind)
+{
+    return get16(page + 10) == kind && get16(page + 12) > 16;
+}
+
+/* A page that nothing leads to and that begins with the same key. */
+static uint16_t old_copy_of(uint8_t *page, const uint8_t *used)
+{
+    uint8_t *node = first_node(page);
+
+    for (size_t n = 2; n < len / 4096; n++) {
+        uint8_t *other = file + n * 4096, *its = first_node(other);
+        if (used[n] || !is_kind(other, 2) || its + 64 > other + 4096) continue;
+        if (memcmp(its + 6, node + 6, 2 + get16(node + 6)) == 0) return (uint16_t)n;
+    }
+    return 0;
+}
+
+static void mark(void *context, enum page_part what, size_t at, size_t n)
+{
+    ((uint8_t *)context)[at / 4096] = 1;
+}
+
+/* A look-up meets no error when a branch leads to what a page was some commits ago. */
+Test(pages, an_old_copy_of_a_page_is_found)
+{
+    uint8_t used[4096] = {0};
+    unsigned tried = 0;
+    uint64_t txn;
+    err_t e;
+
+    fill();
+    read_file();
+    struct pages p = {.file = slice_of(file, len), .tell = tell, .part = mark, .context = used};
+    CHECK_OK(pages_newest(p.file, &txn));
+    CHECK_OK(pages_walk(&p, txn));
+    for (size_t n = 2; n < len / 4096; n++) {
+        uint8_t *page = file + n * 4096;
+        if (!used[n] || !is_kind(page, 1)) continue;
+        for (unsigned i = 0; i < (get16(page + 12) - 16u) / 2; i++) {
+            uint8_t *pointer = page + get16(page + 16 + 2 * i);
+            uint16_t now = get16(pointer), old = old_copy_of(file + now * 4096, used);
+            if (!old) continue;
+            memcpy(pointer, &old, 2);
+            cr_assert(walk(&e) > 0 && e == OK, "page %u in the place of %u", old, now);
+            memcpy(pointer, &now, 2);
+            tried++;
+        }
+    }
+    cr_assert_geq(tried, 5);
+}
+
+Test(pages, a_meta_page_of_another_commit_is_refused)
+{
+    enum { TXN = 16 + 24 + 2 * 48 + 8 };
+    uint64_t txn;
+
+    fill();
+    read_file();
+    for (unsigned page = 0; page < 2; page++)
+        for (unsigned bit = 0; bit < 64; bit++) {
+            uint8_t *at = file + page * 4096 + TXN + bit / 8;
+            *at ^= (uint8_t)(1 << bit % 8);
+            cr_assert_eq(pages_newest(slice_of(file, len), &txn), ERR_STORE_DAMAGED,
+                         "page %u bit %u", page, bit);
+            *at ^= (uint8_t)(1 << bit % 8);
+        }
+    CHECK_OK(pages_newest(slice_of(file, len), &txn));
+}
+
+Test(pages, a_store_does_not_open_at_an_older_commit)
+{
+    char path[512];
+    enum { TXN = 16 + 24 + 2 * 48 + 8 };
+    struct store_options o = {.path = f.path, .map_size = FIXTURE_MAP, .read_only = true};
+    struct store *s;
+    uint64_t newest;
+
+    fill();
+    read_file();
+    CHECK_OK(pages_newest(slice_of(file, len), &newest));
+    snprintf(path, sizeof(path), "%s/data.mdb", f.path);
+    int fd = open(path, O_RDWR);
+    uint8_t high = 1;
+    cr_assert_eq(pwrite(fd, &high, 1, (off_t)(((newest ^ 1) & 1) * 4096 + TXN + 5)), 1);
+    close(fd);
+    cr_assert_eq(store_open(&o, &s), ERR_STORE_DAMAGED);
+}
+
+/* Whatever bytes there are: no crash, no end that does not come. */
+Test(pages, any_flip_in_the_structure_is_survived, .timeout = 60)
+{
+    err_t e;
+    unsigned found = 0;
+
+    fill();
+    read_file();
+    srand(11);
+    for (int i = 0; i < 3000; i++) {
+        size_t at = (size_t)(rand() % (int)(len / 4096)) * 4096 + (size_t)rand() % 200;
+        uint8_t bit = (uint8_t)(1 << rand() % 8);
+        file[at] ^= bit;
+        found += walk(&e) > 0 || e != OK;
+        file[at] ^= bit;
+    }
+    cr_assert_geq(found, 300);
+}
+
+/* What is cut off at the end may have been free. */
+Test(pages, a_file_that_is_cut_off_is_survived)
+{
+    err_t e;
+
+    fill();
+    read_file();
+    size_t whole = len;
+    for (; len > 0; len -= len > 5000 ? 4999 : 1) {
+        bool found = walk(&e) > 0 || e != OK;
+        cr_assert(found || len > whole / 2, "%zu bytes are enough", len);
+        err_clear();
+    }
+    cr_assert(walk(&e) == 0 && e == ERR_STORE_DAMAGED);
+}
