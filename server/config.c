@@ -334,6 +334,20 @@ static err_t check_address(const char *name, const char *address)
                 name, address);
 }
 
+/* Links are made of it and its name is a Host, so there is a name and nothing behind it. */
+static err_t check_public_url(const char *url)
+{
+    const char *name = strncmp(url, "https://", 8) == 0  ? url + 8
+                       : strncmp(url, "http://", 7) == 0 ? url + 7
+                                                         : "";
+
+    size_t n = strcspn(name, "/?#@ ");
+
+    if (!url[0] || (n && !name[n + (name[n] == '/')])) return OK;
+    return fail(BAD_ARGUMENT, "--public-url: '%s' is not of the form https://parley.example.org",
+                url);
+}
+
 static err_t set_all(struct config *out, const struct chosen *c)
 {
     uint32_t version[3];
@@ -347,6 +361,7 @@ static err_t set_all(struct config *out, const struct chosen *c)
     }
     TRY(check_address("listen", out->listen));
     if (out->sandbox_control[0]) TRY(check_address("sandbox-control", out->sandbox_control));
+    TRY(check_public_url(out->public_url));
     TRY(check_url("wa-url", out->wa_url));
     TRY(check_url("sandbox-url", out->sandbox_url));
     if (!out->wa_root_key.set) return fail(BAD_ARGUMENT, "--wa-root-key: a key is needed");

@@ -142,6 +142,7 @@ static err_t open_http(struct process *p)
         .listen = p->config.listen,
         .operator_socket = p->paths[1],
         .hosts = p->config.hosts.items,
+        .public_url = p->config.public_url,
         .origins = p->config.origins.items,
         .tables = routes,
         .context = &p->server,

@@ -81,6 +81,7 @@ static uint64_t uptime(const struct scrape *s)
 static uint64_t gauge(const struct scrape *s, enum metric m)
 {
     switch (m) {
+    case METRIC_http_streams: return s->server->http ? http_streams(s->server->http) : 0;
     case METRIC_http_connections: return s->server->http ? http_connections(s->server->http) : 0;
     case METRIC_commits: return s->writer.commits;
     case METRIC_commit_batches: return s->writer.batches;

@@ -134,7 +134,18 @@ err_t call_message(struct call *c, struct view *v, struct slice message_id, stru
 
 struct slice call_pairing_url(struct call *c, const char *pairing)
 {
-    return arena_printf(&c->arena, "http://%s/qr/%s", c->server->config->listen, pairing);
+    const struct config *config = c->server->config;
+    size_t n = config->public_url ? strlen(config->public_url) : 0;
+
+    if (n) {
+        n -= config->public_url[n - 1] == '/';
+        return arena_printf(&c->arena, "%.*s/qr/%s", (int)n, config->public_url, pairing);
+    }
+    /* Nobody can go to "every address"; this machine is one of them. */
+    bool everywhere =
+        !strncmp(config->listen, "0.0.0.0:", 8) || !strncmp(config->listen, "[::]:", 5);
+    return arena_printf(&c->arena, "http://%s%s/qr/%s", everywhere ? "localhost" : "",
+                        everywhere ? strrchr(config->listen, ':') : config->listen, pairing);
 }
 
 static void write_code(struct call *c, struct pen *p, const struct account_status *s)

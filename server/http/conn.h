@@ -128,7 +128,7 @@ struct http_server {
     struct http_worker *workers;
     size_t worker_count;
     struct listener *listeners[2];
-    _Atomic size_t conn_total;
+    _Atomic size_t conn_total, stream_total;
     void (*closed)(void *arg);
     void *closed_arg;
     _Atomic size_t workers_left;

@@ -131,6 +131,7 @@ struct http_config {
     const char *listen;          /* "127.0.0.1:8790" */
     const char *operator_socket; /* path of the unix socket, NULL for none */
     const char *const *hosts;    /* Host names accepted besides loopback names, NULL-terminated */
+    const char *public_url;      /* its name is accepted as Host and Origin too; may be NULL */
     const char *const *origins;  /* Origins accepted besides loopback ones, NULL-terminated */
     const struct route *const *tables; /* NULL-terminated list of tables; a table ends with {0} */
     void *context;
@@ -146,5 +147,6 @@ void http_close(struct http_server *s, void (*done)(void *arg), void *arg);
 void http_free(struct http_server *s);
 void *http_context(const struct request *r);
 size_t http_connections(const struct http_server *s);
+size_t http_streams(const struct http_server *s);
 /* The port it listens on, also when it was told to take a free one. Main worker. */
 int http_port(const struct http_server *s);

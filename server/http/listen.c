@@ -70,6 +70,10 @@ size_t http_connections(const struct http_server *s)
 {
     return atomic_load(&((struct http_server *)(uintptr_t)s)->conn_total);
 }
+size_t http_streams(const struct http_server *s)
+{
+    return atomic_load(&((struct http_server *)(uintptr_t)s)->stream_total);
+}
 
 /* ---- accepting ---- */
 

@@ -14,9 +14,16 @@ static struct slice host_name(struct slice host)
     return slice_sub(host, 0, slice_find(host, ':'));
 }
 
-static bool is_text(struct slice s, const char *text)
+static bool same_name(struct slice a, struct slice b)
 {
-    return s.len == strlen(text) && strncasecmp((const char *)s.data, text, s.len) == 0;
+    return a.len == b.len && strncasecmp((const char *)a.data, (const char *)b.data, a.len) == 0;
+}
+
+static bool is_text(struct slice s, const char *text) { return same_name(s, slice_text(text)); }
+
+static bool has_prefix(struct slice s, const char *prefix)
+{
+    return s.len >= strlen(prefix) && !strncasecmp((const char *)s.data, prefix, strlen(prefix));
 }
 
 static bool is_loopback_name(struct slice name)
@@ -27,6 +34,14 @@ static bool is_loopback_name(struct slice name)
     return false;
 }
 
+/* https://parley.example.org:8443 -> parley.example.org */
+static struct slice url_name(struct slice url)
+{
+    size_t at = slice_find(url, ':');
+
+    return at + 3 < url.len ? host_name(slice_from(url, at + 3)) : SLICE("");
+}
+
 static bool in_list(const char *const *list, struct slice s)
 {
     for (size_t i = 0; list && list[i]; i++)
@@ -34,22 +49,24 @@ static bool in_list(const char *const *list, struct slice s)
     return false;
 }
 
+static bool name_is_ours(const struct http_config *config, struct slice name)
+{
+    return is_loopback_name(name) || in_list(config->hosts, name) ||
+           (config->public_url && name.len &&
+            same_name(name, url_name(slice_text(config->public_url))));
+}
+
 /* A name that resolves to us from a foreign page (DNS rebinding) is not one of ours. */
 static bool host_is_allowed(const struct http_config *config, struct slice host)
 {
-    struct slice name = host_name(host);
-    return is_loopback_name(name) || in_list(config->hosts, name) || in_list(config->hosts, host);
+    return name_is_ours(config, host_name(host)) || in_list(config->hosts, host);
 }
 
 static bool origin_is_allowed(const struct http_config *config, struct slice origin)
 {
-    struct slice rest = origin;
+    bool is_url = has_prefix(origin, "http://") || has_prefix(origin, "https://");
 
-    if (in_list(config->origins, origin)) return true;
-    if (slice_starts_with(origin, SLICE("http://"))) rest = slice_from(origin, 7);
-    if (slice_starts_with(origin, SLICE("https://"))) rest = slice_from(origin, 8);
-    if (rest.len == origin.len) return false;
-    return is_loopback_name(host_name(rest)) || in_list(config->hosts, host_name(rest));
+    return in_list(config->origins, origin) || (is_url && name_is_ours(config, url_name(origin)));
 }
 
 static bool check_names(struct http_server *s, struct request *r)
@@ -75,11 +92,6 @@ static bool check_names(struct http_server *s, struct request *r)
     }
     r->conn->keep_alive = keep_alive;
     return true;
-}
-
-static bool has_prefix(struct slice s, const char *prefix)
-{
-    return s.len >= strlen(prefix) && !strncasecmp((const char *)s.data, prefix, strlen(prefix));
 }
 
 static bool is_of_proxy(struct slice header)

@@ -19,6 +19,7 @@ struct sse *sse_start(struct request *r, void *owner, void (*on_closed)(struct s
     r->ended = true;
     *s = (struct sse){.conn = c, .id = r->id, .owner = owner, .on_closed = on_closed};
     c->sse = s;
+    atomic_fetch_add(&c->home->server->stream_total, 1);
     c->state = CONN_STREAM;
     c->keep_alive = false;
     c->request = NULL;
@@ -31,6 +32,13 @@ struct sse *sse_start(struct request *r, void *owner, void (*on_closed)(struct s
     conn_queue(c, shared_bytes_new(buf_slice(&head)));
     conn_arm(c);
     return s;
+}
+
+static void sse_free(struct sse *s)
+{
+    s->conn->sse = NULL;
+    atomic_fetch_sub(&s->conn->home->server->stream_total, 1);
+    free(s);
 }
 
 size_t sse_unsent(const struct sse *s) { return s->conn->unsent; }
@@ -60,19 +68,17 @@ void sse_end(struct sse *s)
 {
     struct conn *c = s->conn;
 
-    c->sse = NULL;
+    sse_free(s);
     c->close_after = true;
     c->state = CONN_IDLE;
     worker_defer(c->home->worker, &c->flush);
     conn_arm(c);
-    free(s);
 }
 
 void sse_gone(struct sse *s)
 {
-    s->conn->sse = NULL;
     if (s->on_closed) s->on_closed(s);
-    free(s);
+    sse_free(s);
 }
 
 void sse_drained(struct sse *s)

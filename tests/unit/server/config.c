@@ -118,6 +118,9 @@ Test(config, says_what_is_wrong)
         {{"--listen=8790"}, "--listen: '8790' is not an address and a port"},
         {{"--listen=localhost:99999"}, "is not an address and a port"},
         {{"--sandbox-control=http://x"}, "--sandbox-control: 'http://x' is not an address"},
+        {{"--public-url=parley.example"}, "is not of the form https://"},
+        {{"--public-url=https://parley.example/chat"}, "is not of the form https://"},
+        {{"--public-url=https://"}, "is not of the form https://"},
         {{"--config=/nowhere/at/all"}, "cannot read /nowhere/at/all"},
     };
 
@@ -175,12 +178,19 @@ static const char *other_value(const char *kind, const char *name)
     static const struct {
         const char *word, *value;
     } rows[] = {
-        {"listen", "127.0.0.1:1"},  {"sandbox-control", "127.0.0.1:2"},
-        {"wa-url", "ws://w"},       {"sandbox-url", "wss://s"},
-        {"wa-version", "2.3000.7"}, {"INT", "17"},
-        {"BYTES", "16M"},           {"KEY", "aa"},
-        {"LIST", "one.example"},    {"LEVEL", "debug"},
-        {"FORMAT", "json"},         {"TEXT", "other"},
+        {"listen", "127.0.0.1:1"},
+        {"sandbox-control", "127.0.0.1:2"},
+        {"wa-url", "ws://w"},
+        {"sandbox-url", "wss://s"},
+        {"public-url", "http://p"},
+        {"wa-version", "2.3000.7"},
+        {"INT", "17"},
+        {"BYTES", "16M"},
+        {"KEY", "aa"},
+        {"LIST", "one.example"},
+        {"LEVEL", "debug"},
+        {"FORMAT", "json"},
+        {"TEXT", "other"},
     };
     static char key[65];
 

@@ -26,6 +26,30 @@ Test(accounts, pairing_answers_code_picture_and_link)
     answer_done(&a);
 }
 
+Test(accounts, the_link_leads_to_where_the_server_is_reached)
+{
+    static const struct {
+        const char *listen, *public_url, *want;
+    } rows[] = {
+        {"127.0.0.1:8790", "https://parley.example", "https://parley.example/qr/unguessable"},
+        {"127.0.0.1:8790", "https://parley.example:1/", "https://parley.example:1/qr/unguessable"},
+        {"0.0.0.0:8790", "", "http://localhost:8790/qr/unguessable"},
+        {"[::]:8790", "", "http://localhost:8790/qr/unguessable"},
+        {"[::1]:8790", "", "http://[::1]:8790/qr/unguessable"},
+        {"10.0.0.3:8790", "", "http://10.0.0.3:8790/qr/unguessable"},
+    };
+    struct answer a = use(&H.test, "pair_account", "{}");
+
+    answer_done(&a);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        H.config.listen = rows[i].listen;
+        H.config.public_url = rows[i].public_url;
+        a = use(&H.test, "pair_account", with_account(&H.accounts[0]));
+        cr_expect_str_eq(member(&a, "url"), rows[i].want);
+        answer_done(&a);
+    }
+}
+
 Test(accounts, pairing_again_shows_the_code_and_starts_no_second_one)
 {
     struct answer a = use(&H.test, "pair_account", "{}"), b;

@@ -114,6 +114,7 @@ static void start_with(size_t connections_max, size_t bodies_max)
     struct http_config config = {.listen = listen_at,
                                  .tables = tables,
                                  .hosts = hosts,
+                                 .public_url = "https://public.example:8443/",
                                  .connections_max = connections_max,
                                  .bodies_max = bodies_max};
     main_worker = worker_new(-1);
@@ -398,6 +399,46 @@ Test(http, configured_names_and_head_and_options_work)
     cr_assert(strstr(head, "Content-Length: 14\r\n"));
     cr_assert_str_eq(strstr(head, "\r\n\r\n"), "\r\n\r\n");
     cr_assert(strstr(ask("OPTIONS /echo HTTP/1.1\r\n" H CLOSE "\r\n"), "Allow: GET, HEAD, POST"));
+}
+
+Test(http, the_name_of_the_public_url_is_accepted)
+{
+    static const struct {
+        const char *header, *status;
+    } rows[] = {
+        {"Host: Public.example", "200"},
+        {"Host: public.example:8443", "200"},
+        {"Host: public.example.org", "403"},
+        {"Host: ", "403"},
+        {H "Origin: https://public.example:8443", "200"},
+        {H "Origin: HTTPS://public.example", "200"},
+        {H "Origin: ftp://public.example", "403"},
+        {H "Origin: https://elsewhere.example", "403"},
+        {H "Origin: public.example", "403"},
+        {H "Origin: null", "403"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[300];
+        snprintf(text, sizeof(text), "GET /echo HTTP/1.1\r\n%s\r\n" CLOSE "\r\n", rows[i].header);
+        cr_expect(strncmp(ask(text) + 9, rows[i].status, 3) == 0, "%s", rows[i].header);
+    }
+}
+
+Test(http, open_streams_are_counted)
+{
+    int fd = dial();
+
+    say(fd, "GET /quiet HTTP/1.1\r\n" H "\r\n");
+    for (int i = 0; i < 500 && http_streams(server) != 1; i++)
+        usleep(10000);
+    cr_expect_eq(http_streams(server), 1);
+    close(fd);
+    for (int i = 0; i < 500 && http_streams(server) != 0; i++)
+        usleep(10000);
+    cr_expect_eq(http_streams(server), 0);
+    ask("GET /stream HTTP/1.1\r\n" H "\r\n");
+    cr_expect_eq(http_streams(server), 0);
 }
 
 Test(http, a_stream_frames_each_line_and_ends)
