@@ -8,7 +8,8 @@
 
 #include "proto/base/reader.h"
 
-enum { ROW_VERSION = 2, ROW_OLDEST = 1, FLAG_PAIRED = 1, FLAG_LID_MIGRATED = 2 };
+enum { ROW_VERSION = 2, ROW_OLDEST = 1 };
+enum { FLAG_PAIRED = 1, FLAG_LID_MIGRATED = 2, FLAG_HIDES_READS = 4 };
 
 void wa_account_done(struct wa_account *a)
 {
@@ -44,7 +45,8 @@ static void put_pair(struct buf *out, const struct crypto_pair *pair)
 void wa_account_encode(const struct wa_account *a, struct buf *out)
 {
     buf_put_u8(out, ROW_VERSION);
-    buf_put_u8(out, (a->paired ? FLAG_PAIRED : 0) | (a->lid_migrated ? FLAG_LID_MIGRATED : 0));
+    buf_put_u8(out, (a->paired ? FLAG_PAIRED : 0) | (a->lid_migrated ? FLAG_LID_MIGRATED : 0) |
+                        (a->hides_reads ? FLAG_HIDES_READS : 0));
     buf_put_be32(out, a->registration_id);
     buf_put_be16(out, a->device);
     buf_put_be32(out, a->signed_prekey_id);
@@ -102,6 +104,7 @@ err_t wa_account_decode(struct slice row, struct wa_account *out)
     if (version > ROW_VERSION) return fail(STORE_VERSION, "account row %u", version);
     out->paired = flags & FLAG_PAIRED;
     out->lid_migrated = flags & FLAG_LID_MIGRATED;
+    out->hides_reads = flags & FLAG_HIDES_READS;
     out->registration_id = reader_be32(&r);
     out->device = reader_be16(&r);
     out->signed_prekey_id = reader_be32(&r);

@@ -1,7 +1,7 @@
 /* The account row: who this device is. One per client, held in memory while the client lives.
  *
- * Written at pairing, at logout, when the server refuses us and when it tells a new edge-routing
- * blob, not per message. One thread. */
+ * Written at pairing, at logout, when the server refuses us, when it tells a new edge-routing blob
+ * and when a privacy setting changes, not per message. One thread. */
 #pragma once
 #include "proto/base/buf.h"
 #include "proto/base/err.h"
@@ -28,6 +28,7 @@ struct wa_account {
     uint32_t registration_id;
     bool paired;
     bool lid_migrated;         /* the phone keeps its chats by LID: new stanzas go there */
+    bool hides_reads;          /* its owner lets nobody see what was read */
     uint32_t signed_prekey_id; /* the current one */
     uint32_t next_prekey;      /* id of the next one-time key to be made */
     uint32_t upload_from;      /* keys made for an upload that was not accepted yet … */

@@ -48,47 +48,62 @@ void wa_ack_message(struct wa_client *c, const struct wa_node *stanza, enum wa_n
     wa_send_node(c, ack, 0);
 }
 
-void wa_receipt_for(struct wa_client *c, const struct wa_node *stanza, const char *type)
+static const char *const types[] = {
+#define RECEIPT(name, type) type,
+#include "proto/client/receipts.def"
+#undef RECEIPT
+};
+
+struct wa_node *wa_receipt_new(struct wa_client *c, enum wa_receipt_type type, struct slice id,
+                               struct wa_jid to)
 {
     struct wa_node *receipt = wa_node_new(c->arena, "receipt");
 
-    wa_node_set(receipt, c->arena, "id", wa_node_text(stanza, "id"));
-    wa_node_set_jid(receipt, c->arena, "to", wa_node_jid(stanza, "from"));
-    wa_node_set_text(receipt, c->arena, "type", type);
+    wa_node_set(receipt, c->arena, "id", id);
+    wa_node_set_jid(receipt, c->arena, "to", to);
+    wa_node_set_text(receipt, c->arena, "type", types[type]);
+    return receipt;
+}
+
+struct wa_node *wa_receipt_to_self(struct wa_client *c, enum wa_receipt_type type, struct slice id)
+{
+    struct wa_jid self = wa_self_pn(c);
+    return wa_receipt_new(c, type, id, wa_jid_bare(&self));
+}
+
+static void send_receipt(struct wa_client *c, const struct wa_node *stanza,
+                         enum wa_receipt_type type)
+{
+    struct wa_node *receipt =
+        wa_receipt_new(c, type, wa_node_text(stanza, "id"), wa_node_jid(stanza, "from"));
+
     echo(c, receipt, stanza, "participant");
     echo(c, receipt, stanza, "recipient");
     wa_send_node(c, receipt, WA_SEND_ACKED);
 }
 
-/* We never announce ourselves available, so a delivery is to an "inactive" device. A note to
- * oneself has no recipient and gets a plain ack; any other echo of ours must get `sender`, with
- * the recipient, or the server delivers it for ever. */
+/* A note to oneself has no recipient and gets a plain ack; any other echo of ours must get
+ * `sender`, with the recipient, or the server delivers it for ever. */
 void wa_receipt_delivered(struct wa_client *c, const struct wa_node *message, bool from_me)
 {
     struct wa_jid from = wa_node_jid(message, "from"), to = wa_node_jid(message, "recipient");
 
     if (slice_is(wa_node_text(message, "category"), "peer")) {
-        wa_receipt_for(c, message, "peer_msg");
+        send_receipt(c, message, WA_RECEIPT_TYPE_PEER);
         return;
     }
     if (!from_me) {
-        wa_receipt_for(c, message, "inactive");
+        send_receipt(c, message, WA_RECEIPT_TYPE_DELIVERED);
         return;
     }
     if (wa_jid_is_person(&from) && wa_jid_is_none(&to)) {
         wa_ack_message(c, message, WA_NACK_NONE);
         return;
     }
-    wa_receipt_for(c, message, "sender");
+    send_receipt(c, message, WA_RECEIPT_TYPE_SENDER);
 }
 
 void wa_receipt_history(struct wa_client *c, struct slice id)
 {
-    struct wa_node *receipt = wa_node_new(c->arena, "receipt");
-    struct wa_jid self = wa_self_pn(c);
-
-    wa_node_set(receipt, c->arena, "id", id);
-    wa_node_set_jid(receipt, c->arena, "to", wa_jid_bare(&self));
-    wa_node_set_text(receipt, c->arena, "type", "hist_sync");
-    wa_send_node(c, receipt, WA_SEND_ACKED);
+    wa_send_node(c, wa_receipt_to_self(c, WA_RECEIPT_TYPE_HISTORY, id), WA_SEND_ACKED);
 }

@@ -14,9 +14,16 @@ void wa_ack_untyped(struct wa_client *c, const struct wa_node *stanza);
 /* With from=own device, as messages and status stanzas get it. */
 void wa_ack_message(struct wa_client *c, const struct wa_node *stanza, enum wa_nack nack);
 
-/* <receipt id to=from [participant] [recipient] [type]/>; type NULL: delivered to an active
- * device. */
-void wa_receipt_for(struct wa_client *c, const struct wa_node *stanza, const char *type);
+enum wa_receipt_type {
+#define RECEIPT(name, type) WA_RECEIPT_TYPE_##name,
+#include "proto/client/receipts.def"
+#undef RECEIPT
+};
+/* <receipt type id to/>, to be filled and sent. */
+struct wa_node *wa_receipt_new(struct wa_client *c, enum wa_receipt_type type, struct slice id,
+                               struct wa_jid to);
+/* To our own bare address, where the phone listens. */
+struct wa_node *wa_receipt_to_self(struct wa_client *c, enum wa_receipt_type type, struct slice id);
 /* A message's own receipt, by who wrote it. */
 void wa_receipt_delivered(struct wa_client *c, const struct wa_node *message, bool from_me);
 /* History notification taken: to our own bare address. */

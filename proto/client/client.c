@@ -11,6 +11,7 @@
 #include "proto/client/keys.h"
 #include "proto/client/link.h"
 #include "proto/client/login.h"
+#include "proto/client/media_retry.h"
 #include "proto/client/message_out.h"
 #include "proto/client/offline.h"
 #include "proto/client/pair_qr.h"
@@ -246,6 +247,14 @@ err_t wa_client_mark_read(struct wa_client *c, const struct wa_read *read, int64
 
     enter(c, &arena, now);
     return leave(c, wa_read_start(c, read));
+}
+
+err_t wa_client_ask_media(struct wa_client *c, const struct wa_lost_media *lost, int64_t now)
+{
+    AUTO(arena) arena = {0};
+
+    enter(c, &arena, now);
+    return leave(c, wa_media_ask(c, lost));
 }
 
 err_t wa_client_logout(struct wa_client *c, int64_t now)

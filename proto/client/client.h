@@ -93,10 +93,20 @@ err_t wa_client_resend(struct wa_client *c, struct slice id, struct slice stanza
 struct wa_read {
     struct wa_party chat, author;
     bool is_group;
+    bool played; /* voice messages that were listened to */
     const struct slice *ids;
     size_t id_count;
 };
 err_t wa_client_mark_read(struct wa_client *c, const struct wa_read *read, int64_t now) MUST_CHECK;
+/* A file that no media host has any more: asks the phone to upload it again. */
+struct wa_lost_media {
+    struct wa_party chat, author;
+    bool is_group, from_me;
+    struct slice id;        /* of the message */
+    struct slice media_key; /* 32 bytes, from its content */
+};
+err_t wa_client_ask_media(struct wa_client *c, const struct wa_lost_media *lost,
+                          int64_t now) MUST_CHECK;
 /* Asks the server to forget this device; ends in WA_EVENT_UNPAIRED. Without a link the
  * credentials are deleted at once. */
 err_t wa_client_logout(struct wa_client *c, int64_t now) MUST_CHECK;

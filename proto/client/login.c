@@ -7,6 +7,7 @@
 #include "proto/client/keepalive.h"
 #include "proto/client/mapping.h"
 #include "proto/client/prekeys.h"
+#include "proto/client/privacy.h"
 #include "proto/client/stanzas.h"
 
 /* ---- in ---- */
@@ -79,6 +80,7 @@ err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
     tell_connected(c);
     wa_unified_session(c);
     TRY(ask_active(c));
+    TRY(wa_privacy_ask(c));
     return wa_prekeys_check(c);
 }
 

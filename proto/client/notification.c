@@ -9,6 +9,7 @@
 #include "proto/client/offline.h"
 #include "proto/client/pair_qr.h"
 #include "proto/client/prekeys.h"
+#include "proto/client/privacy.h"
 #include "proto/client/stanzas.h"
 #include "proto/client/tokens.h"
 #include "proto/signal/identity.h"
@@ -53,7 +54,10 @@ static err_t on_devices(struct wa_client *c, const struct wa_node *n)
 
 static err_t on_account_sync(struct wa_client *c, const struct wa_node *n)
 {
+    const struct wa_node *privacy = wa_node_child(n, "privacy");
     struct wa_jid self = wa_self_pn(c);
+
+    if (privacy) wa_privacy_take(c, privacy);
     return wa_node_child(n, "devices") ? wa_devices_expire(c, &self) : OK;
 }
 

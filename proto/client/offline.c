@@ -1,8 +1,8 @@
-/* <ib>: the backlog, dirty bits, edge routing, and the day our version dies. */
+/* <ib>: the backlog, edge routing, and the day our version dies. */
 #include "proto/client/offline.h"
 
 #include "proto/base/text.h"
-#include "proto/client/iq.h"
+#include "proto/client/privacy.h"
 #include "proto/client/stanzas.h"
 
 static void ask_batch(struct wa_client *c)
@@ -56,18 +56,6 @@ static err_t on_offline_done(struct wa_client *c, const struct wa_node *offline)
     return OK;
 }
 
-/* Says that we have fetched anew what changed. Groups and app state are not kept yet, so there is
- * nothing to fetch; uncleaned bits would be repeated at every login. */
-static err_t on_dirty(struct wa_client *c, const struct wa_node *dirty)
-{
-    struct wa_node *iq = wa_iq_new(c, "set", "urn:xmpp:whatsapp:dirty");
-    struct wa_node *clean = wa_node_add(iq, c->arena, "clean");
-
-    wa_node_set(clean, c->arena, "type", wa_node_text(dirty, "type"));
-    wa_node_set(clean, c->arena, "timestamp", wa_node_text(dirty, "timestamp"));
-    return wa_iq_ask(c, iq, wa_iq_ignore, NULL);
-}
-
 static err_t on_edge_routing(struct wa_client *c, const struct wa_node *routing)
 {
     struct slice info = wa_node_child_bytes(routing, "routing_info");
@@ -93,7 +81,7 @@ static const struct {
     const char *tag;
     wa_stanza_fn *handler;
 } children[] = {
-    {"offline_preview", on_preview},   {"offline", on_offline_done},         {"dirty", on_dirty},
+    {"offline_preview", on_preview},   {"offline", on_offline_done},         {"dirty", wa_on_dirty},
     {"edge_routing", on_edge_routing}, {"client_expiration", on_expiration},
 };
 

@@ -154,33 +154,35 @@ err_t wa_chat_jid(struct wa_client *c, const struct wa_party *chat, struct wa_ji
     return OK;
 }
 
-/* In a group the author is named as the group names its members. */
-static err_t participant_of(struct wa_client *c, const struct wa_read *read, struct wa_jid *out)
+err_t wa_participant_jid(struct wa_client *c, const struct wa_party *chat,
+                         const struct wa_party *author, bool is_group, struct wa_jid *out)
 {
-    struct wa_party author = read->author;
+    struct wa_party who = *author;
     struct wa_thread thread;
 
     *out = (struct wa_jid){0};
-    if (!read->is_group) return OK;
-    TRY(wa_party_complete(c, &author));
-    TRY(wa_thread_load(c, &read->chat, &thread));
-    bool by_pn = thread.family == WA_SERVER_USER && !wa_jid_is_none(&author.pn);
-    *out = wa_jid_bare(by_pn || wa_jid_is_none(&author.lid) ? &author.pn : &author.lid);
+    if (!is_group) return OK;
+    TRY(wa_party_complete(c, &who));
+    TRY(wa_thread_load(c, chat, &thread));
+    bool by_pn = thread.family == WA_SERVER_USER && !wa_jid_is_none(&who.pn);
+    *out = wa_jid_bare(by_pn || wa_jid_is_none(&who.lid) ? &who.pn : &who.lid);
     return OK;
 }
 
-static void send_read(struct wa_client *c, struct wa_jid to, struct wa_jid participant,
-                      const struct slice *ids, size_t n)
+/* Who hides what he reads tells his own devices alone, in groups too. */
+static enum wa_receipt_type read_type(const struct wa_client *c, const struct wa_read *read)
+{
+    if (read->played)
+        return c->account.hides_reads ? WA_RECEIPT_TYPE_PLAYED_SELF : WA_RECEIPT_TYPE_PLAYED;
+    return c->account.hides_reads ? WA_RECEIPT_TYPE_READ_SELF : WA_RECEIPT_TYPE_READ;
+}
+
+static void send_read(struct wa_client *c, struct wa_node *receipt, const struct slice *ids,
+                      size_t n)
 {
     AUTO(buf) encoded = {0};
-    struct wa_node *receipt = wa_node_new(c->arena, "receipt");
     struct wa_event e = {.kind = WA_EVENT_OUTBOX, .outbox = {.id = ids[0]}};
 
-    wa_node_set_text(receipt, c->arena, "type", "read");
-    wa_node_set(receipt, c->arena, "id", ids[0]);
-    wa_node_set_int(receipt, c->arena, "t", wa_server_now(c));
-    wa_node_set_jid(receipt, c->arena, "to", to);
-    wa_node_set_jid(receipt, c->arena, "participant", participant);
     if (n > 1) {
         struct wa_node *list = wa_node_add(receipt, c->arena, "list");
         for (size_t i = 1; i < n; i++)
@@ -198,11 +200,13 @@ err_t wa_read_start(struct wa_client *c, const struct wa_read *read)
     struct wa_jid to, participant;
 
     TRY(wa_chat_jid(c, &read->chat, &to));
-    TRY(participant_of(c, read, &participant));
+    TRY(wa_participant_jid(c, &read->chat, &read->author, read->is_group, &participant));
     for (size_t at = 0; at < read->id_count; at += WA_RECEIPT_IDS_MAX) {
         size_t n = read->id_count - at;
-        send_read(c, to, participant, read->ids + at,
-                  n < WA_RECEIPT_IDS_MAX ? n : WA_RECEIPT_IDS_MAX);
+        struct wa_node *receipt = wa_receipt_new(c, read_type(c, read), read->ids[at], to);
+        wa_node_set_int(receipt, c->arena, "t", wa_server_now(c));
+        wa_node_set_jid(receipt, c->arena, "participant", participant);
+        send_read(c, receipt, read->ids + at, n < WA_RECEIPT_IDS_MAX ? n : WA_RECEIPT_IDS_MAX);
     }
     return OK;
 }

@@ -64,11 +64,8 @@ static void copy_jid(struct wa_client *c, struct wa_node *to, const struct wa_no
 static err_t send_receipt(struct wa_client *c, const struct wa_info *info, unsigned count,
                           err_t why)
 {
-    struct wa_node *receipt = wa_node_new(c->arena, "receipt");
+    struct wa_node *receipt = wa_receipt_new(c, WA_RECEIPT_TYPE_RETRY, info->id, info->from);
 
-    wa_node_set(receipt, c->arena, "id", info->id);
-    wa_node_set_jid(receipt, c->arena, "to", info->from);
-    wa_node_set_text(receipt, c->arena, "type", "retry");
     copy_jid(c, receipt, info->stanza, "participant");
     copy_jid(c, receipt, info->stanza, "recipient");
     if (info->is_peer) wa_node_set_text(receipt, c->arena, "category", "peer");

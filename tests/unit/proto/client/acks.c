@@ -1,6 +1,5 @@
-/* One row per line of protocol.md 7.5 and 7.6: what comes in, what must go out, word for word. Of
- * 7.5, `played` and `server-error` belong to media and nothing here sends them yet; a status gets
- * the ack of 7.6. */
+/* One row per line of protocol.md 7.5 and 7.6: what comes in, what must go out, word for word. A
+ * status gets the ack of 7.6. */
 #include "proto/client/acks.h"
 
 #include <criterion/criterion.h>
@@ -11,8 +10,23 @@
 #define OWN "15550001111:5@s.whatsapp.net"
 #define SEALED "<enc v=\"2\" type=\"%s\"/>"
 
-/* READ, READ_GROUP: nothing comes in, we mark two messages read. */
-enum who { NOBODY, PEER, PHONE, GROUP_PEER, GROUP_PHONE, READ, READ_GROUP };
+/* From READ on nothing comes in: we say of two messages that they were read or played, as one who
+ * hides it or not, or that the file of one is lost. */
+enum who {
+    NOBODY,
+    PEER,
+    PHONE,
+    GROUP_PEER,
+    GROUP_PHONE,
+    READ,
+    READ_GROUP,
+    READ_HIDDEN,
+    READ_GROUP_HIDDEN,
+    PLAYED,
+    PLAYED_HIDDEN,
+    LOST,
+    LOST_GROUP
+};
 
 struct row {
     const char *line; /* of the sheet */
@@ -68,14 +82,46 @@ static const struct row rows[] = {
     {"7.5 read: the first id in the attribute, the others in the list, no participant",
      NULL,
      READ,
-     {"<receipt type=\"read\" id=\"A\" t=\"1700000000\" to=\"888@lid\"><list><item "
+     {"<receipt id=\"A\" to=\"888@lid\" type=\"read\" t=\"1700000000\"><list><item "
       "id=\"B\"/></list>"
       "</receipt>"}},
     {"7.5 read, group: participant is the author",
      NULL,
      READ_GROUP,
-     {"<receipt type=\"read\" id=\"A\" t=\"1700000000\" to=\"120363@g.us\" "
+     {"<receipt id=\"A\" to=\"120363@g.us\" type=\"read\" t=\"1700000000\" "
       "participant=\"888@lid\"><list><item id=\"B\"/></list></receipt>"}},
+    {"7.5 read-self: read receipts are off",
+     NULL,
+     READ_HIDDEN,
+     {"<receipt id=\"A\" to=\"888@lid\" type=\"read-self\" t=\"1700000000\"><list><item "
+      "id=\"B\"/></list></receipt>"}},
+    {"7.5 read-self, group",
+     NULL,
+     READ_GROUP_HIDDEN,
+     {"<receipt id=\"A\" to=\"120363@g.us\" type=\"read-self\" t=\"1700000000\" "
+      "participant=\"888@lid\"><list><item id=\"B\"/></list></receipt>"}},
+    {"7.5 played",
+     NULL,
+     PLAYED,
+     {"<receipt id=\"A\" to=\"888@lid\" type=\"played\" t=\"1700000000\"><list><item "
+      "id=\"B\"/></list></receipt>"}},
+    {"7.5 played-self",
+     NULL,
+     PLAYED_HIDDEN,
+     {"<receipt id=\"A\" to=\"888@lid\" type=\"played-self\" t=\"1700000000\"><list><item "
+      "id=\"B\"/></list></receipt>"}},
+    {"7.5 failed blob: server-error to ourselves",
+     NULL,
+     LOST,
+     {"<receipt id=\"A\" to=\"15550001111@s.whatsapp.net\" type=\"server-error\"><encrypt>"
+      "<enc_p>[19 B]</enc_p><enc_iv>[12 B]</enc_iv></encrypt><rmr jid=\"888@lid\" "
+      "from_me=\"false\"/></receipt>"}},
+    {"7.5 failed blob in a group: participant",
+     NULL,
+     LOST_GROUP,
+     {"<receipt id=\"A\" to=\"15550001111@s.whatsapp.net\" type=\"server-error\"><encrypt>"
+      "<enc_p>[19 B]</enc_p><enc_iv>[12 B]</enc_iv></encrypt><rmr jid=\"120363@g.us\" "
+      "from_me=\"false\" participant=\"888@lid\"/></receipt>"}},
     {"7.5 undecryptable: retry receipt, then the ack",
      "<message from=\"888:9@lid\" id=\"M\" type=\"text\" t=\"1\"><enc v=\"2\" type=\"msg\">[33]"
      "</enc></message>",
@@ -205,19 +251,38 @@ static void put_group_key(struct world *w, struct party *author, struct wa_node 
     wa_node_set_bytes(enc, sealed);
 }
 
-static void mark_read(struct world *w, bool is_group)
+static void hide_reads(struct world *w)
 {
-    struct slice ids[] = {SLICE("A"), SLICE("B")};
-    struct wa_jid peer = wa_jid_of(WA_SERVER_LID, SLICE("888"), 0);
-    struct wa_read read = {.is_group = is_group, .ids = ids, .id_count = 2};
+    world_serve(w, "<notification type=\"account_sync\" from=\"15550001111@s.whatsapp.net\" "
+                   "id=\"N\" t=\"1\"><privacy><category name=\"readreceipts\" "
+                   "value=\"none\"/></privacy></notification>");
+    world_skip(w);
+}
 
-    if (is_group) {
-        read.chat.pn = wa_jid_of(WA_SERVER_GROUP, SLICE("120363"), 0);
-        read.author.lid = peer;
-    } else {
-        read.chat.lid = peer;
-    }
-    WORLD_TURN(w, wa_client_mark_read(w->client, &read, w->now));
+static void tell(struct world *w, enum who who)
+{
+    static const uint8_t key[32];
+    bool is_group = who == READ_GROUP || who == READ_GROUP_HIDDEN || who == LOST_GROUP;
+    struct slice ids[] = {SLICE("A"), SLICE("B")};
+    struct wa_party peer = {.lid = wa_jid_of(WA_SERVER_LID, SLICE("888"), 0)};
+    struct wa_party group = {.pn = wa_jid_of(WA_SERVER_GROUP, SLICE("120363"), 0)};
+    struct wa_read read = {.is_group = is_group,
+                           .played = who == PLAYED || who == PLAYED_HIDDEN,
+                           .ids = ids,
+                           .id_count = 2,
+                           .chat = is_group ? group : peer,
+                           .author = peer};
+    struct wa_lost_media lost = {.is_group = is_group,
+                                 .id = ids[0],
+                                 .media_key = SLICE_ARRAY(key),
+                                 .chat = read.chat,
+                                 .author = peer};
+
+    if (who == READ_HIDDEN || who == READ_GROUP_HIDDEN || who == PLAYED_HIDDEN) hide_reads(w);
+    if (who >= LOST)
+        WORLD_TURN(w, wa_client_ask_media(w->client, &lost, w->now));
+    else
+        WORLD_TURN(w, wa_client_mark_read(w->client, &read, w->now));
 }
 
 static void check(const struct row *row)
@@ -240,7 +305,7 @@ static void check(const struct row *row)
     if (in)
         world_serve_node(&w, in);
     else
-        mark_read(&w, row->from == READ_GROUP);
+        tell(&w, row->from);
     for (int i = 0; i < 3 && row->out[i]; i++) {
         const char *got = world_next(&w);
         cr_expect_str_eq(got ? got : "(nothing)", row->out[i], "%s:\n got %s", row->line,

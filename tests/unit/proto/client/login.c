@@ -16,6 +16,7 @@ Test(login, greets_counts_prekeys_and_uploads)
     cr_assert_eq(wa_client_state_of(w.client), WA_CLIENT_ONLINE);
     world_expect(&w, "<ib><unified_session id=\"166400000\"/></ib>");
     world_answer(&w, "set", "passive", "");
+    world_answer(&w, "get", "privacy", "<privacy/>");
     world_answer(&w, "get", "encrypt", "<count value=\"0\"/>");
     const struct wa_node *upload = world_next_node(&w);
     cr_assert_eq(wa_node_child(upload, "list")->child_count, 3);

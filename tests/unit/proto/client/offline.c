@@ -67,18 +67,6 @@ Test(offline, asks_for_nothing_when_there_is_nothing)
     world_done(&w);
 }
 
-Test(offline, cleans_dirty_bits)
-{
-    struct world w;
-
-    start(&w, "<ib><dirty type=\"groups\" timestamp=\"123\"/></ib>");
-    const char *iq = world_next(&w);
-    cr_assert(strstr(iq, "<iq type=\"set\" xmlns=\"urn:xmpp:whatsapp:dirty\" "
-                         "to=\"@s.whatsapp.net\""));
-    cr_assert(strstr(iq, "<clean type=\"groups\" timestamp=\"123\"/>"));
-    world_done(&w);
-}
-
 Test(offline, tells_the_day_the_version_dies)
 {
     struct world w;

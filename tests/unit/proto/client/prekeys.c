@@ -12,6 +12,7 @@ static void start(struct world *w)
     world_serve(w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
     world_next(w);
     world_answer(w, "set", "passive", "");
+    world_answer(w, "get", "privacy", "<privacy/>");
     fake_events_skip(&w->h);
 }
 

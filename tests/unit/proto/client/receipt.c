@@ -89,8 +89,8 @@ Test(receipt, marks_read_and_waits_for_the_ack)
 
     start(&w);
     read_ids(&w, 3, false, WA_SERVER_NONE);
-    world_expect(&w, "<receipt type=\"read\" id=\"M0\" t=\"1700000000\" "
-                     "to=\"15550002222@s.whatsapp.net\"><list><item id=\"M1\"/><item id=\"M2\"/>"
+    world_expect(&w, "<receipt id=\"M0\" to=\"15550002222@s.whatsapp.net\" type=\"read\" "
+                     "t=\"1700000000\"><list><item id=\"M1\"/><item id=\"M2\"/>"
                      "</list></receipt>");
     world_expect_event(&w, "outbox M0 receipt");
     world_serve(&w, "<ack class=\"receipt\" id=\"M0\" from=\"15550002222@s.whatsapp.net\" "
@@ -108,13 +108,13 @@ Test(receipt, names_the_author_in_groups_as_the_group_does)
 
     start(&w);
     read_ids(&w, 1, true, WA_SERVER_LID);
-    world_expect(&w, "<receipt type=\"read\" id=\"M0\" t=\"1700000000\" to=\"120363@g.us\" "
+    world_expect(&w, "<receipt id=\"M0\" to=\"120363@g.us\" type=\"read\" t=\"1700000000\" "
                      "participant=\"888@lid\"/>");
     world_serve(&w, "<message from=\"120363@g.us\" participant=\"15550002222:2@s.whatsapp.net\" "
                     "id=\"A\" t=\"1\"><enc v=\"2\" type=\"skmsg\">[00]</enc></message>");
     world_skip(&w);
     read_ids(&w, 1, true, WA_SERVER_LID);
-    world_expect(&w, "<receipt type=\"read\" id=\"M0\" t=\"1700000000\" to=\"120363@g.us\" "
+    world_expect(&w, "<receipt id=\"M0\" to=\"120363@g.us\" type=\"read\" t=\"1700000000\" "
                      "participant=\"15550002222@s.whatsapp.net\"/>");
     world_done(&w);
 }
