@@ -90,6 +90,7 @@ Test(prekeys, repeats_the_same_keys_until_they_are_accepted)
     world_serve(&w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
     world_next(&w);
     world_answer(&w, "set", "passive", "");
+    world_answer(&w, "get", "privacy", "<privacy/>");
     world_answer(&w, "get", "encrypt", "<count value=\"100\"/>");
     expect_upload(&w, 1, 3);
     answer_upload(&w, "result");
@@ -98,6 +99,7 @@ Test(prekeys, repeats_the_same_keys_until_they_are_accepted)
     world_serve(&w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
     world_next(&w);
     world_answer(&w, "set", "passive", "");
+    world_answer(&w, "get", "privacy", "<privacy/>");
     world_answer(&w, "get", "encrypt", "<count value=\"100\"/>");
     world_expect_quiet(&w);
     world_done(&w);
