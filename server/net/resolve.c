@@ -1,5 +1,6 @@
 /* The resolver: names known or asked for right now, each with the lookups that wait for it. Only
- * the owner's worker touches it; a lookup travels there and back as a post. */
+ * the owner's worker touches it; a lookup travels there as a post, back with its answer, and there
+ * again to be freed, so that it has an owner also when who asked has stopped in the meantime. */
 #include "server/net/resolve.h"
 
 #include <arpa/inet.h>
@@ -28,16 +29,19 @@ struct resolver {
     struct worker *owner;
     struct list names; /* newest last */
     size_t count;
+    struct list lookups; /* all that came here, until they are back */
 };
 
 struct lookup {
     struct post post;
-    struct list link;
+    struct list link; /* in the name's `waiting` */
+    struct list all;  /* in the resolver's `lookups` */
     struct resolver *resolver;
     struct worker *home;
     void (*done)(void *owner, const struct resolved *found);
-    void *waiter; /* NULL: abandoned */
+    void *waiter;
     bool abandoned;
+    bool is_numeric; /* needs no resolver */
     struct resolved found;
     char name[RESOLVE_NAME_MAX];
 };
@@ -48,6 +52,7 @@ struct resolver *resolver_new(struct worker *owner)
 
     r->owner = owner;
     list_init(&r->names);
+    list_init(&r->lookups);
     return r;
 }
 
@@ -61,13 +66,9 @@ static void name_free(struct name *n)
 void resolver_free(struct resolver *r)
 {
     if (!r) return;
-    LIST_EACH(node, &r->names)
-    {
-        struct name *n = LIST_ENTRY(node, struct name, link);
-        for (struct list *l; (l = list_pop(&n->waiting));)
-            free(LIST_ENTRY(l, struct lookup, link));
-        name_free(n);
-    }
+    LIST_EACH(node, &r->names) name_free(LIST_ENTRY(node, struct name, link));
+    for (struct list *l; (l = list_pop(&r->lookups));)
+        free(LIST_ENTRY(l, struct lookup, all));
     free(r);
 }
 
@@ -78,12 +79,25 @@ bool resolver_is_quiet(const struct resolver *r)
     return true;
 }
 
+static void on_back(struct post *p, struct worker *w)
+{
+    struct lookup *l = CONTAINER_OF(p, struct lookup, post);
+
+    list_remove(&l->all);
+    free(l);
+}
+
 static void on_answer_home(struct post *p, struct worker *w)
 {
     struct lookup *l = CONTAINER_OF(p, struct lookup, post);
 
     if (!l->abandoned) l->done(l->waiter, &l->found);
-    free(l);
+    if (l->is_numeric) {
+        free(l);
+        return;
+    }
+    l->post.run = on_back;
+    worker_post(l->resolver->owner, &l->post);
 }
 
 static void answer(struct lookup *l, const struct resolved *found)
@@ -169,6 +183,7 @@ static void on_question(struct post *p, struct worker *w)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct name *n = find_name(r, l->name);
 
+    list_push(&r->lookups, &l->all);
     if (!n) n = add_name(r, l->name);
     if (is_fresh(r, n)) {
         answer(l, &n->found);
@@ -200,7 +215,8 @@ struct lookup *lookup_start(struct resolver *r, struct worker *home, const char 
     l->done = done;
     l->waiter = owner;
     snprintf(l->name, sizeof l->name, "%s", name);
-    if (is_numeric(name)) {
+    l->is_numeric = is_numeric(name);
+    if (l->is_numeric) {
         struct resolved found = {.count = 1};
         snprintf(found.addresses[0], sizeof found.addresses[0], "%s", name);
         answer(l, &found);

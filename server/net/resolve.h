@@ -27,12 +27,11 @@ struct resolved {
     char why[64];
 };
 
-/* One question. On the heap of who asks; lookup_new() makes it, the callback's end or
- * lookup_abandon() gives it up. */
+/* One question. Made by lookup_start(); who asks may name it until `done`. */
 struct lookup;
 
 struct resolver *resolver_new(struct worker *owner);
-/* The owner's loop has ended, or no lookup is in flight. */
+/* The loops of the owner and of all who asked have ended. */
 void resolver_free(struct resolver *r);
 
 /* No lookup is in flight. On the owner. */

@@ -162,3 +162,26 @@ Test(resolve, an_abandoned_lookup_is_silent)
     ask_and_wait(&other, 1);
     cr_expect_eq(atomic_load(&a.answers), 0);
 }
+
+/* Who asks may be gone before the answer: a shutdown does not wait for a name server. */
+Test(resolve, an_answer_to_who_has_stopped_is_freed)
+{
+    struct asker a = {.name = "slow.example", .times = 3};
+
+    a.post.run = ask;
+    a.worker = home;
+    a.resolver = resolver;
+    worker_post(home, &a.post);
+    while (atomic_load(&asked) == 0)
+        nap(1);
+    struct asker drop = {.dropped = &a};
+    drop.post.run = abandon;
+    worker_post(home, &drop.post);
+    worker_stop(home);
+    worker_join(home);
+    sem_post(&gate);
+    worker_stop(owner);
+    worker_join(owner);
+    cr_expect(resolver_is_quiet(resolver));
+    cr_expect_eq(atomic_load(&a.answers), 0);
+}
