@@ -591,6 +591,15 @@ int rig_count(struct rig *r, const char *part, const char *what)
     return n;
 }
 
+void rig_until_count(struct rig *r, int n, const char *part, int ms, const char *what)
+{
+    int seen;
+
+    for (int64_t until = now_ms() + ms; (seen = rig_count(r, part, what)) < n; nap(20))
+        cr_assert(now_ms() < until, "%d of %d '%s' in %d ms", seen, n, part, ms);
+    cr_assert_eq(seen, n, "%d '%s' instead of %d", seen, part, n);
+}
+
 const char *rig_sim(struct rig *r, const char *method, const char *path, const char *format, ...)
 {
     static char answer[256 * 1024];
@@ -614,6 +623,15 @@ const char *rig_sim(struct rig *r, const char *method, const char *path, const c
     cr_assert(start, "%s", answer);
     cr_assert(strncmp(answer + 9, "2", 1) == 0, "%s %s: %s", method, path, answer);
     return start + 4;
+}
+
+const char *rig_sim_until(struct rig *r, const char *wanted, int ms, const char *path)
+{
+    for (int64_t until = now_ms() + ms;; nap(20)) {
+        const char *answer = rig_sim(r, "GET", path, "%s", "");
+        if (strstr(answer, wanted)) return answer;
+        cr_assert(now_ms() < until, "no '%s' in %d ms; last: %s", wanted, ms, answer);
+    }
 }
 
 void rig_pair(struct rig *r, const char *number, char out[64])

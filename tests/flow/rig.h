@@ -44,10 +44,14 @@ void rig_until(struct rig *r, const char *wanted, int ms, const char *format, ..
     __attribute__((format(printf, 4, 5)));
 /* How often `part` stands in the answer to `what`. */
 int rig_count(struct rig *r, const char *part, const char *what);
+/* Asks until it stands there `n` times; fails the test after `ms`. */
+void rig_until_count(struct rig *r, int n, const char *part, int ms, const char *what);
 
 /* One request to the sandbox's control API; the body of the answer, in a static buffer. */
 const char *rig_sim(struct rig *r, const char *method, const char *path, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* GETs until the answer contains `wanted`, and returns it; fails the test after `ms`. */
+const char *rig_sim_until(struct rig *r, const char *wanted, int ms, const char *path);
 
 /* Pairs an account with a new phone of the sandbox; its id in `out`. */
 void rig_pair(struct rig *r, const char *number, char out[64]);
