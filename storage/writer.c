@@ -194,7 +194,15 @@ static bool is_stale_key(struct writer *w, uint32_t peer, uint8_t kind)
     return true;
 }
 
-/* The planted bugs that forget a row: an outbox row, a ratchet. */
+static bool is_lost_claim(struct writer *w, const struct batch_op *op)
+{
+    if (op->db != DB_idempotency) return false;
+    if (atomic_load_explicit(&w->faults.lose_claims, memory_order_relaxed) <= 0) return false;
+    fault_count("lose_claims");
+    return true;
+}
+
+/* The planted bugs that forget a row: an outbox row, a ratchet, a claim. */
 static bool is_lost(struct writer *w, const struct batch_op *op)
 {
     long long lost = atomic_load_explicit(&w->faults.lose_kind, memory_order_relaxed);
@@ -202,6 +210,7 @@ static bool is_lost(struct writer *w, const struct batch_op *op)
     uint32_t peer;
     uint8_t kind;
 
+    if (is_lost_claim(w, op)) return true;
     if ((lost <= 0 && stale <= 0) || op->db != DB_data) return false;
     struct reader rest = key_read_peer(batch_op_key(op), &peer, &kind);
     if (rest.error != OK) return false;

@@ -1,12 +1,15 @@
 /* A world: server accounts with a real store, the simulated WhatsApp with its phones, and the
  * network between them, in one process, on one thread, on a clock of their own. A seed decides
- * everything (traffic, faults, latencies, keys), so one seed replays one history.
+ * everything (traffic, faults, latencies, keys), so one seed replays one history. `struct town` is
+ * one of them.
  *
  *   world.c         main: which seeds, and the life of a world
- *   world_clock.c   the worker, the log and all randomness, played
+ *   world_clock.c   the workers, the log and all randomness, played
  *   world_net.c     links as wires with latency, cuts and silence
  *   world_house.c   the server: open, kill, crash, close; commits
- *   world_traffic.c what people and callers do
+ *   world_traffic.c what people do, and work given to accounts
+ *   world_calls.c   calls of the API by agents, at any worker, again after a crash
+ *   world_streams.c streams on the event log: slow, broken, resumed
  *   world_plan.c    what goes wrong: rows of world_faults.def
  *   world_judge.c   what must be true in the end
  *
@@ -19,6 +22,7 @@
 #include "server/account/accounts.h"
 #include "server/account/inside.h"
 #include "server/config.h"
+#include "server/tenant/auth.h"
 #include "storage/chats.h"
 #include "storage/events.h"
 #include "storage/monitor.h"
@@ -32,6 +36,10 @@ enum {
     PEOPLE = RESIDENTS + STRANGERS,
     TENANT = 1,
     LETTERS_MAX = 600,
+    WORKERS_MAX = 3,
+    AGENTS = 2,  /* callers that follow the log with wait_for_event and list_events */
+    STREAMS = 5, /* of the hub */
+    REORDER_MS = 20001,
 };
 
 /* One of the server's accounts. */
@@ -50,12 +58,13 @@ struct letter {
     unsigned from;    /* person */
     uint32_t readers; /* bit per resident that must hold it */
     uint32_t excused; /* bit per resident that was unlinked meanwhile */
+    bool in_group;
 };
 
 struct errand {
     struct account_call call;
     struct list node;
-    struct world *world;
+    struct town *world;
     unsigned resident, person; /* who sends to whom */
     char text[24];
     bool done, lost; /* lost: the process died under it */
@@ -63,7 +72,17 @@ struct errand {
     err_t (*act)(struct errand *e, struct account *a, struct turn *t);
 };
 
-struct world {
+struct request;
+struct stream;
+
+/* One who follows the log by calls: behind `cursor` nothing has been seen. */
+struct agent {
+    uint64_t cursor;
+    struct request *asking;
+    int64_t next_at;
+};
+
+struct town {
     uint64_t seed;
     bool verbose;
     int64_t now;  /* of everything; ms */
@@ -73,6 +92,7 @@ struct world {
     uint64_t history; /* a hash of all that happened */
     unsigned violations;
     unsigned strangers; /* so many may log in whom the relay does not know any more */
+    bool somebody_left; /* the group: the relay refuses what its phone still answers there */
     bool forged;        /* a bundle of somebody carried a wrong signature */
     bool storm;         /* faults also while accounts are paired */
 
@@ -87,8 +107,10 @@ struct world {
     struct server server;
     struct config config;
     char folder[80], root_key[2 * CRYPTO_KEY + 1];
-    struct worker *worker;
-    bool running, fatal, stopped;
+    struct worker *main, *workers[WORKERS_MAX];
+    size_t worker_count;
+    struct principal who; /* of the test key, which all callers have */
+    bool running, fatal, stopped, leaving;
     int64_t commit_at, probe_at; /* INT64_MAX: nothing to do */
     int64_t slow_until, full_until, quota_until;
     struct batch probe;
@@ -100,92 +122,157 @@ struct world {
     unsigned wire_count;
     bool deaf;       /* the process is dying: nothing leaves any more */
     unsigned refuse; /* so many of the next connections fail */
-    void (*links_done)(void *arg);
-    void *links_arg;
 
     struct resident residents[RESIDENTS];
     struct list errands;
     struct letter letters[LETTERS_MAX];
     unsigned letter_count, text_count;
+
+    struct list requests, ghosts, promises;
+    struct agent agents[AGENTS];
+    struct stream *streams;
+    bool subscribed; /* the key, to message.* */
 };
 
 /* ---- world_clock.c ---- */
 void clock_seed(uint64_t seed);
 /* Uniform below n, of the world's dice. */
-uint64_t roll(struct world *w, uint64_t n);
-static inline bool chance(struct world *w, unsigned percent) { return roll(w, 100) < percent; }
-struct worker *clock_open(struct world *w);
+uint64_t roll(struct town *w, uint64_t n);
+static inline bool chance(struct town *w, unsigned percent) { return roll(w, 100) < percent; }
+/* Worker `index`, or main's for -1. */
+struct worker *clock_open(struct town *w, int index);
 void clock_close(struct worker *k);
-void clock_set(struct worker *k, int64_t now);
-/* Runs what was posted. */
-void clock_posts(struct worker *k);
-/* The next timer's moment on the worker's clock, INT64_MAX; fires it when it is due. */
-int64_t clock_due(struct worker *k);
-void clock_fire(struct worker *k);
+/* The thread that runs now is this worker's. */
+void clock_enter(struct worker *k);
+/* One of them: who a call comes in at. */
+struct worker *clock_any(struct town *w);
+void clock_set(struct town *w);
+/* Runs what was posted, a post here and a post there. */
+void clock_posts(struct town *w);
+/* The next timer's moment on the server's clock, INT64_MAX; fires it when it is due. */
+int64_t clock_due(struct town *w);
+void clock_fire(struct town *w);
 /* Into the history, and to the reader of --verbose. */
-void note(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void mix(struct world *w, struct slice bytes);
+void note(struct town *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void mix(struct town *w, struct slice bytes);
 /* An invariant does not hold. */
-void violated(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void violated(struct town *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 extern bool log_aloud;
 /* Which seed it was, when an assertion or a sanitizer ends the process. */
 void clock_obituary(void);
 
 /* ---- world_net.c ---- */
-struct sim_host net_host(struct world *w);
-void net_init(struct world *w);
-void net_done(struct world *w);
-int64_t net_due(const struct world *w);
-void net_deliver(struct world *w); /* the parcel that is due */
+struct sim_host net_host(struct town *w);
+void net_init(struct town *w);
+void net_done(struct town *w);
+int64_t net_due(const struct town *w);
+void net_deliver(struct town *w); /* the parcel that is due */
 /* All links are gone at once, nobody on this side is told. */
-void net_kill(struct world *w);
+void net_kill(struct town *w);
 /* Faults on a wire that is up; false when there is none. */
-bool net_cut(struct world *w, bool inside_frame);
-bool net_silence(struct world *w);
-bool net_stall(struct world *w, int64_t ms);
-extern struct world *the_world; /* link.h has no place for it */
+bool net_cut(struct town *w, bool inside_frame);
+bool net_silence(struct town *w);
+bool net_stall(struct town *w, int64_t ms);
+/* Some of the wires stand still, one after the other, and go on in another order. */
+bool net_swizzle(struct town *w);
+extern struct town *the_town; /* link.h has no place for it */
 
 /* ---- world_house.c ---- */
-void house_open(struct world *w);
-void house_close(struct world *w);
+void house_open(struct town *w);
+void house_close(struct town *w);
 /* The process dies: what was not committed is gone. */
-void house_kill(struct world *w);
+void house_kill(struct town *w);
+/* It is stopped as by SIGTERM, and started again. */
+void house_restart(struct town *w);
+/* NULL when its object is not open. */
+struct account *house_account(struct town *w, unsigned resident);
 /* Commits what is queued when its time has come. */
-void house_commit(struct world *w);
+void house_commit(struct town *w);
 /* Notices that something was queued. */
-void house_look(struct world *w);
-void house_fill_disk(struct world *w, int64_t ms);
-void house_probe(struct world *w);
+void house_look(struct town *w);
+void house_fill_disk(struct town *w, int64_t ms);
+void house_probe(struct town *w);
 
 /* ---- world_traffic.c ---- */
-void traffic_settle_in(struct world *w); /* people, accounts, pairing */
-void traffic_act(struct world *w);       /* one thing somebody does */
+void traffic_settle_in(struct town *w); /* people, accounts, pairing */
+void traffic_act(struct town *w);       /* one thing somebody does */
+/* Two letters to one account, of which the first is overtaken. */
+bool traffic_reorder(struct town *w);
+/* Somebody leaves the group, or comes back. */
+bool traffic_change_group(struct town *w);
+/* Accounts that found out that they are logged out are known to be so. */
+void traffic_look(struct town *w);
+const char *number_of(unsigned person);
 /* A call that reconnects the account. */
-void traffic_reconnect(struct world *w, unsigned resident);
+void traffic_reconnect(struct town *w, unsigned resident);
 /* Pairs it again when it is unlinked; false when it did not come to that. */
 /* A caller logs an account out, or deletes it; false when there is none to take. */
-bool traffic_leave(struct world *w, bool deletes);
-bool traffic_pair(struct world *w, unsigned resident);
-void traffic_unlinked(struct world *w, unsigned resident);
-void traffic_lose_calls(struct world *w);
-bool traffic_is_over(struct world *w);
-void traffic_done(struct world *w);
-bool resident_is_connected(struct world *w, unsigned resident, struct account_status *out);
-struct sim_device *resident_device(struct world *w, unsigned resident);
+bool traffic_leave(struct town *w, bool deletes);
+bool traffic_pair(struct town *w, unsigned resident);
+void traffic_unlinked(struct town *w, unsigned resident);
+void traffic_lose_calls(struct town *w);
+bool traffic_is_over(struct town *w);
+void traffic_done(struct town *w);
+bool resident_is_connected(struct town *w, unsigned resident, struct account_status *out);
+struct sim_device *resident_device(struct town *w, unsigned resident);
+
+/* ---- world_calls.c ---- */
+/* send_message, with or without a key. */
+void calls_send(struct town *w);
+/* One of the keys that were used is used again; `now` also while its first call runs. */
+void calls_repeat(struct town *w);
+/* One of the tools that read or act on an account. */
+void calls_other(struct town *w);
+void calls_subscribe(struct town *w);
+/* Agents ask for what is next. */
+void calls_follow(struct town *w);
+/* The doors close: callers are gone, calls that only wait end. */
+void calls_cut(struct town *w);
+/* The process is gone: so is what still ran. */
+void calls_bury(struct town *w);
+/* Nothing runs any more but waits for events. */
+bool calls_are_over(struct town *w);
+void calls_deleted(struct town *w, unsigned resident);
+void calls_init(struct town *w);
+void calls_done(struct town *w);
+/* What a caller was promised, for the judge. */
+struct promise {
+    struct list node;
+    unsigned resident, person;
+    char text[24], key[24]; /* "": no idempotency key */
+    char account[ACCOUNT_ID_MAX];
+    const struct promise *rival; /* the same key with another text */
+    int64_t first_at;            /* on the server's clock */
+    unsigned asked, lost;
+    bool deleted;                  /* with its account */
+    char message[ACCOUNT_ID_MAX];  /* answered: this one; "" */
+    bool answered_sent;
+    err_t error; /* of the last answer */
+};
+
+/* ---- world_streams.c ---- */
+void streams_open(struct town *w);
+void streams_cut(struct town *w);
+void streams_act(struct town *w);
+/* Everybody reads. */
+void streams_resume(struct town *w);
+/* Each has seen what the log holds for it, once and in order. */
+void streams_judge(struct town *w);
+void streams_done(struct town *w);
 
 /* ---- world_plan.c ---- */
-void plan_strike(struct world *w); /* one fault */
-void plan_stop(struct world *w);   /* no more of them */
+void plan_strike(struct town *w); /* one fault */
+void plan_stop(struct town *w);   /* no more of them */
 void plan_begin(uint64_t seed);
 /* How often each fired; false when one never did. */
 bool plan_report(void);
 
 /* ---- world_judge.c ---- */
-void judge(struct world *w);
+void judge(struct town *w);
 /* How much there was to judge in all worlds. */
 void judge_report(void);
-bool judge_is_settled(struct world *w);
+bool judge_is_settled(struct town *w);
 
 /* ---- world.c ---- */
-void world_settle(struct world *w);
-void world_pass(struct world *w, int64_t ms);
+void world_settle(struct town *w);
+void world_pass(struct town *w, int64_t ms);

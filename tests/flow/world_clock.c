@@ -1,4 +1,4 @@
-/* The worker (tests/support/worker_fake.h), the log and all randomness, played for one thread. */
+/* The workers (tests/support/worker_fake.h), the log and all randomness, played for one thread. */
 #include "tests/flow/world.h"
 
 #include <stdarg.h>
@@ -22,7 +22,7 @@ static uint64_t next(uint64_t *state)
 
 void clock_seed(uint64_t seed) { stream = seed ^ 0x7061726c65790000u; }
 
-uint64_t roll(struct world *w, uint64_t n) { return n ? next(&w->dice) % n : 0; }
+uint64_t roll(struct town *w, uint64_t n) { return n ? next(&w->dice) % n : 0; }
 
 /* The linker sends libsodium's and the kernel's randomness here. */
 void __wrap_randombytes_buf(void *out, size_t n);
@@ -63,15 +63,15 @@ void log_write(enum log_level level, const char *subject, const char *format, ..
 void clock_obituary(void)
 {
     printf("seed %llu: the process ends here; the last error was: %s\n",
-           the_world ? (unsigned long long)the_world->seed : 0, last_error);
+           the_town ? (unsigned long long)the_town->seed : 0, last_error);
     fflush(stdout);
 }
 
 /* ---- clock ---- */
 
-struct worker *clock_open(struct world *w)
+struct worker *clock_open(struct town *w, int index)
 {
-    struct worker *k = worker_new(0);
+    struct worker *k = worker_new(index);
 
     k->now = w->now + w->skew;
     return k;
@@ -79,39 +79,92 @@ struct worker *clock_open(struct world *w)
 
 void clock_close(struct worker *k)
 {
-    fake_current = NULL;
+    if (fake_current == k) fake_current = NULL;
     worker_free(k);
 }
 
-void clock_set(struct worker *k, int64_t now) { k->now = now; }
-void clock_posts(struct worker *k) { fake_run(k); }
+void clock_enter(struct worker *k) { fake_current = k; }
+struct worker *clock_any(struct town *w) { return w->workers[roll(w, w->worker_count)]; }
 
-int64_t clock_due(struct worker *k)
+static struct worker *nth(struct town *w, size_t i) { return i ? w->workers[i - 1] : w->main; }
+
+void clock_set(struct town *w)
 {
-    struct timer *t = fake_due(k, INT64_MAX);
+    for (size_t i = 0; w->running && i <= w->worker_count; i++)
+        nth(w, i)->now = w->now + w->skew;
+}
+
+/* One post, or at the end of a loop turn one of what was put off. */
+static void run_one(struct worker *k)
+{
+    struct list *node = list_pop(&k->posts);
+
+    fake_current = k;
+    if (node) {
+        struct post *p = LIST_ENTRY(node, struct post, link);
+        p->run(p, k);
+    } else if ((node = list_pop(&k->deferred))) {
+        struct deferred *d = LIST_ENTRY(node, struct deferred, link);
+        d->run(d);
+    }
+}
+
+void clock_posts(struct town *w)
+{
+    struct worker *busy[WORKERS_MAX + 1];
+    size_t n;
+
+    do {
+        n = 0;
+        for (size_t i = 0; i <= w->worker_count; i++)
+            if (!list_empty(&nth(w, i)->posts) || !list_empty(&nth(w, i)->deferred))
+                busy[n++] = nth(w, i);
+        if (n) run_one(busy[n > 1 ? roll(w, n) : 0]);
+    } while (n);
+}
+
+static struct timer *first_timer(struct town *w, struct worker **out)
+{
+    struct timer *first = NULL;
+
+    for (size_t i = 0; i <= w->worker_count; i++) {
+        struct timer *t = fake_due(nth(w, i), INT64_MAX);
+        if (!t || (first && first->at <= t->at)) continue;
+        first = t;
+        *out = nth(w, i);
+    }
+    return first;
+}
+
+int64_t clock_due(struct town *w)
+{
+    struct worker *k;
+    struct timer *t = w->running ? first_timer(w, &k) : NULL;
 
     return t ? t->at : INT64_MAX;
 }
 
-void clock_fire(struct worker *k)
+void clock_fire(struct town *w)
 {
-    struct timer *t = fake_due(k, k->now);
+    struct worker *k;
+    struct timer *t = first_timer(w, &k);
 
-    if (!t) return;
+    if (!t || t->at > k->now) return;
+    fake_current = k;
     timer_disarm(k, t);
     t->fire(t, k->now);
-    fake_run(k);
+    clock_posts(w);
 }
 
 /* ---- history ---- */
 
-void mix(struct world *w, struct slice bytes)
+void mix(struct town *w, struct slice bytes)
 {
     for (size_t i = 0; i < bytes.len; i++)
         w->history = (w->history ^ bytes.data[i]) * 0x100000001b3u;
 }
 
-void note(struct world *w, const char *format, ...)
+void note(struct town *w, const char *format, ...)
 {
     char line[400];
     va_list args;
@@ -124,7 +177,7 @@ void note(struct world *w, const char *format, ...)
     if (w->verbose) printf("%s\n", line);
 }
 
-void violated(struct world *w, const char *format, ...)
+void violated(struct town *w, const char *format, ...)
 {
     char line[400];
     va_list args;

@@ -1,4 +1,5 @@
-/* The server of a world: its parts as main.c makes them, without doors and upkeep. The writer has
+/* The server of a world: its parts as main.c makes them, without doors and upkeep: callers come in
+ * through server/api and streams through the hubs (world_calls.c, world_streams.c). The writer has
  * no thread: house_commit() is its loop body, when the world's clock says so. */
 #include "tests/flow/world.h"
 
@@ -7,12 +8,13 @@
 #include <unistd.h>
 
 #include "proto/base/text.h"
+#include "server/events/hub.h"
 
 static bool on_tmpfs(void) { return access("/dev/shm", W_OK) == 0; }
 
 static void on_events(void *context, struct log_events *events)
 {
-    struct world *w = context;
+    struct town *w = context;
 
     for (size_t i = 0; i < events->count; i++) {
         const struct log_event *e = &events->items[i];
@@ -24,77 +26,116 @@ static void on_events(void *context, struct log_events *events)
         w->last_seq = e->seq;
         mix(w, e->bytes);
     }
+    hubs_publish(w->server.hubs, events);
 }
 
 static void on_fatal(void *context, err_t error)
 {
-    struct world *w = context;
+    struct town *w = context;
 
     note(w, "the writer gives up: %s", err_name(error));
     w->fatal = true;
 }
 
-static void must(struct world *w, err_t e, const char *what)
+static void must(struct town *w, err_t e, const char *what)
 {
     if (e == OK) return;
     printf("seed %llu: %s: %s\n", (unsigned long long)w->seed, what, err_trail());
     exit(2);
 }
 
-static void make_folder(struct world *w)
+static void make_folder(struct town *w)
 {
     snprintf(w->folder, sizeof w->folder, "%s/parley-world-XXXXXX",
              on_tmpfs() ? "/dev/shm" : "/tmp");
     if (!mkdtemp(w->folder)) must(w, fail(SYSTEM, "%s", w->folder), "folder");
 }
 
-static void start(struct world *w)
+static void open_workers(struct town *w)
 {
     struct server *s = &w->server;
-    char *args[] = {
-        (char *)"world", (char *)"--data",          w->folder,    (char *)"--sandbox-root-key",
-        w->root_key,     (char *)"--first-prekeys", (char *)"12", NULL};
+
+    w->worker_count = s->worker_count = 1 + w->seed % WORKERS_MAX;
+    s->main = w->main = clock_open(w, -1);
+    s->workers = w->workers;
+    for (size_t i = 0; i < w->worker_count; i++)
+        w->workers[i] = clock_open(w, (int)i);
+    clock_enter(w->main);
+}
+
+/* The test key made at first start. */
+static struct principal test_key(struct server *s)
+{
+    struct key_info keys[8];
+    size_t n = auth_keys(s->tenants, TENANT, keys, ARRAY_LEN(keys));
+    struct principal who = {.tenant = TENANT, .world = WORLD_TEST, .rights = RIGHTS_TOOLS};
+
+    for (size_t i = 0; i < n; i++)
+        if (keys[i].world == WORLD_TEST) memcpy(who.key, keys[i].id, sizeof who.key);
+    return who;
+}
+
+static void open_store(struct town *w)
+{
+    struct server *s = &w->server;
     const char *plant = getenv("PARLEY_FAULTS"); /* of tests/inject */
     struct store_options options = {
         .path = w->folder, .map_size = (size_t)64 << 20, .without_sync = true};
 
-    must(w, config_load(&w->config, 7, args, NULL), "options");
     must(w, store_open(&options, &s->store), "store");
-    s->config = &w->config;
     s->writer = writer_new(&(struct writer_options){
         .store = s->store, .on_events = on_events, .on_fatal = on_fatal, .context = w});
     if (plant) must(w, faults_parse(writer_faults(s->writer), slice_text(plant)), "PARLEY_FAULTS");
-    s->main = w->worker = clock_open(w);
-    s->worker_count = 1;
-    s->workers = xcalloc(sizeof *s->workers);
-    s->workers[0] = w->worker;
+}
+
+static void start(struct town *w)
+{
+    struct server *s = &w->server;
+    char keys[128];
+    char *args[] = {
+        (char *)"world", (char *)"--data",          w->folder,    (char *)"--sandbox-root-key",
+        w->root_key,     (char *)"--first-prekeys", (char *)"12", NULL};
+
+    must(w, config_load(&w->config, 7, args, NULL), "options");
+    s->config = &w->config;
+    open_store(w);
+    open_workers(w);
     s->directory = directory_new();
+    snprintf(keys, sizeof keys, "%s/first-keys", w->folder);
+    must(w, tenants_open(s, keys, &s->tenants), "keys");
     must(w, accounts_open(s, &s->accounts), "accounts");
+    must(w, hubs_new(s, &s->hubs), "hubs");
+    must(w, tenants_start(s), "subscriptions");
+    w->who = test_key(s);
     accounts_start(s->accounts);
     w->commit_at = w->probe_at = INT64_MAX;
     w->running = true;
     w->fatal = false;
-    clock_posts(w->worker);
+    clock_posts(w);
+    streams_open(w);
 }
 
-static void stop(struct world *w)
+static void stop(struct town *w)
 {
     struct server *s = &w->server;
 
     w->running = false;
     accounts_free(s->accounts);
+    calls_bury(w);
+    hubs_free(s->hubs);
+    tenants_close(s->tenants);
     directory_free(s->directory);
     writer_free(s->writer);
     store_close(s->store);
-    clock_close(w->worker);
-    w->worker = NULL;
-    free(s->workers);
+    for (size_t i = 0; i < w->worker_count; i++)
+        clock_close(w->workers[i]);
+    clock_close(w->main);
     config_done(&w->config);
     *s = (struct server){0};
     monitor_reset(); /* turn numbers start over with the process */
 }
 
-void house_open(struct world *w)
+void house_open(struct town *w)
 {
     AUTO(buf) hex = {0};
 
@@ -104,7 +145,7 @@ void house_open(struct world *w)
     start(w);
 }
 
-static void remove_folder(struct world *w)
+static void remove_folder(struct town *w)
 {
     DIR *folder = opendir(w->folder);
 
@@ -115,32 +156,59 @@ static void remove_folder(struct world *w)
     if (rmdir(w->folder) != 0) must(w, fail(SYSTEM, "%s", w->folder), "folder");
 }
 
-static void on_stopped(void *arg) { ((struct world *)arg)->stopped = true; }
+static void on_stopped(void *arg) { ((struct town *)arg)->stopped = true; }
 
-void house_close(struct world *w)
+/* Doors, accounts, the rest: as main.c does it. False when the disk gave up meanwhile. */
+static bool leave(struct town *w)
 {
     w->stopped = false;
+    w->leaving = true;
+    streams_cut(w);
+    calls_cut(w);
+    clock_enter(w->main);
     accounts_stop(w->server.accounts, on_stopped, w);
-    for (int i = 0; i < 600 && !w->stopped; i++)
+    for (int i = 0; i < 600 && !w->stopped && !w->fatal; i++)
         world_pass(w, 100);
+    w->leaving = false;
+    if (w->fatal) return false;
     if (!w->stopped) violated(w, "the accounts do not stop");
     traffic_lose_calls(w);
     stop(w);
+    return true;
+}
+
+void house_close(struct town *w)
+{
+    if (!leave(w)) violated(w, "the disk gave up after the faults had stopped");
     remove_folder(w);
 }
 
+void house_restart(struct town *w)
+{
+    note(w, "the server is restarted");
+    if (!leave(w)) {
+        house_kill(w);
+        return;
+    }
+    w->probing = false;
+    w->full_until = w->slow_until = w->quota_until = 0;
+    start(w);
+}
+
 /* What is queued fails, as if it had never been; then everything is let go. */
-void house_kill(struct world *w)
+void house_kill(struct town *w)
 {
     struct faults *faults = writer_faults(w->server.writer);
 
     note(w, "the server is killed");
     w->deaf = true;
+    streams_cut(w);
+    calls_cut(w);
     atomic_store(&faults->full, 1);
     do {
-        clock_posts(w->worker);
+        clock_posts(w);
     } while (writer_step(w->server.writer));
-    clock_posts(w->worker);
+    clock_posts(w);
     w->probing = false;
     net_kill(w);
     traffic_lose_calls(w);
@@ -150,9 +218,18 @@ void house_kill(struct world *w)
     start(w);
 }
 
+struct account *house_account(struct town *w, unsigned resident)
+{
+    struct worker *k = directory_worker(w->server.directory, slice_text(w->residents[resident].id));
+
+    return k ? accounts_find(&w->server.accounts->workers[worker_index(k)],
+                             w->residents[resident].number)
+             : NULL;
+}
+
 /* ---- commits ---- */
 
-void house_look(struct world *w)
+void house_look(struct town *w)
 {
     struct writer_stats stats;
     int64_t in = (int64_t)roll(w, 4);
@@ -164,7 +241,7 @@ void house_look(struct world *w)
     w->commit_at = w->now + in;
 }
 
-void house_commit(struct world *w)
+void house_commit(struct town *w)
 {
     struct faults *faults = writer_faults(w->server.writer);
 
@@ -182,7 +259,7 @@ void house_commit(struct world *w)
     if (writer_is_full(w->server.writer) && w->probe_at == INT64_MAX) w->probe_at = w->now + 1000;
 }
 
-void house_fill_disk(struct world *w, int64_t ms)
+void house_fill_disk(struct town *w, int64_t ms)
 {
     atomic_store(&writer_faults(w->server.writer)->full, 1);
     w->full_until = w->now + ms;
@@ -190,14 +267,14 @@ void house_fill_disk(struct world *w, int64_t ms)
 
 static void on_probed(struct batch *b)
 {
-    struct world *w = b->context;
+    struct town *w = b->context;
 
     batch_done(b);
     w->probing = false;
 }
 
 /* What upkeep does while the disk is full. */
-void house_probe(struct world *w)
+void house_probe(struct town *w)
 {
     w->probe_at = INT64_MAX;
     if (w->full_until && w->full_until <= w->now) {

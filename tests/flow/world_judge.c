@@ -2,21 +2,24 @@
 #include "tests/flow/world.h"
 
 #include "server/api/faces.h"
+#include "storage/id.h"
 
 static struct {
-    unsigned long letters, sends, taken, refused, lost, events;
+    unsigned long letters, sends, asked, taken, refused, lost, events;
 } seen;
 
 void judge_report(void)
 {
-    printf("letters held %lu, sends %lu (taken %lu, refused %lu, callers lost %lu), events %lu\n",
-           seen.letters, seen.sends, seen.taken, seen.refused, seen.lost, seen.events);
+    printf("letters held %lu, sends %lu (calls with a key or without %lu, taken %lu, refused %lu, "
+           "answers lost %lu), events %lu\n",
+           seen.letters, seen.sends, seen.asked, seen.taken, seen.refused, seen.lost, seen.events);
 }
 
 /* ---- what the server holds ---- */
 
 struct held {
     char id[SIM_ID_MAX], text[24];
+    char name[ID_TEXT_MAX]; /* msg_… */
     uint8_t status;
     bool from_me;
 };
@@ -25,7 +28,7 @@ struct shelf {
     size_t count;
 };
 
-static void take(struct shelf *s, const struct db_message *m)
+static void take(struct shelf *s, uint32_t account, const struct db_message *m)
 {
     struct held *h = &s->items[s->count];
 
@@ -33,10 +36,11 @@ static void take(struct shelf *s, const struct db_message *m)
     *h = (struct held){.status = m->status, .from_me = m->from_me};
     snprintf(h->id, sizeof h->id, SLICE_FMT, SLICE_ARG(m->stanza_id));
     snprintf(h->text, sizeof h->text, SLICE_FMT, SLICE_ARG(m->text));
+    id_message_text(ID_MESSAGE, account, m->place, h->name);
     s->count++;
 }
 
-static void read_chats(struct world *w, struct view *v, struct scope scope, struct shelf *out)
+static void read_chats(struct town *w, struct view *v, struct scope scope, struct shelf *out)
 {
     enum { PEERS = 64 };
     struct db_contact contact;
@@ -51,12 +55,12 @@ static void read_chats(struct world *w, struct view *v, struct scope scope, stru
         }
         message_walk_all(&walk, v, scope, &contact);
         while (message_walk_next(&walk, &m))
-            take(out, &m);
+            take(out, scope.account, &m);
         if (message_walk_error(&walk) != OK) violated(w, "a chat is damaged: %s", err_trail());
     }
 }
 
-static void read_shelf(struct world *w, unsigned resident, struct shelf *out)
+static void read_shelf(struct town *w, unsigned resident, struct shelf *out)
 {
     struct view *v = w->server.accounts->workers[0].view;
 
@@ -68,7 +72,7 @@ static void read_shelf(struct world *w, unsigned resident, struct shelf *out)
 
 /* ---- letters that came in ---- */
 
-static void judge_letter(struct world *w, unsigned resident, const struct shelf *s,
+static void judge_letter(struct town *w, unsigned resident, const struct shelf *s,
                          const struct letter *l)
 {
     unsigned found = 0;
@@ -114,32 +118,65 @@ static const struct held *stored(const struct shelf *s, const char *text, unsign
 
 /* A device whose bundle was forged is left out; the owner's others are not, but they may be
  * unlinked before they ask for what they could not read. */
-static bool may_be_left_out(const struct world *w, const struct errand *e)
+static bool may_be_left_out(const struct town *w, unsigned person)
 {
-    return w->forged && e->person < RESIDENTS;
+    return w->forged && person < RESIDENTS;
 }
 
-static void judge_send(struct world *w, const struct shelf *shelves, const struct errand *e)
+/* What must be true of a text whatever its caller heard. Gives its row, NULL. */
+static const struct held *judge_text(struct town *w, const struct shelf *shelves,
+                                     unsigned resident, unsigned person, const char *text,
+                                     bool *out_taken)
 {
-    unsigned rows, arrived = copies(w->people[e->person], e->text);
-    const struct held *h = stored(&shelves[e->resident], e->text, &rows);
+    unsigned rows, arrived = copies(w->people[person], text);
+    const struct held *h = stored(&shelves[resident], text, &rows);
     bool taken = h && h->status >= MESSAGE_SENT && h->status != MESSAGE_FAILED;
 
     seen.sends++;
     seen.taken += taken;
+    if (rows > 1) violated(w, "'%s' of %u is stored %u times", text, resident, rows);
+    if (arrived > 1) violated(w, "'%s' arrived %u times", text, arrived);
+    if (arrived && !h) violated(w, "'%s' arrived and is not stored", text);
+    if (h && h->status == MESSAGE_PENDING)
+        violated(w, "'%s' of %u is pending for ever", text, resident);
+    if (taken && !arrived && !may_be_left_out(w, person))
+        violated(w, "'%s' counts as sent and did not arrive", text);
+    *out_taken = taken;
+    return h;
+}
+
+static void judge_send(struct town *w, const struct shelf *shelves, const struct errand *e)
+{
+    bool taken;
+    const struct held *h = judge_text(w, shelves, e->resident, e->person, e->text, &taken);
+
     seen.refused += e->call.error != OK;
     seen.lost += e->lost;
-    if (rows > 1) violated(w, "'%s' of %u is stored %u times", e->text, e->resident, rows);
-    if (arrived > 1) violated(w, "'%s' arrived %u times", e->text, arrived);
-    if (arrived && !h) violated(w, "'%s' arrived and is not stored", e->text);
-    if (h && h->status == MESSAGE_PENDING)
-        violated(w, "'%s' of %u is pending for ever", e->text, e->resident);
-    if (taken && !arrived && !may_be_left_out(w, e))
-        violated(w, "'%s' counts as sent and did not arrive", e->text);
     if (!e->lost && e->call.error == OK && !h)
         violated(w, "'%s' is not stored though its call went well", e->text);
     if (!e->lost && e->call.error == OK && e->call.sent == ACCOUNT_SENT_OK && !taken)
         violated(w, "'%s' was sent, and is now of status %u", e->text, h ? h->status : 0);
+}
+
+/* However often it was asked for, and whatever was answered in between. */
+static void judge_promise(struct town *w, const struct shelf *shelves, const struct promise *p)
+{
+    bool taken;
+    unsigned rows;
+    const struct held *h = judge_text(w, shelves, p->resident, p->person, p->text, &taken);
+
+    seen.asked += p->asked;
+    seen.refused += p->error != OK;
+    seen.lost += p->lost;
+    if (p->message[0] && !h)
+        violated(w, "'%s' is not stored though a call said %s", p->text, p->message);
+    if (p->message[0] && h && strcmp(p->message, h->name) != 0)
+        violated(w, "'%s' is %s, and a call said %s", p->text, h->name, p->message);
+    if (p->answered_sent && !taken)
+        violated(w, "'%s' was answered as sent, and is now of status %u", p->text,
+                 h ? h->status : 0);
+    if (p->rival && h && stored(&shelves[p->resident], p->rival->text, &rows))
+        violated(w, "'%s' and '%s' were both sent with one key", p->text, p->rival->text);
 }
 
 /* ---- the log ---- */
@@ -149,7 +186,7 @@ struct tellings {
     unsigned *received, *sent; /* by text, then resident */
 };
 
-static void count_telling(struct world *w, unsigned *counts, const struct db_event *e,
+static void count_telling(struct town *w, unsigned *counts, const struct db_event *e,
                           const char *word)
 {
     const char *at = memmem(e->bytes.data, e->bytes.len, word, strlen(word));
@@ -159,7 +196,7 @@ static void count_telling(struct world *w, unsigned *counts, const struct db_eve
         counts[n * RESIDENTS + i] += w->residents[i].number == e->head.account;
 }
 
-static void read_log(struct world *w, struct view *v, struct tellings *out)
+static void read_log(struct town *w, struct view *v, struct tellings *out)
 {
     struct db_event e;
     uint64_t last = 0;
@@ -181,7 +218,7 @@ static void read_log(struct world *w, struct view *v, struct tellings *out)
 }
 
 /* Each message is told once: no text twice, and what is owed not never. */
-static void judge_tellings(struct world *w, const struct tellings *t)
+static void judge_tellings(struct town *w, const struct tellings *t)
 {
     for (unsigned at = RESIDENTS; at < (w->text_count + 1) * RESIDENTS; at++) {
         if (t->received[at] > 1 || t->sent[at] > 1)
@@ -199,7 +236,7 @@ static void judge_tellings(struct world *w, const struct tellings *t)
     }
 }
 
-static void judge_log(struct world *w)
+static void judge_log(struct town *w)
 {
     size_t n = (size_t)(w->text_count + 1) * RESIDENTS;
     struct tellings t = {xcalloc(n * sizeof(unsigned)), xcalloc(n * sizeof(unsigned))};
@@ -216,24 +253,32 @@ static void judge_log(struct world *w)
 
 /* ---- all of it ---- */
 
-static void judge_rules(struct world *w)
+/* What the server is not to blame for. */
+static bool is_expected(const struct town *w, int rule)
+{
+    return (rule == SIM_RULE_LOGIN_DEVICE && w->strangers) ||
+           (rule == SIM_RULE_MSG_MEMBER && w->somebody_left);
+}
+
+static void judge_rules(struct town *w)
 {
     for (int i = 0; i < SIM_RULES; i++)
-        if (w->relay.broken[i] && !(i == SIM_RULE_LOGIN_DEVICE && w->strangers))
+        if (w->relay.broken[i] && !is_expected(w, i))
             violated(w, "rule %s was broken %u times: %s", sim_rule_name((enum sim_rule)i),
                      w->relay.broken[i], sim_rule_text((enum sim_rule)i));
 }
 
-static void judge_calls(struct world *w)
+static void judge_calls(struct town *w)
 {
     LIST_EACH(node, &w->errands)
     {
         struct errand *e = LIST_ENTRY(node, struct errand, node);
         if (!e->done) violated(w, "a call of %u never ended: '%s'", e->resident, e->text);
     }
+    if (!calls_are_over(w)) violated(w, "a call of the API never ended");
 }
 
-static void judge_accounts(struct world *w)
+static void judge_accounts(struct town *w)
 {
     struct account_status status;
 
@@ -248,21 +293,21 @@ static void judge_accounts(struct world *w)
     }
 }
 
-bool judge_is_settled(struct world *w)
+bool judge_is_settled(struct town *w)
 {
     struct account_status status;
 
     for (unsigned i = 0; i < RESIDENTS; i++) {
         struct sim_device *dev = resident_device(w, i);
-        struct account *a = accounts_find(&w->server.accounts->workers[0], w->residents[i].number);
+        struct account *a = house_account(w, i);
 
         if (!resident_is_connected(w, i, &status)) return false;
         if (!dev || dev->queue_count || !a || !list_empty(&a->outbox)) return false;
     }
-    return traffic_is_over(w);
+    return traffic_is_over(w) && calls_are_over(w);
 }
 
-void judge(struct world *w)
+void judge(struct town *w)
 {
     struct shelf *shelves = xcalloc(RESIDENTS * sizeof *shelves);
 
@@ -270,6 +315,7 @@ void judge(struct world *w)
     judge_calls(w);
     judge_rules(w);
     judge_log(w);
+    streams_judge(w);
     if (monitor_violations()) violated(w, "something left before its commit");
     for (unsigned i = 0; i < RESIDENTS; i++) {
         read_shelf(w, i, &shelves[i]);
@@ -280,6 +326,11 @@ void judge(struct world *w)
     {
         struct errand *e = LIST_ENTRY(node, struct errand, node);
         if (strncmp(e->text, "out ", 4) == 0 && !e->deleted) judge_send(w, shelves, e);
+    }
+    LIST_EACH(node, &w->promises)
+    {
+        struct promise *p = LIST_ENTRY(node, struct promise, node);
+        if (!p->deleted) judge_promise(w, shelves, p);
     }
     free(shelves);
 }

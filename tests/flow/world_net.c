@@ -2,13 +2,13 @@
  * order within each direction, with a latency that the dice choose. */
 #include "tests/flow/world.h"
 
-struct world *the_world;
+struct town *the_town;
 
 /* A connection as the relay knows it; lives as long as the world, so that nobody's name for it
  * ever dangles. */
 struct wire {
     struct list node;
-    struct world *world;
+    struct town *world;
     unsigned number;
     struct link *link;     /* NULL: our side is gone */
     struct sim_conn *conn; /* NULL: not open, or the relay's side is gone */
@@ -16,8 +16,15 @@ struct wire {
     bool silent;           /* swallows bytes */
 };
 
+struct links {
+    struct worker *worker;
+    void (*done)(void *arg); /* told when the last link is gone */
+    void *arg;
+};
+
 struct link {
     struct link_owner owner;
+    struct links *all;
     struct wire *wire;
     bool up, paused, closing;
     const char *why;
@@ -44,7 +51,7 @@ static void parcel_free(struct parcel *p)
 }
 
 /* Sorted by time; equal times stay in the order of posting. */
-static void put(struct world *w, struct parcel *p)
+static void put(struct town *w, struct parcel *p)
 {
     struct list *at = &w->parcels;
 
@@ -55,7 +62,7 @@ static void put(struct world *w, struct parcel *p)
 
 static struct parcel *post(struct wire *wire, enum way way, enum parcel_kind kind, int64_t in_ms)
 {
-    struct world *w = wire->world;
+    struct town *w = wire->world;
     struct parcel *p = xcalloc(sizeof *p);
 
     p->at = w->now + in_ms;
@@ -68,7 +75,7 @@ static struct parcel *post(struct wire *wire, enum way way, enum parcel_kind kin
     return p;
 }
 
-static int64_t latency(struct world *w)
+static int64_t latency(struct town *w)
 {
     return chance(w, 90) ? 1 + (int64_t)roll(w, 40) : (int64_t)roll(w, 1500);
 }
@@ -88,11 +95,12 @@ static void post_bytes(struct wire *wire, enum way way, struct slice bytes)
 
 struct link *link_open(struct links *l, size_t target, const struct link_owner *owner)
 {
-    struct world *w = the_world;
+    struct town *w = the_town;
     struct link *k = xcalloc(sizeof *k);
     struct wire *wire = xcalloc(sizeof *wire);
 
     k->owner = *owner;
+    k->all = l;
     k->wire = wire;
     list_init(&k->held);
     wire->world = w;
@@ -133,7 +141,7 @@ void link_pause(struct link *k)
 
 void link_resume(struct link *k)
 {
-    struct world *w = k->wire->world;
+    struct town *w = k->wire->world;
 
     k->paused = false;
     for (struct list *node; (node = list_pop(&k->held));) {
@@ -147,10 +155,11 @@ size_t link_queued(const struct link *k) { return 0; }
 err_t links_new(struct worker *w, struct resolver *resolver, const struct link_target *targets,
                 size_t count, struct links **out)
 {
-    *out = NULL;
+    *out = xcalloc(sizeof **out);
+    (*out)->worker = w;
     return OK;
 }
-void links_free(struct links *l) {}
+void links_free(struct links *l) { free(l); }
 err_t link_target_open(struct link_target *t) { return OK; }
 void link_target_close(struct link_target *t) {}
 err_t link_target_parse(const char *url, const char *ca, struct link_target *out) { return OK; }
@@ -159,32 +168,34 @@ size_t links_count(const struct links *l)
 {
     size_t n = 0;
 
-    LIST_EACH(node, &the_world->wires)
-    n += LIST_ENTRY(node, struct wire, node)->link != NULL;
+    LIST_EACH(node, &the_town->wires)
+    {
+        struct wire *wire = LIST_ENTRY(node, struct wire, node);
+        n += wire->link && wire->link->all == l;
+    }
     return n;
 }
 
-static void tell_links_done(struct world *w)
+static void tell_links_done(struct links *l)
 {
-    void (*done)(void *) = w->links_done;
+    void (*done)(void *) = l->done;
 
-    if (!done || links_count(NULL)) return;
-    w->links_done = NULL;
-    done(w->links_arg);
+    if (!done || links_count(l)) return;
+    l->done = NULL;
+    clock_enter(l->worker);
+    done(l->arg);
 }
 
 void links_close(struct links *l, void (*done)(void *arg), void *arg)
 {
-    struct world *w = the_world;
-
-    w->links_done = done;
-    w->links_arg = arg;
-    LIST_EACH(node, &w->wires)
+    l->done = done;
+    l->arg = arg;
+    LIST_EACH(node, &the_town->wires)
     {
         struct wire *wire = LIST_ENTRY(node, struct wire, node);
-        if (wire->link) link_close(wire->link, "stopping");
+        if (wire->link && wire->link->all == l) link_close(wire->link, "stopping");
     }
-    tell_links_done(w);
+    tell_links_done(l);
 }
 
 /* ---- arrivals ---- */
@@ -201,13 +212,16 @@ static void end_ours(struct wire *wire, const char *why)
 {
     struct link *k = wire->link;
     struct link_owner owner;
+    struct links *all;
 
     if (!k) return;
     note(wire->world, "wire %u is down: %s", wire->number, why);
     owner = k->owner;
+    all = k->all;
     link_free(k);
+    clock_enter(all->worker);
     owner.on_down(owner.context, why);
-    tell_links_done(wire->world);
+    tell_links_done(all);
 }
 
 static void end_theirs(struct wire *wire)
@@ -218,12 +232,13 @@ static void end_theirs(struct wire *wire)
 
 static void open_both(struct wire *wire)
 {
-    struct world *w = wire->world;
+    struct town *w = wire->world;
 
     if (!wire->link || wire->link->closing) return;
     wire->conn = sim_conn_open(&w->relay, wire, w->now);
     note(w, "wire %u is up", wire->number);
     wire->link->up = true;
+    clock_enter(wire->link->all->worker);
     wire->link->owner.on_up(wire->link->owner.context);
 }
 
@@ -231,7 +246,9 @@ static void bytes_to_us(struct wire *wire, struct slice bytes)
 {
     struct link *k = wire->link;
 
-    if (k && k->up && !k->closing) k->owner.on_data(k->owner.context, bytes);
+    if (!k || !k->up || k->closing) return;
+    clock_enter(k->all->worker);
+    k->owner.on_data(k->owner.context, bytes);
 }
 
 static void deliver(struct parcel *p)
@@ -253,13 +270,13 @@ static void deliver(struct parcel *p)
         sim_conn_bytes(wire->conn, bytes, wire->world->now);
 }
 
-int64_t net_due(const struct world *w)
+int64_t net_due(const struct town *w)
 {
     if (list_empty(&w->parcels)) return INT64_MAX;
     return LIST_ENTRY(w->parcels.next, struct parcel, node)->at;
 }
 
-void net_deliver(struct world *w)
+void net_deliver(struct town *w)
 {
     struct parcel *p = LIST_ENTRY(list_pop(&w->parcels), struct parcel, node);
     struct link *k = p->wire->link;
@@ -292,7 +309,7 @@ static void host_close(void *ctx, void *socket)
 
 static void host_deliver(void *ctx, struct sim_conn *local, struct slice stanza)
 {
-    sim_phones_deliver(&((struct world *)ctx)->phones, local, stanza);
+    sim_phones_deliver(&((struct town *)ctx)->phones, local, stanza);
 }
 
 static void host_changed(void *ctx) {}
@@ -302,7 +319,7 @@ static void host_note(void *ctx, const char *who, const char *text)
     note(ctx, "relay: %s: %s", who, text);
 }
 
-struct sim_host net_host(struct world *w)
+struct sim_host net_host(struct town *w)
 {
     return (struct sim_host){.ctx = w,
                              .write = host_write,
@@ -314,7 +331,7 @@ struct sim_host net_host(struct world *w)
 
 /* ---- faults ---- */
 
-static struct wire *pick(struct world *w)
+static struct wire *pick(struct town *w)
 {
     struct wire *up[64];
     size_t n = 0;
@@ -344,7 +361,7 @@ static void deliver_half(struct wire *wire)
     }
 }
 
-static bool has_bytes(const struct world *w, const struct wire *wire)
+static bool has_bytes(const struct town *w, const struct wire *wire)
 {
     LIST_EACH(node, (struct list *)&w->parcels)
     {
@@ -354,7 +371,7 @@ static bool has_bytes(const struct world *w, const struct wire *wire)
     return false;
 }
 
-bool net_cut(struct world *w, bool inside_frame)
+bool net_cut(struct town *w, bool inside_frame)
 {
     struct wire *wire = pick(w);
 
@@ -371,7 +388,7 @@ bool net_cut(struct world *w, bool inside_frame)
     return true;
 }
 
-bool net_silence(struct world *w)
+bool net_silence(struct town *w)
 {
     struct wire *wire = pick(w);
 
@@ -379,7 +396,7 @@ bool net_silence(struct world *w)
     return wire != NULL;
 }
 
-bool net_stall(struct world *w, int64_t ms)
+bool net_stall(struct town *w, int64_t ms)
 {
     struct wire *wire = pick(w);
     enum way way = chance(w, 50) ? TO_US : TO_SERVER;
@@ -389,7 +406,25 @@ bool net_stall(struct world *w, int64_t ms)
     return true;
 }
 
-void net_kill(struct world *w)
+bool net_swizzle(struct town *w)
+{
+    enum { LONGEST_MS = 20 * 1000 };
+    unsigned hit = 0;
+
+    LIST_EACH(node, &w->wires)
+    {
+        struct wire *wire = LIST_ENTRY(node, struct wire, node);
+        int64_t until = w->now + 500 + (int64_t)roll(w, LONGEST_MS);
+
+        if (!wire->link || !wire->link->up || chance(w, 30)) continue;
+        for (int way = TO_SERVER; way <= TO_US; way++)
+            if (wire->clear_at[way] < until) wire->clear_at[way] = until;
+        hit++;
+    }
+    return hit > 1;
+}
+
+void net_kill(struct town *w)
 {
     LIST_EACH(node, &w->parcels)
     {
@@ -408,14 +443,14 @@ void net_kill(struct world *w)
 
 /* ---- life ---- */
 
-void net_init(struct world *w)
+void net_init(struct town *w)
 {
     list_init(&w->parcels);
     list_init(&w->wires);
-    the_world = w;
+    the_town = w;
 }
 
-void net_done(struct world *w)
+void net_done(struct town *w)
 {
     for (struct list *node; (node = list_pop(&w->parcels));)
         parcel_free(LIST_ENTRY(node, struct parcel, node));

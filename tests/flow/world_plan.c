@@ -16,7 +16,7 @@ static enum row_id of_armed(const struct sim_fault *f);
 
 /* ---- of the network, the disk, the clock and the process ---- */
 
-static bool arm_for_all(struct world *w, enum sim_fault_kind kind)
+static bool arm_for_all(struct town *w, enum sim_fault_kind kind)
 {
     struct sim_fault f = {.kind = kind, .count = 1};
 
@@ -24,7 +24,7 @@ static bool arm_for_all(struct world *w, enum sim_fault_kind kind)
 }
 
 /* Bundles of phones: there the server is the one who asks. */
-static bool missing_prekey(struct world *w)
+static bool missing_prekey(struct town *w)
 {
     struct sim_fault f = {.kind = SIM_FAULT_MISSING_PREKEY, .count = 1};
 
@@ -32,7 +32,7 @@ static bool missing_prekey(struct world *w)
     return sim_fault_put(&w->relay, &f) == OK;
 }
 
-static bool bad_signed_prekey(struct world *w)
+static bool bad_signed_prekey(struct town *w)
 {
     struct sim_fault f = {.kind = SIM_FAULT_BAD_SIGNED_PREKEY, .count = 1};
 
@@ -41,7 +41,7 @@ static bool bad_signed_prekey(struct world *w)
     return sim_fault_put(&w->relay, &f) == OK;
 }
 
-static bool identity_change(struct world *w)
+static bool identity_change(struct town *w)
 {
     struct sim_fault f = {.kind = SIM_FAULT_IDENTITY_CHANGE, .count = 1};
 
@@ -51,7 +51,7 @@ static bool identity_change(struct world *w)
     return false;
 }
 
-static bool phone_away(struct world *w)
+static bool phone_away(struct town *w)
 {
     struct sim_phone *p = w->people[roll(w, PEOPLE)];
 
@@ -60,7 +60,7 @@ static bool phone_away(struct world *w)
     return true;
 }
 
-static bool unlink_device(struct world *w)
+static bool unlink_device(struct town *w)
 {
     unsigned resident = (unsigned)roll(w, RESIDENTS);
     struct sim_device *dev = resident_device(w, resident);
@@ -72,45 +72,45 @@ static bool unlink_device(struct world *w)
     return true;
 }
 
-static bool bad_certificate(struct world *w) { return arm_for_all(w, SIM_FAULT_BAD_CERTIFICATE); }
-static bool decline_ik(struct world *w) { return arm_for_all(w, SIM_FAULT_DECLINE_IK); }
-static bool cut(struct world *w) { return net_cut(w, false); }
-static bool cut_in_frame(struct world *w) { return net_cut(w, true); }
-static bool silence(struct world *w) { return net_silence(w); }
-static bool stall(struct world *w) { return net_stall(w, 1000 + (int64_t)roll(w, 40000)); }
+static bool bad_certificate(struct town *w) { return arm_for_all(w, SIM_FAULT_BAD_CERTIFICATE); }
+static bool decline_ik(struct town *w) { return arm_for_all(w, SIM_FAULT_DECLINE_IK); }
+static bool cut(struct town *w) { return net_cut(w, false); }
+static bool cut_in_frame(struct town *w) { return net_cut(w, true); }
+static bool silence(struct town *w) { return net_silence(w); }
+static bool stall(struct town *w) { return net_stall(w, 1000 + (int64_t)roll(w, 40000)); }
 
-static bool refuse(struct world *w)
+static bool refuse(struct town *w)
 {
     w->refuse += 1 + (unsigned)roll(w, 3);
     return true;
 }
 
-static bool clock_forward(struct world *w)
+static bool clock_forward(struct town *w)
 {
     w->skew += (int64_t)roll(w, chance(w, 50) ? 5000 : 3600 * 1000);
     return true;
 }
 
-static bool clock_back(struct world *w)
+static bool clock_back(struct town *w)
 {
     w->skew -= (int64_t)roll(w, chance(w, 50) ? 2000 : 60 * 1000);
     return true;
 }
 
-static bool failed_commit(struct world *w)
+static bool failed_commit(struct town *w)
 {
     atomic_store(&writer_faults(w->server.writer)->fail_put, 1 + (long long)roll(w, 20));
     return true;
 }
 
-static bool disk_full(struct world *w)
+static bool disk_full(struct town *w)
 {
     house_fill_disk(w, 500 + (int64_t)roll(w, 15000));
     return true;
 }
 
 /* One account finds no space, the others do. */
-static bool quota(struct world *w)
+static bool quota(struct town *w)
 {
     atomic_store(&writer_faults(w->server.writer)->fail_put_owner,
                  (long long)w->residents[roll(w, RESIDENTS)].number);
@@ -118,30 +118,36 @@ static bool quota(struct world *w)
     return true;
 }
 
-static bool clock_leap(struct world *w)
+static bool clock_leap(struct town *w)
 {
     w->skew += (int64_t)roll(w, 60) * 24 * 3600 * 1000;
     return true;
 }
 
-static bool log_out(struct world *w) { return traffic_leave(w, false); }
-static bool delete_account(struct world *w) { return traffic_leave(w, true); }
+static bool log_out(struct town *w) { return traffic_leave(w, false); }
+static bool delete_account(struct town *w) { return traffic_leave(w, true); }
 
-static bool slow_disk(struct world *w)
+static bool slow_disk(struct town *w)
 {
     w->slow_until = w->now + 1000 + (int64_t)roll(w, 10000);
     return true;
 }
 
-static bool failed_flush(struct world *w)
+static bool failed_flush(struct town *w)
 {
     atomic_store(&writer_faults(w->server.writer)->fail_flush, 1);
     return true;
 }
 
-static bool kill_server(struct world *w)
+static bool kill_server(struct town *w)
 {
     house_kill(w);
+    return true;
+}
+
+static bool restart(struct town *w)
+{
+    house_restart(w);
     return true;
 }
 
@@ -155,7 +161,7 @@ static const struct row {
     const char *tag;
     int64_t low, high;
     const char *text;
-    bool (*act)(struct world *w);
+    bool (*act)(struct town *w);
 } rows[] = {
 #define SIM(name, weight, kind, tag, low, high, text)                                              \
     {#name, weight, true, SIM_FAULT_##kind, tag, low, high, text, NULL},
@@ -165,7 +171,7 @@ static const struct row {
 #undef OWN
 };
 
-static bool strike_sim(struct world *w, const struct row *row)
+static bool strike_sim(struct town *w, const struct row *row)
 {
     unsigned resident = (unsigned)roll(w, RESIDENTS);
     struct sim_device *dev = resident_device(w, resident);
@@ -183,7 +189,7 @@ static bool strike_sim(struct world *w, const struct row *row)
     return false;
 }
 
-static const struct row *draw(struct world *w)
+static const struct row *draw(struct town *w)
 {
     unsigned total = 0, at;
 
@@ -197,7 +203,7 @@ static const struct row *draw(struct world *w)
     return &rows[0];
 }
 
-void plan_strike(struct world *w)
+void plan_strike(struct town *w)
 {
     const struct row *row = draw(w);
 
@@ -213,6 +219,9 @@ static enum row_id of_armed(const struct sim_fault *f)
     case SIM_FAULT_BAD_SIGNED_PREKEY: return ROW_bad_prekey;
     case SIM_FAULT_BAD_CERTIFICATE: return ROW_bad_certificate;
     case SIM_FAULT_DECLINE_IK: return ROW_decline_ik;
+    case SIM_FAULT_DELAY:
+        if (f->value == REORDER_MS) return ROW_reorder;
+        break;
     default: break;
     }
     for (size_t i = 0; i < ROWS; i++)
@@ -223,7 +232,7 @@ static enum row_id of_armed(const struct sim_fault *f)
     return ROWS;
 }
 
-void plan_stop(struct world *w)
+void plan_stop(struct town *w)
 {
     struct faults *faults = writer_faults(w->server.writer);
 

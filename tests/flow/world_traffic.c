@@ -1,7 +1,7 @@
 /* What people do on their phones and what callers ask of the server. */
 #include "tests/flow/world.h"
 
-static const char *number_of(unsigned person)
+const char *number_of(unsigned person)
 {
     static const char *const numbers[PEOPLE] = {"15550001111", "15550002222", "15550003333",
                                                 "15550004444", "15550005555"};
@@ -20,7 +20,7 @@ static err_t run(struct account_call *c, struct account *a, struct turn *t)
 static void done(struct account_call *c, struct worker *home)
 {
     struct errand *e = CONTAINER_OF(c, struct errand, call);
-    struct world *w = e->world;
+    struct town *w = e->world;
 
     if (e->done) violated(w, "a call ended twice");
     e->done = true;
@@ -29,7 +29,7 @@ static void done(struct account_call *c, struct worker *home)
          c->sent == ACCOUNT_SENT_PENDING ? " pending" : "");
 }
 
-static struct errand *errand_new(struct world *w, unsigned resident,
+static struct errand *errand_new(struct town *w, unsigned resident,
                                  err_t (*act)(struct errand *, struct account *, struct turn *))
 {
     struct errand *e = xcalloc(sizeof *e);
@@ -37,7 +37,7 @@ static struct errand *errand_new(struct world *w, unsigned resident,
     e->world = w;
     e->resident = resident;
     e->act = act;
-    e->call.home = w->worker;
+    e->call.home = clock_any(w);
     e->call.run = run;
     e->call.done = done;
     memcpy(e->call.account, w->residents[resident].id, sizeof e->call.account);
@@ -70,15 +70,21 @@ static err_t reconnect(struct errand *e, struct account *a, struct turn *t)
     return account_reconnect(a, t);
 }
 
-void traffic_reconnect(struct world *w, unsigned resident)
+static void hand_over(struct errand *e)
+{
+    clock_enter(e->call.home);
+    account_ask(&e->world->server, &e->call);
+}
+
+void traffic_reconnect(struct town *w, unsigned resident)
 {
     struct errand *e = errand_new(w, resident, reconnect);
 
     note(w, "call: %u reconnects", resident);
-    account_ask(&w->server, &e->call);
+    hand_over(e);
 }
 
-static void call_send(struct world *w)
+static void call_send(struct town *w)
 {
     struct errand *e = errand_new(w, (unsigned)roll(w, RESIDENTS), send);
 
@@ -87,22 +93,22 @@ static void call_send(struct world *w)
     } while (e->person == e->resident);
     snprintf(e->text, sizeof e->text, "out %u.", ++w->text_count);
     note(w, "call: %u sends %s to %u", e->resident, e->text, e->person);
-    account_ask(&w->server, &e->call);
+    hand_over(e);
 }
 
-static void call_read(struct world *w)
+static void call_read(struct town *w)
 {
     unsigned resident = (unsigned)roll(w, RESIDENTS);
 
     if (!w->residents[resident].chat[0]) return;
     note(w, "call: %u has read", resident);
-    account_ask(&w->server, &errand_new(w, resident, mark_read)->call);
+    hand_over(errand_new(w, resident, mark_read));
 }
 
-static void call_reconnect(struct world *w) { traffic_reconnect(w, (unsigned)roll(w, RESIDENTS)); }
+static void call_reconnect(struct town *w) { traffic_reconnect(w, (unsigned)roll(w, RESIDENTS)); }
 
 /* The process died: its callers were cut off, which is not an end it owes them. */
-void traffic_lose_calls(struct world *w)
+void traffic_lose_calls(struct town *w)
 {
     LIST_EACH(node, &w->errands)
     {
@@ -111,14 +117,14 @@ void traffic_lose_calls(struct world *w)
     }
 }
 
-bool traffic_is_over(struct world *w)
+bool traffic_is_over(struct town *w)
 {
     LIST_EACH(node, &w->errands)
     if (!LIST_ENTRY(node, struct errand, node)->done) return false;
     return true;
 }
 
-void traffic_done(struct world *w)
+void traffic_done(struct town *w)
 {
     for (struct list *node; (node = list_pop(&w->errands));)
         free(LIST_ENTRY(node, struct errand, node));
@@ -128,7 +134,7 @@ void traffic_done(struct world *w)
 
 static uint32_t reader(unsigned person) { return person < RESIDENTS ? 1u << person : 0; }
 
-static void write_to(struct world *w, unsigned person, const char *to, uint32_t readers)
+static void write_to(struct town *w, unsigned person, const char *to, uint32_t readers)
 {
     struct letter *l = &w->letters[w->letter_count];
     struct sim_writing writing = {.to = slice_text(to)};
@@ -142,6 +148,7 @@ static void write_to(struct world *w, unsigned person, const char *to, uint32_t 
     }
     l->from = person;
     l->readers = readers;
+    l->in_group = strchr(to, '@') != NULL;
     l->excused = 0;
     for (unsigned i = 0; i < RESIDENTS; i++)
         if (w->residents[i].unlinked || w->now < w->residents[i].known_from) l->excused |= 1u << i;
@@ -149,7 +156,7 @@ static void write_to(struct world *w, unsigned person, const char *to, uint32_t 
     note(w, "phone %u writes %s to %s", person, l->text, to);
 }
 
-static void write_letter(struct world *w)
+static void write_letter(struct town *w)
 {
     unsigned from = (unsigned)roll(w, PEOPLE), to;
 
@@ -159,25 +166,80 @@ static void write_letter(struct world *w)
     write_to(w, from, number_of(to), reader(from) | reader(to));
 }
 
-static void write_group(struct world *w)
+static bool is_member(const struct town *w, unsigned person)
 {
-    write_to(w, (unsigned)roll(w, PEOPLE), w->group_jid, (1u << RESIDENTS) - 1);
+    return sim_member_find(w->group, w->people[person]->account) != NULL;
+}
+
+static void write_group(struct town *w)
+{
+    unsigned from = (unsigned)roll(w, PEOPLE);
+    uint32_t readers = 0;
+
+    for (unsigned i = 0; i < RESIDENTS; i++)
+        readers |= is_member(w, i) ? reader(i) : 0;
+    if (is_member(w, from)) write_to(w, from, w->group_jid, readers);
+}
+
+/* Who has left cannot answer those who could not read what they wrote there. */
+static void excuse_group_letters(struct town *w, unsigned from)
+{
+    for (unsigned i = 0; i < w->letter_count; i++)
+        if (w->letters[i].in_group && w->letters[i].from == from)
+            w->letters[i].excused |= w->letters[i].readers;
+    w->somebody_left = true;
+}
+
+/* What was being written is out: it is for those who were members then. */
+bool traffic_change_group(struct town *w)
+{
+    unsigned person = (unsigned)roll(w, PEOPLE);
+    struct sim_account *account = w->people[person]->account;
+
+    world_settle(w);
+    if (is_member(w, person)) {
+        sim_notify_group(&w->relay, w->group, "remove", account);
+        sim_member_remove(w->group, account);
+        excuse_group_letters(w, person);
+    } else {
+        sim_member_add(w->group, account);
+        sim_notify_group(&w->relay, w->group, "add", account);
+    }
+    note(w, "%u %s the group", person, is_member(w, person) ? "joins" : "leaves");
+    return true;
+}
+
+bool traffic_reorder(struct town *w)
+{
+    unsigned resident = (unsigned)roll(w, RESIDENTS);
+    unsigned from = RESIDENTS + (unsigned)roll(w, STRANGERS);
+    struct sim_device *dev = resident_device(w, resident);
+    struct sim_fault f = {.kind = SIM_FAULT_DELAY, .count = 1, .value = REORDER_MS};
+
+    if (!dev || !dev->conn || !w->people[from]->conn) return false;
+    sim_device_name(dev, f.device);
+    snprintf(f.tag, sizeof f.tag, "message");
+    if (sim_fault_put(&w->relay, &f) != OK) return false;
+    write_to(w, from, number_of(resident), reader(resident));
+    world_pass(w, 1000);
+    write_to(w, from, number_of(resident), reader(resident));
+    return true;
 }
 
 /* Many at once: turns pile up behind the commits. */
-static void write_burst(struct world *w)
+static void write_burst(struct town *w)
 {
     for (uint64_t n = 5 + roll(w, 25); n > 0; n--)
         write_letter(w);
 }
 
-static void send_burst(struct world *w)
+static void send_burst(struct town *w)
 {
     for (uint64_t n = 3 + roll(w, 12); n > 0; n--)
         call_send(w);
 }
 
-static void pair_again(struct world *w)
+static void pair_again(struct town *w)
 {
     unsigned resident = (unsigned)roll(w, RESIDENTS);
 
@@ -185,7 +247,7 @@ static void pair_again(struct world *w)
 }
 
 /* The newest letter of somebody else. */
-static void read_letter(struct world *w)
+static void read_letter(struct town *w)
 {
     struct sim_phone *p = w->people[roll(w, PEOPLE)];
 
@@ -198,7 +260,7 @@ static void read_letter(struct world *w)
     }
 }
 
-static void type(struct world *w)
+static void type(struct town *w)
 {
     unsigned to = (unsigned)roll(w, RESIDENTS);
 
@@ -210,12 +272,13 @@ static void type(struct world *w)
 
 static const struct {
     unsigned weight;
-    void (*act)(struct world *w);
-} acts[] = {{30, write_letter}, {12, write_group}, {34, call_send},     {6, call_read},
+    void (*act)(struct town *w);
+} acts[] = {{30, write_letter}, {12, write_group}, {12, call_send},     {3, call_read},
             {8, read_letter},   {4, type},         {2, call_reconnect}, {2, write_burst},
-            {2, send_burst},    {6, pair_again}};
+            {2, send_burst},    {6, pair_again},   {24, calls_send},    {14, calls_repeat},
+            {14, calls_other}};
 
-void traffic_act(struct world *w)
+void traffic_act(struct town *w)
 {
     unsigned total = 0, at;
 
@@ -233,13 +296,13 @@ void traffic_act(struct world *w)
 
 /* ---- settling in ---- */
 
-bool resident_is_connected(struct world *w, unsigned resident, struct account_status *out)
+bool resident_is_connected(struct town *w, unsigned resident, struct account_status *out)
 {
     return directory_status(w->server.directory, slice_text(w->residents[resident].id), out) &&
            out->state == ACCOUNT_CONNECTED && !out->blocked;
 }
 
-struct sim_device *resident_device(struct world *w, unsigned resident)
+struct sim_device *resident_device(struct town *w, unsigned resident)
 {
     struct sim_account *account = w->people[resident]->account;
 
@@ -252,7 +315,7 @@ struct sim_device *resident_device(struct world *w, unsigned resident)
 }
 
 /* Both ends say so: it may not have noticed yet that it was unlinked. */
-static bool is_home(struct world *w, unsigned resident)
+static bool is_home(struct town *w, unsigned resident)
 {
     struct account_status status;
     struct sim_device *dev = resident_device(w, resident);
@@ -261,7 +324,7 @@ static bool is_home(struct world *w, unsigned resident)
            dev->id != w->residents[resident].old_device;
 }
 
-void traffic_unlinked(struct world *w, unsigned resident)
+void traffic_unlinked(struct town *w, unsigned resident)
 {
     struct sim_device *dev = resident_device(w, resident);
 
@@ -269,6 +332,23 @@ void traffic_unlinked(struct world *w, unsigned resident)
     if (dev) w->residents[resident].old_device = dev->id;
     for (unsigned i = 0; i < w->letter_count; i++)
         w->letters[i].excused |= 1u << resident;
+}
+
+/* WhatsApp refused its login for good (401, 403): it has no credentials any more, and as with a
+ * phone that removed it, nobody writes to that device again. */
+void traffic_look(struct town *w)
+{
+    struct account_status s;
+
+    for (unsigned i = 0; i < RESIDENTS; i++) {
+        struct resident *r = &w->residents[i];
+
+        if (r->unlinked || !directory_status(w->server.directory, slice_text(r->id), &s)) continue;
+        if (s.state != ACCOUNT_LOGGED_OUT) continue;
+        struct sim_device *dev = resident_device(w, i);
+        traffic_unlinked(w, i);
+        if (dev) sim_device_unlink(&w->relay, dev);
+    }
 }
 
 static err_t leave(struct errand *e, struct account *a, struct turn *t)
@@ -282,7 +362,7 @@ static err_t delete (struct errand *e, struct account *a, struct turn *t)
 }
 
 /* The call may fail with its commit: then nothing happened, and the device is still there. */
-bool traffic_leave(struct world *w, bool deletes)
+bool traffic_leave(struct town *w, bool deletes)
 {
     unsigned resident = (unsigned)roll(w, RESIDENTS);
     struct resident *r = &w->residents[resident];
@@ -291,7 +371,7 @@ bool traffic_leave(struct world *w, bool deletes)
     struct errand *e = errand_new(w, resident, deletes ? delete : leave);
     snprintf(e->text, sizeof e->text, "%s", deletes ? "deletes" : "logs out");
     note(w, "call: %u %s", resident, e->text);
-    account_ask(&w->server, &e->call);
+    hand_over(e);
     for (int i = 0; i < 60 && !e->done; i++)
         world_pass(w, 500);
     if (e->done && !e->lost && e->call.error == OK) {
@@ -302,12 +382,13 @@ bool traffic_leave(struct world *w, bool deletes)
             struct errand *other = LIST_ENTRY(node, struct errand, node);
             other->deleted |= deletes && other->resident == resident;
         }
+        if (deletes) calls_deleted(w, resident);
         r->chat[0] = '\0';
     }
     return true;
 }
 
-static void pass_in_storm(struct world *w, int64_t ms)
+static void pass_in_storm(struct town *w, int64_t ms)
 {
     world_pass(w, ms);
     if (w->storm && chance(w, 2)) {
@@ -320,7 +401,7 @@ static void pass_in_storm(struct world *w, int64_t ms)
 static bool is_waiting(struct errand *e) { return !e->done; }
 
 /* A code on the screen, or nothing. */
-static void ask_code(struct world *w, unsigned resident, struct account_status *out)
+static void ask_code(struct town *w, unsigned resident, struct account_status *out)
 {
     struct resident *r = &w->residents[resident];
     bool known = r->id[0] && directory_status(w->server.directory, slice_text(r->id), out);
@@ -329,16 +410,16 @@ static void ask_code(struct world *w, unsigned resident, struct account_status *
     snprintf(e->text, sizeof e->text, "pairs");
     note(w, "call: %u pairs", resident);
     if (known)
-        account_ask(&w->server, &e->call);
+        hand_over(e);
     else
-        account_create(&w->server, TENANT, true, &e->call);
+        account_create(&w->server, w->who.tenant, true, &e->call);
     memcpy(r->id, e->call.account, sizeof r->id);
     for (int i = 0; i < 200 && is_waiting(e); i++)
         pass_in_storm(w, 200);
     if (!directory_status(w->server.directory, slice_text(r->id), out)) out->code[0] = '\0';
 }
 
-bool traffic_pair(struct world *w, unsigned resident)
+bool traffic_pair(struct town *w, unsigned resident)
 {
     enum { CODE_S = 60 };
     struct resident *r = &w->residents[resident];
@@ -362,7 +443,7 @@ bool traffic_pair(struct world *w, unsigned resident)
     return true;
 }
 
-static void open_account(struct world *w, unsigned resident)
+static void open_account(struct town *w, unsigned resident)
 {
     enum { TRIES = 20 };
     bool paired = false;
@@ -373,7 +454,7 @@ static void open_account(struct world *w, unsigned resident)
     if (!paired) violated(w, "resident %u does not pair", resident);
 }
 
-static void found_group(struct world *w)
+static void found_group(struct town *w)
 {
     w->group = sim_group_new(&w->relay.people, SLICE("120363000000000001"), SLICE("Neighbours"));
     w->group->created_at = sim_seconds(&w->relay);
@@ -384,7 +465,7 @@ static void found_group(struct world *w)
     sim_notify_group(&w->relay, w->group, "create", NULL);
 }
 
-void traffic_settle_in(struct world *w)
+void traffic_settle_in(struct town *w)
 {
     char lid[SIM_NUMBER_MAX];
 
@@ -399,5 +480,7 @@ void traffic_settle_in(struct world *w)
         open_account(w, i);
     if (w->violations) return;
     found_group(w);
+    calls_subscribe(w);
     world_pass(w, 5000);
+    streams_open(w);
 }

@@ -1,0 +1,185 @@
+/* Streams of a world: cursors over the event log at any worker's hub, as the doors open them. They
+ * read slowly, stop reading, break off and come back at another worker with the number they saw
+ * last. What they are shown is compared with the log in the end: every event that is theirs, once,
+ * in order, the same bytes. */
+#include "server/events/hub.h"
+#include "tests/flow/world.h"
+
+struct stream {
+    struct town *world;
+    struct hub_stream hub;
+    struct event_filter filter;
+    bool follows_key; /* asked for its events with subscribe_events */
+    bool open, held;
+    uint64_t cursor;   /* the newest it has seen */
+    unsigned appetite; /* events it still takes; then it is full */
+    unsigned long shown;
+    uint64_t hash; /* of numbers and bytes */
+};
+
+static void add(struct stream *s, uint64_t seq, struct slice bytes)
+{
+    const uint64_t prime = 0x100000001b3u;
+
+    s->hash = (s->hash ^ seq) * prime;
+    for (size_t i = 0; i < bytes.len; i++)
+        s->hash = (s->hash ^ bytes.data[i]) * prime;
+    s->shown++;
+}
+
+static bool on_event(struct hub_stream *h, struct hub_event *e, struct hub_match match)
+{
+    struct stream *s = h->owner;
+
+    if (e->seq == 0) return true;
+    if (s->appetite == 0) {
+        s->held = true;
+        return false;
+    }
+    s->appetite--;
+    if (e->seq <= s->cursor)
+        violated(s->world, "a stream at %llu is shown event %llu", (unsigned long long)s->cursor,
+                 (unsigned long long)e->seq);
+    if (e->tenant != s->world->who.tenant) violated(s->world, "a stream sees another tenant");
+    s->cursor = e->seq;
+    add(s, e->seq, e->bytes);
+    return true;
+}
+
+static void on_gap(struct hub_stream *h, uint64_t first, uint64_t last)
+{
+    violated(((struct stream *)h->owner)->world, "a stream misses %llu to %llu",
+             (unsigned long long)first, (unsigned long long)last);
+}
+
+static void on_end(struct hub_stream *h, err_t why)
+{
+    struct stream *s = h->owner;
+
+    violated(s->world, "a stream is ended: %s", err_name(why));
+    s->open = false;
+}
+
+static void open_stream(struct stream *s)
+{
+    struct town *w = s->world;
+    struct worker *k = clock_any(w);
+
+    if (s->open || (s->follows_key && !w->subscribed)) return;
+    s->hub = (struct hub_stream){.who = w->who,
+                                 .filters = &s->filter,
+                                 .filter_count = !s->follows_key,
+                                 .follows_key = s->follows_key,
+                                 .on_event = on_event,
+                                 .on_gap = on_gap,
+                                 .on_end = on_end,
+                                 .owner = s};
+    s->open = true;
+    s->held = false;
+    s->appetite = 1 + (unsigned)roll(w, 60);
+    clock_enter(k);
+    hub_stream_open(hub_at(w->server.hubs, worker_index(k)), &s->hub, s->cursor);
+}
+
+static void close_stream(struct stream *s)
+{
+    if (!s->open) return;
+    clock_enter(s->world->main);
+    hub_stream_close(&s->hub);
+    s->open = false;
+}
+
+static void resume(struct stream *s, unsigned appetite)
+{
+    s->appetite = appetite;
+    s->held = false;
+    clock_enter(s->world->main);
+    hub_stream_resume(&s->hub);
+}
+
+/* The first sees all, the others a part: by kind, or by account, or both. */
+static void make_streams(struct town *w)
+{
+    static const char *const names[STREAMS] = {"*", "message.*", "message.received", "account.*",
+                                               "*"};
+
+    w->streams = xcalloc(STREAMS * sizeof *w->streams);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct stream *s = &w->streams[i];
+
+        s->world = w;
+        if (event_filter_add_names(&s->filter, slice_text(names[i])) != OK) abort();
+        s->follows_key = i == 1;
+        if (i == STREAMS - 1) s->filter.account = 1 + (uint32_t)roll(w, RESIDENTS);
+    }
+}
+
+void streams_open(struct town *w)
+{
+    if (!w->streams) make_streams(w);
+    for (unsigned i = 0; i < STREAMS; i++)
+        open_stream(&w->streams[i]);
+}
+
+void streams_cut(struct town *w)
+{
+    for (unsigned i = 0; i < STREAMS; i++)
+        close_stream(&w->streams[i]);
+}
+
+void streams_act(struct town *w)
+{
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct stream *s = &w->streams[i];
+
+        if (!s->open) {
+            if (chance(w, 30)) open_stream(s);
+        } else if (s->held) {
+            if (chance(w, 40)) resume(s, 1 + (unsigned)roll(w, 60));
+        } else if (chance(w, 3)) {
+            close_stream(s);
+        } else if (chance(w, 3)) {
+            hub_stream_hold(&s->hub);
+            s->held = true;
+        }
+    }
+}
+
+void streams_resume(struct town *w)
+{
+    for (unsigned i = 0; i < STREAMS; i++) {
+        open_stream(&w->streams[i]);
+        if (w->streams[i].open) resume(&w->streams[i], UINT32_MAX);
+    }
+}
+
+/* ---- what the log holds for it ---- */
+
+static void judge_stream(struct town *w, struct view *v, unsigned number)
+{
+    struct stream *s = &w->streams[number];
+    struct stream due = {0};
+    struct db_event e;
+    AUTO(range) r = {0};
+
+    if (s->follows_key && !w->subscribed) return;
+    db_events(&r, v, TENANT, 0, 0, RANGE_FORWARDS);
+    while (db_event_next(&r, &e))
+        if (event_filter_matches(&s->filter, &e.head)) add(&due, e.seq, e.bytes);
+    if (range_error(&r) != OK) violated(w, "the log is damaged: %s", err_trail());
+    if (due.shown != s->shown || due.hash != s->hash)
+        violated(w, "stream %u was shown %lu events, and not the %lu of the log", number, s->shown,
+                 due.shown);
+}
+
+void streams_judge(struct town *w)
+{
+    struct view *v = w->server.accounts->workers[0].view;
+
+    if (view_begin(v) != OK) return;
+    for (unsigned i = 0; i < STREAMS; i++)
+        judge_stream(w, v, i);
+    view_end(v);
+}
+
+void streams_done(struct town *w) { free(w->streams); }
