@@ -5,10 +5,11 @@ import { faultCases } from './faults.mjs';
 import { killCases } from './kill9.mjs';
 import { lifeCases } from './life.mjs';
 import { mainCases } from './main.mjs';
+import { proxyCases } from './proxy.mjs';
 import { sendCases } from './send.mjs';
 import { signalCases } from './signal.mjs';
 import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
 import { wireCases } from './wire.mjs';
 
-export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...inspectorCases, ...mainCases, ...sendCases, ...lifeCases, ...tlsCases, ...faultCases, ...killCases];
+export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...inspectorCases, ...mainCases, ...sendCases, ...lifeCases, ...tlsCases, ...proxyCases, ...faultCases, ...killCases];

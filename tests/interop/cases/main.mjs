@@ -9,8 +9,8 @@ const ACCOUNT = '15550002000';
 const PEER = '15550002001';
 const WANTED = ['message.received', 'message.sent', 'message.read'];
 
-export async function open(t, kind, { url, key }, name) {
-  const subscriber = new kind({ url, key, name, dir: t.dir });
+export async function open(t, kind, door, name) {
+  const subscriber = new kind({ ...door, name, dir: t.dir });
   t.atEnd(() => subscriber.close());
   return subscriber.connect();
 }

@@ -76,6 +76,7 @@ export function makeCertificates(dir) {
   const here = ['localhost', '127.0.0.1'];
   return {
     ca: trusted.cert,
+    issue: (name) => trusted.issue(name, [name]),
     good: trusted.issue('good', here),
     // The client dials localhost, whatever the certificate is made out to.
     wrongName: { ...trusted.issue('wrong-name', ['elsewhere.invalid']), name: 'localhost' },

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCertificates } from './certs.mjs';
 import { Parleyd } from './parleyd.mjs';
+import { findProxy, Proxy } from './proxy.mjs';
 import { Peer } from './peer.mjs';
 import { runtimes } from './paths.mjs';
 import { program } from './process.mjs';
@@ -18,6 +19,9 @@ const needs = {
   parleyd: () => (program('parleyd') ? undefined : 'parleyd is not built'),
   whatsmeow: () => (existsSync(join(runtimes, 'bin/peer-whatsmeow')) ? undefined : 'the whatsmeow driver is not built'),
   chromium: () => (existsSync(process.env.PARLEY_CHROMIUM || '/usr/bin/chromium') ? undefined : 'Chromium is not installed'),
+  nginx: () => (findProxy('nginx') ? undefined : 'nginx is not installed'),
+  haproxy: () => (findProxy('haproxy') ? undefined : 'HAProxy is not installed'),
+  caddy: () => (findProxy('caddy') ? undefined : 'Caddy is not installed'),
   python: () => (existsSync(process.env.PARLEY_PYTHON ?? '') ? undefined : 'the Python SDK is not installed'),
 };
 
@@ -80,6 +84,13 @@ export class Context {
     const peer = new Peer({ kind, number, sim, dir: this.dir, caFile: sim.tls?.ca, ...options });
     this.atEnd(() => peer.child?.kill());
     return peer;
+  }
+
+  /** A reverse proxy of deploy/ in front of that parleyd. */
+  async proxy(kind, parleyd, options = {}) {
+    const proxy = new Proxy({ kind, dir: this.dir, backendPort: parleyd.port, certificates: this.certificates(), ...options });
+    this.atEnd(() => proxy.kill());
+    return proxy.start();
   }
 
   async parleyd(options = {}) {

@@ -31,11 +31,13 @@ class Subscriber {
   notices = [];
   errors = [];
 
-  constructor({ url, key, name, dir }) {
+  /** `fetch` is the way to the server, where there is something in between. */
+  constructor({ url, key, name, dir, fetch = globalThis.fetch }) {
     this.base = url;
     this.key = key;
     this.name = name;
     this.dir = dir;
+    this.fetch = fetch;
   }
 
   get headers() {
@@ -120,7 +122,9 @@ class V1 extends Subscriber {
 /** TypeScript SDK v1 over streamable HTTP: one session, its GET stream resumes by itself. */
 export class StreamableSubscriber extends V1 {
   connect() {
-    return this.connectBy(new StreamableV1(new URL('/mcp', this.base), { requestInit: { headers: this.headers }, reconnectionOptions: PATIENCE }));
+    return this.connectBy(new StreamableV1(new URL('/mcp', this.base), {
+      fetch: this.fetch, requestInit: { headers: this.headers }, reconnectionOptions: PATIENCE,
+    }));
   }
 
   get sessionId() {
@@ -132,8 +136,10 @@ export class StreamableSubscriber extends V1 {
 export class LegacySseSubscriber extends V1 {
   connect() {
     const headers = this.headers;
-    const withKey = (url, init) => fetch(url, { ...init, headers: { ...Object.fromEntries(new Headers(init?.headers)), ...headers } });
-    return this.connectBy(new SSEClientTransport(new URL('/sse', this.base), { requestInit: { headers }, eventSourceInit: { fetch: withKey } }));
+    const withKey = (url, init) => this.fetch(url, { ...init, headers: { ...Object.fromEntries(new Headers(init?.headers)), ...headers } });
+    return this.connectBy(new SSEClientTransport(new URL('/sse', this.base), {
+      fetch: this.fetch, requestInit: { headers }, eventSourceInit: { fetch: withKey },
+    }));
   }
 }
 
@@ -143,7 +149,7 @@ export class ListenSubscriber extends Subscriber {
     this.client = new ClientV2(INFO, { capabilities: {}, versionNegotiation: { mode: { pin: '2026-07-28' } } });
     this.client.setNotificationHandler('notifications/resources/updated', ({ params }) => this.takeMeta(params));
     this.client.onerror = (error) => this.errors.push(error.message);
-    const transport = new StreamableV2(new URL('/mcp', this.base), { requestInit: { headers: this.headers } });
+    const transport = new StreamableV2(new URL('/mcp', this.base), { fetch: this.fetch, requestInit: { headers: this.headers } });
     await within(15_000, `${this.name} to connect`, this.client.connect(transport));
     return this;
   }
@@ -242,7 +248,7 @@ export class EventsReader extends Subscriber {
 
   async #read(opened) {
     const headers = { ...this.headers, accept: 'text/event-stream', ...(this.lastId ? { 'last-event-id': this.lastId } : {}) };
-    const response = await fetch(new URL('/v1/events', this.base), { headers, signal: this.#closed.signal });
+    const response = await this.fetch(new URL('/v1/events', this.base), { headers, signal: this.#closed.signal });
     if (!response.ok) {
       const error = new Error(`/v1/events: ${response.status} ${await response.text()}`);
       error.final = response.status < 500;
@@ -313,7 +319,7 @@ export class RestSubscriber extends EventsReader {
     const init = { method, headers: { ...this.headers }, signal: AbortSignal.timeout(ms) };
     if (method === 'GET') for (const [name, value] of Object.entries(rest)) url.searchParams.set(name, value);
     else Object.assign(init, { body: JSON.stringify(rest), headers: { ...init.headers, 'content-type': 'application/json' } });
-    const response = await fetch(url, init);
+    const response = await this.fetch(url, init);
     const body = parse(await response.text());
     if (!response.ok) throw new ToolError(tool, body);
     return body;
