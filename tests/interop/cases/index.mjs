@@ -1,6 +1,7 @@
 // Every case, in the order in which one builds on the other.
 import { mcpCases } from '../mcp/cases.mjs';
 import { inspectorCases } from '../mcp/inspector.mjs';
+import { readmeCases } from '../mcp/readme.mjs';
 import { faultCases } from './faults.mjs';
 import { killCases } from './kill9.mjs';
 import { lifeCases } from './life.mjs';
@@ -12,4 +13,4 @@ import { simCases } from './sim.mjs';
 import { tlsCases } from './tls.mjs';
 import { wireCases } from './wire.mjs';
 
-export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...inspectorCases, ...mainCases, ...sendCases, ...lifeCases, ...tlsCases, ...proxyCases, ...faultCases, ...killCases];
+export const allCases = [...wireCases, ...signalCases, ...simCases, ...mcpCases, ...inspectorCases, ...readmeCases, ...mainCases, ...sendCases, ...lifeCases, ...tlsCases, ...proxyCases, ...faultCases, ...killCases];
