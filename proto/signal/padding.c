@@ -35,17 +35,17 @@ static int by_bytes(const void *a, const void *b)
     return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-/* The agent behind the user is always the literal 0. */
-const char *wa_phash(const struct wa_jid *devices, size_t n, struct arena *arena,
-                     char out[WA_PHASH_MAX])
+struct slice wa_phash_name(const struct wa_jid *device, unsigned agent, struct arena *arena)
 {
-    struct slice *names = arena_array(arena, struct slice, n + 1);
+    return arena_printf(arena, SLICE_FMT ".%u:%u@%s", SLICE_ARG(device->user), agent,
+                        device->device, wa_server_text(device->server));
+}
+
+const char *wa_phash_names(struct slice *names, size_t n, char out[WA_PHASH_MAX])
+{
     uint8_t hash[CRYPTO_SHA256];
     AUTO(buf) text = {0};
 
-    for (size_t i = 0; i < n; i++)
-        names[i] = arena_printf(arena, SLICE_FMT ".0:%u@%s", SLICE_ARG(devices[i].user),
-                                devices[i].device, wa_server_text(devices[i].server));
     qsort(names, n, sizeof(*names), by_bytes);
     crypto_sha256_v(names, n, hash);
 
@@ -53,4 +53,14 @@ const char *wa_phash(const struct wa_jid *devices, size_t n, struct arena *arena
     text_base64(slice_of(hash, PHASH_BYTES), &text);
     memcpy(out, buf_text(&text), text.len + 1);
     return out;
+}
+
+const char *wa_phash(const struct wa_jid *devices, size_t n, struct arena *arena,
+                     char out[WA_PHASH_MAX])
+{
+    struct slice *names = arena_array(arena, struct slice, n + 1);
+
+    for (size_t i = 0; i < n; i++)
+        names[i] = wa_phash_name(&devices[i], 0, arena);
+    return wa_phash_names(names, n, out);
 }

@@ -14,3 +14,7 @@ err_t wa_unpad(struct slice padded, struct slice *out) MUST_CHECK;
 enum { WA_PHASH_MAX = 16 };
 const char *wa_phash(const struct wa_jid *devices, size_t n, struct arena *arena,
                      char out[WA_PHASH_MAX]);
+/* Its two steps: "user.agent:device@server", where the agent should always be 0 … */
+struct slice wa_phash_name(const struct wa_jid *device, unsigned agent, struct arena *arena);
+/* … and the hash of all names, which are sorted in place. */
+const char *wa_phash_names(struct slice *names, size_t n, char out[WA_PHASH_MAX]);

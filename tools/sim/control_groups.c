@@ -18,12 +18,34 @@ static json_t *describe_device(const struct sim_device *dev)
     return o;
 }
 
-err_t sim_get_devices(struct sim_answer *a)
+static err_t account_of_path(const struct sim_request *q, struct sim_account **out)
 {
     struct sim_account *account =
-        sim_account_find(&a->q->server->relay.people, sim_plain_number(a->q->segments[0]));
+        sim_account_find(&q->server->relay.people, sim_plain_number(q->segments[0]));
 
     if (!account) return fail(NOT_FOUND, "no account has this number");
+    *out = account;
+    return OK;
+}
+
+err_t sim_post_privacy(struct sim_answer *a)
+{
+    struct slice reads = sim_text_member(a->q, "readreceipts");
+    struct sim_account *account;
+
+    TRY(account_of_path(a->q, &account));
+    if (!slice_is(reads, "all") && !slice_is(reads, "none"))
+        return fail(BAD_ARGUMENT, "readreceipts: all or none");
+    sim_hide_reads(&a->q->server->relay, account, NULL, slice_is(reads, "none"));
+    sim_json_set(a->out, "readreceipts", sim_json_text(account->hides_reads ? "none" : "all"));
+    return OK;
+}
+
+err_t sim_get_devices(struct sim_answer *a)
+{
+    struct sim_account *account;
+
+    TRY(account_of_path(a->q, &account));
     json_t *devices = json_array();
     LIST_EACH(l, &account->devices)
     json_array_append_new(devices, describe_device(LIST_ENTRY(l, struct sim_device, link)));
@@ -93,6 +115,7 @@ err_t sim_post_groups(struct sim_answer *a)
     g->lid_mode = !slice_is(sim_text_member(a->q, "addressing_mode"), "pn");
     TRY(each_member(a, "members", g, just_add));
     sim_changed(r);
+    sim_rosters_note(r);
     sim_notify_group(r, g, "create", NULL);
     json_object_update_new(a->out, describe_group(g));
     return OK;
@@ -111,6 +134,7 @@ err_t sim_get_groups(struct sim_answer *a)
 static void add_and_tell(struct sim_relay *r, struct sim_group *g, struct sim_account *account)
 {
     sim_member_add(g, account);
+    sim_rosters_note(r);
     sim_notify_group(r, g, "add", account);
 }
 
@@ -118,6 +142,7 @@ static void remove_and_tell(struct sim_relay *r, struct sim_group *g, struct sim
 {
     sim_notify_group(r, g, "remove", account);
     sim_member_remove(g, account);
+    sim_rosters_note(r);
 }
 
 err_t sim_post_members(struct sim_answer *a)

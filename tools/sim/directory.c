@@ -76,6 +76,8 @@ void sim_directory_done(struct sim_directory *d)
     {
         free_all(&LIST_ENTRY(l, struct sim_group, link)->members,
                  offsetof(struct sim_member, link));
+        free_all(&LIST_ENTRY(l, struct sim_group, link)->rosters,
+                 offsetof(struct sim_roster, link));
         free(LIST_ENTRY(l, struct sim_group, link));
     }
     LIST_EACH(l, &d->accounts)
@@ -272,6 +274,7 @@ struct sim_group *sim_group_new(struct sim_directory *d, struct slice id, struct
     copy_text(g->subject, sizeof g->subject, subject);
     g->version = 1;
     list_init(&g->members);
+    list_init(&g->rosters);
     list_push(&d->groups, &g->link);
     map_put(&d->groups_by_id, id, g);
     return g;
@@ -313,4 +316,20 @@ void sim_member_remove(struct sim_group *g, const struct sim_account *a)
     list_remove(&m->link);
     free(m);
     g->version++;
+}
+
+struct sim_roster *sim_roster_new(size_t count)
+{
+    struct sim_roster *r = xcalloc(sizeof *r + count * sizeof r->seats[0]);
+
+    r->count = count;
+    return r;
+}
+
+void sim_roster_add(struct sim_group *g, struct sim_roster *take)
+{
+    list_push(&g->rosters, &take->link);
+    if (++g->roster_count <= SIM_ROSTERS_MAX) return;
+    g->roster_count--;
+    free(LIST_ENTRY(list_pop(&g->rosters), struct sim_roster, link));
 }

@@ -14,6 +14,7 @@ enum {
     SIM_DEVICES_MAX = 32,   /* devices of an account */
     SIM_QUEUE_MAX = 20000,  /* stanzas that wait for a device */
     SIM_NAME_MAX = 100,
+    SIM_ROSTERS_MAX = 32, /* device lists of a group that its members may still have in mind */
 };
 
 struct sim_conn;
@@ -103,6 +104,7 @@ struct sim_account {
     struct buf key_indexes; /* AdvSignedKeyIndexList by the phone */
     int64_t key_indexes_at; /* s */
     struct buf about;
+    bool hides_reads; /* privacy setting readreceipts is none */
     struct list collections, tokens, blocked, watchers;
     struct list presence_watchers; /* sim_person: told of our presence */
 };
@@ -113,6 +115,17 @@ struct sim_member {
     bool admin, creator;
 };
 
+/* The devices that a group's message went to at some time. */
+struct sim_seat {
+    struct sim_account *account;
+    uint16_t device;
+};
+struct sim_roster {
+    struct list link;
+    size_t count;
+    struct sim_seat seats[];
+};
+
 struct sim_group {
     struct list link;
     char id[SIM_NUMBER_MAX]; /* without @g.us */
@@ -121,6 +134,8 @@ struct sim_group {
     int64_t created_at; /* s */
     struct list members;
     uint32_t version;
+    struct list rosters; /* the newest last; at most SIM_ROSTERS_MAX */
+    uint32_t roster_count;
 };
 
 struct sim_directory {
@@ -165,3 +180,6 @@ struct sim_group *sim_group_of(const struct sim_directory *d, struct wa_jid jid)
 struct sim_member *sim_member_find(const struct sim_group *g, const struct sim_account *a);
 struct sim_member *sim_member_add(struct sim_group *g, struct sim_account *a);
 void sim_member_remove(struct sim_group *g, const struct sim_account *a);
+/* Empty seats, to be freed or added. */
+struct sim_roster *sim_roster_new(size_t count);
+void sim_roster_add(struct sim_group *g, struct sim_roster *take);

@@ -15,6 +15,7 @@ void sim_iq_usync(struct sim_conn *c, const struct wa_node *iq);
 void sim_iq_blocklist(struct sim_conn *c, const struct wa_node *iq);
 void sim_iq_block(struct sim_conn *c, const struct wa_node *iq);
 void sim_iq_privacy(struct sim_conn *c, const struct wa_node *iq);
+void sim_iq_privacy_set(struct sim_conn *c, const struct wa_node *iq);
 void sim_iq_tokens(struct sim_conn *c, const struct wa_node *iq);
 void sim_iq_about(struct sim_conn *c, const struct wa_node *iq);
 void sim_iq_appstate(struct sim_conn *c, const struct wa_node *iq);

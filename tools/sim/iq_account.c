@@ -40,14 +40,19 @@ void sim_iq_block(struct sim_conn *c, const struct wa_node *iq)
 
 /* ---- privacy ---- */
 
-void sim_iq_privacy(struct sim_conn *c, const struct wa_node *iq)
+void sim_privacy_node(struct wa_node *parent, struct arena *arena, const struct sim_account *a)
 {
-    static const char *const settings[][2] = {
-        {"readreceipts", "all"}, {"profile", "all"},  {"status", "all"},  {"online", "all"},
-        {"last", "all"},         {"groupadd", "all"}, {"calladd", "all"}, {"messages", "all"},
+    const char *const settings[][2] = {
+        {"readreceipts", a->hides_reads ? "none" : "all"},
+        {"profile", "all"},
+        {"status", "all"},
+        {"online", "all"},
+        {"last", "all"},
+        {"groupadd", "all"},
+        {"calladd", "all"},
+        {"messages", "all"},
     };
-    struct arena *arena = &c->relay->arena;
-    struct wa_node *result = sim_iq_result(c, iq), *privacy = wa_node_add(result, arena, "privacy");
+    struct wa_node *privacy = wa_node_add(parent, arena, "privacy");
 
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         struct wa_node *category = wa_node_add(privacy, arena, "category");
@@ -55,7 +60,35 @@ void sim_iq_privacy(struct sim_conn *c, const struct wa_node *iq)
         wa_node_set_text(category, arena, "name", settings[i][0]);
         wa_node_set_text(category, arena, "value", settings[i][1]);
     }
+}
+
+void sim_iq_privacy(struct sim_conn *c, const struct wa_node *iq)
+{
+    struct wa_node *result = sim_iq_result(c, iq);
+
+    sim_privacy_node(result, &c->relay->arena, c->device->account);
     sim_conn_send(c, result);
+}
+
+void sim_hide_reads(struct sim_relay *r, struct sim_account *a, const struct sim_device *by,
+                    bool hides)
+{
+    if (hides == a->hides_reads) return;
+    a->hides_reads = hides;
+    sim_changed(r);
+    sim_notify_privacy(r, a, by);
+}
+
+/* Who may see what we read is the one setting that changes anything here. */
+void sim_iq_privacy_set(struct sim_conn *c, const struct wa_node *iq)
+{
+    const struct wa_node *privacy = wa_node_child(iq, "privacy"), *category;
+
+    for (size_t i = 0; (category = wa_node_next(privacy, "category", &i));)
+        if (slice_is(wa_node_text(category, "name"), "readreceipts"))
+            sim_hide_reads(c->relay, c->device->account, c->device,
+                           slice_is(wa_node_text(category, "value"), "none"));
+    sim_iq_privacy(c, iq);
 }
 
 static struct sim_token *token_for(struct sim_account *owner, struct sim_account *from)

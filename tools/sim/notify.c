@@ -91,8 +91,22 @@ static void tell_own(struct sim_relay *r, struct sim_account *a, const struct si
 void sim_notify_devices(struct sim_relay *r, struct sim_account *a, const char *what,
                         const struct sim_device *changed)
 {
+    sim_rosters_note(r);
     tell_others(r, a, what, changed);
     tell_own(r, a, strcmp(what, "add") == 0 ? changed : NULL);
+}
+
+void sim_notify_privacy(struct sim_relay *r, struct sim_account *a, const struct sim_device *but)
+{
+    struct wa_node *n = notification(r, "account_sync", sim_account_jid(a, false));
+
+    sim_privacy_node(n, &r->arena, a);
+    LIST_EACH(l, &a->devices)
+    {
+        struct sim_device *dev = LIST_ENTRY(l, struct sim_device, link);
+
+        if (dev != but) sim_queue_put(r, dev, SIM_QUEUE_NOTIFICATION, n);
+    }
 }
 
 void sim_tell_prekeys(struct sim_relay *r, struct sim_device *dev, int64_t left)

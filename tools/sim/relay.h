@@ -238,3 +238,14 @@ void sim_notify_group(struct sim_relay *r, struct sim_group *g, const char *what
 void sim_group_node(struct wa_node *parent, struct arena *arena, const struct sim_group *g);
 /* What clients call phash: a hash of the set of devices, as text. */
 struct slice sim_phash(struct arena *arena, const struct wa_jid *devices, size_t n);
+/* phash.c: the stanza's phash is that of a set which phashes.def knows, or there is none. */
+bool sim_phash_is_known(struct sim_conn *c, const struct wa_node *n);
+/* Devices or members changed: who has not heard of it hashes what was before. */
+void sim_rosters_note(struct sim_relay *r);
+/* A privacy setting changed: to every device but the one that changed it (NULL: to all). */
+void sim_notify_privacy(struct sim_relay *r, struct sim_account *a, const struct sim_device *but);
+/* iq_account.c: the setting readreceipts, changed by a device or (NULL) by its owner elsewhere. */
+void sim_hide_reads(struct sim_relay *r, struct sim_account *a, const struct sim_device *by,
+                    bool hides);
+/* <privacy> with every setting. */
+void sim_privacy_node(struct wa_node *parent, struct arena *arena, const struct sim_account *a);

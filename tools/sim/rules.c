@@ -422,21 +422,7 @@ static bool is_group_addressing(const struct check *k)
     return g->lid_mode ? slice_is(mode, "lid") : !slice_is(mode, "lid");
 }
 
-/* The form only: Baileys sends none, and which devices it covers differs from client to client.
- * The ack carries ours, as the server's does. */
-static bool has_phash_form(const struct check *k)
-{
-    enum { LENGTH = 10 };
-    static const char standard[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct slice phash = wa_node_text(k->n, "phash");
-
-    if (slice_is_none(phash)) return true;
-    if (phash.len != LENGTH || !slice_starts_with(phash, SLICE("2:"))) return false;
-    for (size_t i = 2; i < phash.len; i++)
-        if (slice_find(SLICE(standard), phash.data[i]) == sizeof(standard) - 1) return false;
-    return true;
-}
+static bool has_known_phash(const struct check *k) { return sim_phash_is_known(k->c, k->n); }
 
 static const struct sim_token *token_from(const struct sim_account *owner,
                                           const struct sim_account *from)

@@ -12,7 +12,7 @@
 
 #include "proto/base/reader.h"
 
-enum { STATE_VERSION = 1, STATE_MAX = 1 << 30, COUNT_MAX = 1 << 22 };
+enum { STATE_VERSION = 2, STATE_OLDEST = 1, STATE_MAX = 1 << 30, COUNT_MAX = 1 << 22 };
 
 static const char magic[] = "parley-sim state\n";
 
@@ -20,6 +20,7 @@ struct archive {
     bool saving;
     struct buf out;
     struct reader in;
+    uint32_t version; /* of what is read; STATE_VERSION when saving */
     struct sim_server *server;
 };
 
@@ -217,6 +218,7 @@ static void ar_account(struct archive *a, struct sim_account *account)
     ar_buf(a, &account->key_indexes);
     AR_INT(a, account->key_indexes_at);
     ar_buf(a, &account->about);
+    if (a->version > 1) AR_INT(a, account->hides_reads);
     ar_list(a, &account->devices, add_device, ar_device, account);
     ar_list(a, &account->collections, add_collection, ar_collection, account);
 }
@@ -297,6 +299,35 @@ static void ar_member(struct archive *a, struct sim_group *g, struct sim_member 
     m->creator = creator;
 }
 
+/* A seat of an account that is gone cannot be hashed any more: its roster is left out. */
+static void ar_roster(struct archive *a, struct sim_group *g, struct sim_roster *r)
+{
+    uint64_t n = ar_count(a, r ? r->count : 0);
+    bool whole = true;
+
+    if (!a->saving) r = sim_roster_new(n);
+    for (uint64_t i = 0; i < n; i++) {
+        r->seats[i].account = ar_person(a, r->seats[i].account);
+        AR_INT(a, r->seats[i].device);
+        whole = whole && r->seats[i].account;
+    }
+    if (a->saving) return;
+    if (whole && !a->in.error)
+        sim_roster_add(g, r);
+    else
+        free(r);
+}
+
+static void ar_rosters(struct archive *a, struct sim_group *g)
+{
+    uint64_t n = ar_count(a, g->roster_count);
+
+    if (a->saving)
+        LIST_EACH(l, &g->rosters) ar_roster(a, g, LIST_ENTRY(l, struct sim_roster, link));
+    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++)
+        ar_roster(a, g, NULL);
+}
+
 static void ar_group(struct archive *a, struct sim_group *g)
 {
     struct sim_group head = {0};
@@ -319,6 +350,7 @@ static void ar_group(struct archive *a, struct sim_group *g)
     for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++)
         ar_member(a, g, NULL);
     AR_INT(a, g->version);
+    if (a->version > 1) ar_rosters(a, g);
 }
 
 static void ar_groups(struct archive *a)
@@ -535,7 +567,7 @@ static void sync_folder(const char *path)
 err_t sim_state_save(struct sim_server *s)
 {
     AUTO(buf) out = {0};
-    struct archive a = {.saving = true, .server = s};
+    struct archive a = {.saving = true, .version = STATE_VERSION, .server = s};
     char path[4096], fresh[4200];
     uint8_t hash[32];
 
@@ -574,7 +606,7 @@ static err_t read_file(const char *path, struct buf *out, bool *out_found)
     return OK;
 }
 
-static err_t open_state(struct slice file, struct slice *out)
+static err_t open_state(struct slice file, uint32_t *out_version, struct slice *out)
 {
     struct reader r = reader_of(file);
     struct slice head = reader_bytes(&r, sizeof magic - 1), want;
@@ -583,7 +615,8 @@ static err_t open_state(struct slice file, struct slice *out)
 
     want = reader_bytes(&r, sizeof hash);
     if (r.error || !slice_is(head, magic)) return fail(STORE_DAMAGED, "not a state file");
-    ENSURE(version == STATE_VERSION, STORE_VERSION);
+    ENSURE(version >= STATE_OLDEST && version <= STATE_VERSION, STORE_VERSION);
+    *out_version = version;
     *out = reader_rest(&r);
     crypto_sha256(*out, hash);
     if (!slice_eq(want, SLICE_ARRAY(hash)))
@@ -602,7 +635,7 @@ err_t sim_state_load(struct sim_server *s)
     snprintf(path, sizeof path, "%s/state", s->settings.state_dir);
     TRY(read_file(path, &file, &found));
     if (!found) return OK;
-    TRY(open_state(buf_slice(&file), &state));
+    TRY(open_state(buf_slice(&file), &a.version, &state));
     a.in = reader_of(state);
     ar_server(&a);
     TRY(reader_end(&a.in));

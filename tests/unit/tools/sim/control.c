@@ -159,6 +159,8 @@ static const struct {
     {"POST", "/phones/15550001111/reply", "{\"message_id\":\"?\",\"text\":\"x\"}", 404},
     {"POST", "/phones/15550001111/unlink", "{\"device\":3}", 404},
     {"GET", "/accounts/1/devices", NULL, 404},
+    {"POST", "/accounts/1/privacy", "{\"readreceipts\":\"none\"}", 404},
+    {"POST", "/accounts/15550001111/privacy", "{\"readreceipts\":\"maybe\"}", 400},
     {"POST", "/faults", "{}", 400},
     {"POST", "/faults", "{\"fault\":\"rain\"}", 400},
     {"POST", "/faults", "{\"fault\":\"server_ping\",\"device\":\"15550001111:4\"}", 404},

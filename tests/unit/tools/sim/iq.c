@@ -214,6 +214,34 @@ Test(iq, no_prekeys_is_404_in_a_digest)
     clear_stage(&s);
 }
 
+/* ---- privacy ---- */
+
+static struct slice reads_of(const struct wa_node *holder)
+{
+    const struct wa_node *category = wa_node_child(wa_node_child(holder, "privacy"), "category");
+
+    cr_expect(has_text(category, "name", "readreceipts"));
+    return wa_node_text(category, "value");
+}
+
+/* As Baileys and whatsmeow set it. */
+Test(iq, a_setting_is_kept_and_told_to_the_other_devices)
+{
+    struct stage s = set_stage();
+    struct companion *second = companion_ready(s.w, s.own);
+    struct wa_node *iq = companion_iq(s.c, "set", "privacy"), *category;
+
+    cr_expect(slice_is(reads_of(ask(&s, "get", "privacy", "privacy")), "all"));
+    category = wa_node_add(wa_node_add(iq, &s.c->arena, "privacy"), &s.c->arena, "category");
+    wa_node_set(category, &s.c->arena, "name", SLICE("readreceipts"));
+    wa_node_set(category, &s.c->arena, "value", SLICE("none"));
+    cr_expect(slice_is(reads_of(companion_ask(s.c, iq)), "none"));
+    cr_expect(slice_is(reads_of(ask(&s, "get", "privacy", "privacy")), "none"));
+    cr_expect(slice_is(reads_of(companion_take(second, "notification")), "none"));
+    companion_free(second);
+    clear_stage(&s);
+}
+
 /* ---- tokens ---- */
 
 Test(iq, a_token_lets_the_other_side_write)

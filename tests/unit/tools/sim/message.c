@@ -31,11 +31,6 @@ static void clear_stage(struct stage *s)
     world_free(s->w);
 }
 
-static struct wa_jid jid_lid(const char *user, uint16_t device)
-{
-    return wa_jid_of(WA_SERVER_LID, slice_text(user), device);
-}
-
 /* A full fan-out in one family of addresses, to phones and companions of both ends. */
 static struct wa_node *fan_out(struct stage *s, bool lid, const char *id)
 {

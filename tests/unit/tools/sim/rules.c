@@ -443,7 +443,7 @@ static struct wa_node *message_with_odd_phash(struct stage *s)
 {
     struct wa_node *n = group_message(s, "lid");
 
-    wa_node_set(n, &s->c->arena, "phash", SLICE("2:AAv_hwhn"));
+    wa_node_set(n, &s->c->arena, "phash", SLICE("2:AAvxhwhn"));
     return n;
 }
 static struct wa_node *message_without_token(struct stage *s)

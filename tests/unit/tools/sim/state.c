@@ -79,6 +79,8 @@ static void fill(struct sim_server *s)
     g = sim_group_new(&s->relay.people, SLICE("120363000000000001"), SLICE("Group"));
     sim_member_add(g, a->account)->creator = true;
     sim_member_add(g, b->account);
+    sim_rosters_note(&s->relay);
+    a->account->hides_reads = true;
     buf_put_text(&a->account->about, "at the sea");
     sim_phone_go(c, false);
     cr_assert_eq(
@@ -93,6 +95,8 @@ Test(state, comes_back_whole)
     struct run *r = xcalloc(sizeof *r), *again = xcalloc(sizeof *again);
     struct crypto_pair root;
     struct sim_phone *a, *b, *c;
+    const struct sim_roster *roster;
+    const struct sim_group *g;
     char id[SIM_ID_MAX];
 
     cr_assert_eq(start(r), OK);
@@ -111,8 +115,12 @@ Test(state, comes_back_whole)
     cr_expect_eq(b->letter_count, 1);
     cr_expect(
         slice_is(buf_slice(&LIST_ENTRY(b->letters.next, struct sim_letter, link)->text), "kept"));
-    cr_expect_not_null(
-        map_find(&again->server.relay.people.groups_by_id, SLICE("120363000000000001")));
+    g = map_find(&again->server.relay.people.groups_by_id, SLICE("120363000000000001"));
+    cr_assert_not_null(g);
+    cr_expect_eq(g->roster_count, 1);
+    roster = LIST_ENTRY(g->rosters.next, struct sim_roster, link);
+    cr_expect(roster->count == 2 && roster->seats[1].account == b->account);
+    cr_expect(a->account->hides_reads && !b->account->hides_reads);
     /* What waited for a phone that was away arrives, and its session goes on. */
     sim_server_settle(&again->server);
     cr_expect_eq(c->letter_count, 1);

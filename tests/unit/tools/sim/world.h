@@ -488,6 +488,11 @@ static inline struct wa_jid jid_pn(const char *user, uint16_t device)
     return wa_jid_of(WA_SERVER_USER, slice_text(user), device);
 }
 
+static inline struct wa_jid jid_lid(const char *user, uint16_t device)
+{
+    return wa_jid_of(WA_SERVER_LID, slice_text(user), device);
+}
+
 static inline struct wa_node *companion_message(struct companion *c, struct wa_jid to,
                                                 const char *id)
 {
