@@ -320,7 +320,7 @@ static void finish_waiting(struct waiting *w)
     if (w->count) pen_raw(&p, NULL, buf_slice(&w->events));
     pen_end(&p);
     write_seq(&p, "next_cursor", w->cursor);
-    pen_bool(&p, "timed_out", w->count == 0);
+    pen_bool(&p, "timed_out", w->count == 0 && !w->truncated);
     pen_bool(&p, "truncated", w->truncated);
     pen_end(&p);
     buf_done(&w->events);
@@ -364,7 +364,7 @@ static void on_caught_up(struct hub_stream *s)
     struct waiting *w = s->owner;
 
     w->cursor = s->cursor;
-    if (w->count || arg_int_or(w->call, "timeout_ms", WAIT_DEFAULT_MS) == 0)
+    if (w->count || w->truncated || arg_int_or(w->call, "timeout_ms", WAIT_DEFAULT_MS) == 0)
         worker_defer(w->call->home, &w->deferred);
 }
 

@@ -163,6 +163,21 @@ void event_json(struct buf *out, uint64_t seq, struct slice bytes)
     buf_put(out, slice_from(bytes, 1));
 }
 
+void event_gap(struct buf *out, uint64_t first, uint64_t last)
+{
+    bool reset = first > last;
+    unsigned long long from = reset ? (last ? 1 : 0) : first, to = last;
+
+    buf_printf(out, "\"gap\":true,\"reset\":%s,\"first\":%llu,\"last\":%llu,\"message\":\"",
+               reset ? "true" : "false", from, to);
+    if (reset)
+        buf_put_text(out, "This log has not come as far as the position you gave: the data was "
+                          "restored or made anew. Events up to `last` may be new to you.");
+    else
+        buf_put_text(out, "Events first to last are no longer in the log.");
+    buf_put_text(out, " Read again what you need: list_chats, list_messages.\"");
+}
+
 /* ---- filters ---- */
 
 bool event_filter_matches(const struct event_filter *f, const struct event_head *head)

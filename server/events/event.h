@@ -73,6 +73,11 @@ void event_account_unpaired(struct buf *out, const struct event_about *about,
 /* Appends `{"seq":N,` and the rest of the object. */
 void event_json(struct buf *out, uint64_t seq, struct slice bytes);
 
+/* Appends the members (no braces) that tell a reader what it lost, the same at every door: rows
+ * first..last fell out of the log. first > last, see hub_stream.on_gap: a reset, told as all that
+ * this log may hold unread. */
+void event_gap(struct buf *out, uint64_t first, uint64_t last);
+
 /* ---- filters ---- */
 
 struct event_filter {

@@ -278,21 +278,12 @@ void mcp_frame_list_changed(struct buf *out, const char *name, struct slice list
     end(out);
 }
 
-/* As in the frames of /v1/events. first > last: the position was never given out, as after a
- * restore of the database. */
-static void put_gap(struct buf *out, uint64_t first, uint64_t last)
-{
-    buf_printf(out, "\"gap\":true,\"first\":%llu,\"last\":%llu", (unsigned long long)first,
-               (unsigned long long)last);
-}
-
 void mcp_frame_gap(struct buf *out, uint64_t first, uint64_t last)
 {
     begin(out, last, "message");
     buf_put_text(out, "\"level\":\"warning\",\"logger\":\"events\",\"data\":{");
-    put_gap(out, first, last);
-    buf_put_text(out, ",\"message\":\"Events between these numbers are no longer in the log. Read "
-                      "again what you need: list_chats, list_messages.\"}");
+    event_gap(out, first, last);
+    buf_put_u8(out, '}');
     end(out);
 }
 
@@ -302,7 +293,7 @@ void mcp_frame_gap_listen(struct buf *out, struct slice uri, struct slice listen
     begin(out, 0, "resources/updated");
     put_uri(out, uri);
     buf_put_text(out, ",\"_meta\":{\"" MCP_META_GAP "\":{");
-    put_gap(out, first, last);
+    event_gap(out, first, last);
     buf_put_text(out, "},");
     put_listen_id(out, listen_id);
     buf_put_u8(out, '}');

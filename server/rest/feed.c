@@ -45,15 +45,12 @@ static void on_gap(struct hub_stream *s, uint64_t first, uint64_t last)
 {
     struct feed *f = s->owner;
     AUTO(buf) data = {0}, frame = {0};
-    struct pen p = pen_on(&data);
     char id[24];
     int n = snprintf(id, sizeof(id), "%llu", (unsigned long long)last);
 
-    pen_object(&p, NULL);
-    pen_bool(&p, "gap", true);
-    pen_int(&p, "first", (int64_t)first);
-    pen_int(&p, "last", (int64_t)last);
-    pen_end(&p);
+    buf_put_u8(&data, '{');
+    event_gap(&data, first, last);
+    buf_put_u8(&data, '}');
     sse_frame(&frame, slice_of(id, (size_t)n), SLICE("gap"), buf_slice(&data));
     sse_write(f->sse, buf_slice(&frame));
 }

@@ -185,6 +185,11 @@ Test(event_tools, a_lost_position_is_told)
     cr_assert(flag(&a, "truncated"));
     cr_assert_eq(count(&a), 2);
     answer_done(&a);
+    a = use(&H.test, "wait_for_event", "{\"cursor\":99}"); /* at once: it has something to tell */
+    cr_assert(flag(&a, "truncated") && !flag(&a, "timed_out"));
+    cr_assert_eq(count(&a), 0);
+    cr_assert_str_eq(member(&a, "next_cursor"), "5");
+    answer_done(&a);
 }
 
 /* ---- wait_for_event ---- */

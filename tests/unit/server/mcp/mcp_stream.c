@@ -243,10 +243,30 @@ Test(mcp_stream, lost_events_are_announced_first)
     hear(&a);
     cr_assert(has(&a, "id: g-3\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":"
                       "\"notifications/message\",\"params\":{\"level\":\"warning\",\"logger\":"
-                      "\"events\",\"data\":{\"gap\":true,\"first\":2,\"last\":3,"),
+                      "\"events\",\"data\":{\"gap\":true,\"reset\":false,\"first\":2,"
+                      "\"last\":3,\"message\":\"Events first to last"),
               "%s", text_of(&a));
     cr_assert(strstr(text_of(&a), "\"gap\":true") < strstr(text_of(&a), "id: g-4\n"));
     cr_assert_eq(count_of(&a, "notifications/resources/updated"), 2);
+    leave(&a);
+}
+
+Test(mcp_stream, a_position_that_is_not_of_this_log_is_reset)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct agent a;
+
+    open_session();
+    subscribe("whatsapp://events");
+    log_event(acc, EVENT_MESSAGE_RECEIVED, 0);
+    a = listen_from("g-500");
+    hear(&a);
+    log_event(acc, EVENT_MESSAGE_RECEIVED, 0);
+    hear(&a);
+    cr_assert(has(&a, "id: g-1\nevent: message\n"), "%s", text_of(&a));
+    cr_assert(has(&a, "\"gap\":true,\"reset\":true,\"first\":1,\"last\":1,"));
+    cr_assert(has(&a, "id: g-2\n"));
+    cr_assert_eq(count_of(&a, "notifications/resources/updated"), 1);
     leave(&a);
 }
 

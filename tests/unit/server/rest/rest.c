@@ -183,7 +183,44 @@ Test(rest, the_feed_announces_what_is_lost)
     fd = send_request("GET /v1/events?after=1", door_test, NULL);
     hear(fd, &got);
     cr_assert(strstr(buf_text(&got),
-                     "id: 3\nevent: gap\ndata: {\"gap\":true,\"first\":2,\"last\":3}\n\nid: 4\n"));
+                     "id: 3\nevent: gap\ndata: {\"gap\":true,\"reset\":false,\"first\":2,"
+                     "\"last\":3,\"message\":\"Events first to last are no longer in the log. "
+                     "Read again what you need: list_chats, list_messages.\"}\n\nid: 4\n"));
+    close(fd);
+    door_step();
+}
+
+Test(rest, the_feed_says_that_a_position_is_not_of_this_log)
+{
+    static const char reset[] = "id: 2\nevent: gap\ndata: {\"gap\":true,\"reset\":true,"
+                                "\"first\":1,\"last\":2,\"message\":\"This log ";
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    AUTO(buf) got = {0};
+    char headers[300];
+    int fd;
+
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    snprintf(headers, sizeof(headers), "%sLast-Event-ID: 500\r\n", door_test);
+    fd = send_request("GET /v1/events", headers, NULL);
+    hear(fd, &got);
+    log_event(acc, EVENT_MESSAGE_SENT, 0);
+    hear(fd, &got);
+    cr_assert(strstr(buf_text(&got), reset), "%s", buf_text(&got));
+    cr_assert(strstr(buf_text(&got), "id: 3\nevent: message.sent\n"));
+    cr_assert_null(strstr(buf_text(&got), "id: 1\n"));
+    close(fd);
+    door_step();
+}
+
+Test(rest, an_empty_log_resets_to_nothing)
+{
+    AUTO(buf) got = {0};
+    int fd = send_request("GET /v1/events?after=7", door_test, NULL);
+
+    hear(fd, &got);
+    cr_assert(strstr(buf_text(&got), "id: 0\nevent: gap\ndata: {\"gap\":true,\"reset\":true,"
+                                     "\"first\":0,\"last\":0,"));
     close(fd);
     door_step();
 }
@@ -279,7 +316,7 @@ Test(pages, the_code_is_shown_under_its_name_alone, .init = door_setup, .fini = 
 /* What a request of a proxy on this machine looks like. */
 static const char *const proxied[] = {
     "X-Forwarded-For: 192.0.2.1\r\n", "x-forwarded-proto: https\r\n", "X-Forwarded-Host: a\r\n",
-    "Forwarded: for=192.0.2.1\r\n",   "Via: 1.1 proxy\r\n",          "X-Real-IP: 192.0.2.1\r\n",
+    "Forwarded: for=192.0.2.1\r\n",   "Via: 1.1 proxy\r\n",           "X-Real-IP: 192.0.2.1\r\n",
 };
 
 /* `line` of a browser as `host`, without headers of a proxy. */
