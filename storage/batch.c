@@ -31,6 +31,7 @@ void batch_reset(struct batch *b)
     b->slots = NULL;
     b->first = b->last = NULL;
     b->op_count = b->slot_count = b->bytes = b->event_count = 0;
+    b->overfull = false;
     b->result = OK;
     b->first_seq = 0;
 }
@@ -49,10 +50,13 @@ static bool is_write_of(const struct batch_op *op, enum db db, struct slice key,
            slice_eq(batch_op_key(op), key);
 }
 
-static void slot_place(struct batch *b, struct batch_op *op)
+/* Into the place of `before`, the older write of the same key: a row that is written thousands of
+ * times in one batch (a counter) must not leave a trail of as many slots to walk. NULL: a free
+ * one. */
+static void slot_place(struct batch *b, struct batch_op *op, const struct batch_op *before)
 {
     size_t i = op->hash & (b->slot_count - 1);
-    while (b->slots[i])
+    while (b->slots[i] != before)
         i = (i + 1) & (b->slot_count - 1);
     b->slots[i] = op;
 }
@@ -67,7 +71,7 @@ static void slots_grow(struct batch *b)
         b->slot_count *= 2;
     b->slots = xcalloc(b->slot_count * sizeof(struct batch_op *));
     for (struct batch_op *op = b->first; op; op = op->next)
-        if (op->type <= BATCH_DELETE && !op->replaced) slot_place(b, op);
+        if (op->type <= BATCH_DELETE && !op->replaced) slot_place(b, op, NULL);
 }
 
 static struct batch_op *find(const struct batch *b, enum db db, struct slice key, uint32_t hash)
@@ -84,9 +88,10 @@ static struct batch_op *find(const struct batch *b, enum db db, struct slice key
 
 static struct batch_op *append(struct batch *b, enum batch_op_type type, size_t size)
 {
-    assert(b->bytes + size <= BATCH_MAX);
     struct batch_op *op = arena_alloc(&b->arena, sizeof(*op) + size);
 
+    /* What was replaced is no longer counted, but its memory is still there. */
+    if (b->bytes + size > BATCH_MAX || b->arena.total > 2 * (size_t)BATCH_MAX) b->overfull = true;
     *op = (struct batch_op){.type = (uint8_t)type};
     if (b->last)
         b->last->next = op;
@@ -116,7 +121,7 @@ static void write(struct batch *b, enum batch_op_type type, enum db db, struct s
         before->replaced = true;
         b->bytes -= (size_t)before->key_len + before->value_len;
     }
-    if (b->slots) slot_place(b, op);
+    if (b->slots) slot_place(b, op, before);
     slots_grow(b);
 }
 
@@ -133,9 +138,9 @@ void batch_delete(struct batch *b, enum db db, struct slice key)
 void batch_event(struct batch *b, uint32_t tenant, const struct event_head *head,
                  struct slice bytes)
 {
-    assert(bytes.len <= EVENT_MAX);
     struct batch_op *op = append(b, BATCH_EVENT, EVENT_HEAD + bytes.len);
 
+    if (bytes.len > EVENT_MAX) b->overfull = true;
     op->db = DB_events;
     op->tenant = tenant;
     op->value_len = (uint32_t)(EVENT_HEAD + bytes.len);

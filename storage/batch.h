@@ -6,7 +6,8 @@
  *
  * A batch names its account and its writes and nothing else, so it can be shipped as it is. Work
  * that is larger is cut into turns of at most BATCH_SLICE bytes, so that no commit keeps the
- * other accounts waiting; BATCH_MAX is where batch_put() takes a bug for granted. */
+ * other accounts waiting. Above BATCH_MAX, or with an event above EVENT_MAX, it is `overfull`: what
+ * came in was too much for one turn, which must fail; the writer takes no such batch. */
 #pragma once
 #include "proto/base/arena.h"
 #include "proto/base/buf.h"
@@ -38,6 +39,7 @@ struct batch {
     struct batch_op **slots; /* by hash of key; built when there are many */
     size_t op_count, slot_count, bytes;
     size_t event_count;
+    bool overfull;
 };
 
 void batch_init(struct batch *b);

@@ -1,6 +1,7 @@
 /* The queue, the commit and the thread. Read from the bottom: writer_step() is the loop body,
  * commit_group() decides what to do when a commit cannot be done, try_commit() is one
  * transaction. */
+#include <assert.h>
 #include "storage/writer.h"
 
 #include <errno.h>
@@ -615,6 +616,7 @@ void writer_free(struct writer *w)
 
 void writer_post(struct writer *w, struct batch *b)
 {
+    assert(!b->overfull);
     pthread_mutex_lock(&w->lock);
     list_push(&w->queue, &b->queued);
     w->stats.queued++;

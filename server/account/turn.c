@@ -307,6 +307,8 @@ void turn_close(struct turn *t, err_t e)
     struct account_worker *aw = a->home;
 
     if (e == OK) e = t->error; /* of a save or an event, which have no way to tell it */
+    if (e == OK && t->batch.overfull)
+        e = fail(TOO_LARGE, "one input wrote more than %d MB", BATCH_MAX >> 20);
     if (e == OK) take_status(a, t);
     end_view(aw);
     aw->turn = NULL;

@@ -150,6 +150,30 @@ Test(turn, a_failed_commit_takes_the_later_ones_along_and_the_account_comes_back
     cr_expect_eq(house_events("account.connected"), 1);
 }
 
+/* More than one input may write: this account starts again from disk, the process goes on. */
+Test(turn, that_wrote_too_much_takes_its_account_down_and_nobody_else)
+{
+    static uint8_t megabyte[1 << 20];
+    struct errand again = {.act = act_event};
+    char name[16];
+
+    house_link_up();
+    struct turn *t = turn_open(house.account);
+    for (int i = 0; i <= BATCH_MAX >> 20; i++) {
+        snprintf(name, sizeof(name), "k%d", i);
+        batch_put(turn_batch(t), DB_data, slice_text(name), SLICE_ARRAY(megabyte));
+    }
+    turn_close(t, OK);
+    cr_expect(house.account->broken);
+    cr_expect_eq(written(), 0u);
+    fake_link_drop("closed");
+    house_pass(2000);
+    cr_expect(!house.account->broken);
+    errand_start(&again);
+    house_commit();
+    cr_expect_eq(again.call.error, OK);
+}
+
 Test(turn, an_account_stays_closed_while_the_disk_is_full)
 {
     struct errand e = {.act = act_write};
