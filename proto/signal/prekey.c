@@ -39,12 +39,23 @@ static err_t enter_block(struct cursor *c, uint32_t id)
     return OK;
 }
 
+/* The server hands keys out in the order they came, so one this old was given to nobody, or to
+ * somebody who never wrote. */
+static void forget_block(const struct cursor *c, uint32_t id)
+{
+    uint32_t old =
+        id >= WA_PREKEYS_KEPT ? id - WA_PREKEYS_KEPT : id + WA_PREKEY_ID_MAX + 1 - WA_PREKEYS_KEPT;
+
+    c->ks->save(c->ks->ctx, block_row(c->arena, old), SLICE_NONE);
+}
+
 static err_t make_one(struct cursor *c, uint32_t *next, struct wa_prekey_public *out)
 {
     struct crypto_pair pair;
 
     if (*next == 0 || *next > WA_PREKEY_ID_MAX) *next = 1;
     TRY(enter_block(c, *next));
+    if (*next % WA_BLOCK_KEYS == 0) forget_block(c, *next);
     while (wa_keyblock_find(&c->block, *next)) {
         *next = wa_prekey_next(*next);
         TRY(enter_block(c, *next));

@@ -6,7 +6,10 @@
 #pragma once
 #include "proto/signal/keyblock.h"
 
-enum { WA_PREKEY_ID_MAX = 0xffffff };
+enum {
+    WA_PREKEY_ID_MAX = 0xffffff,
+    WA_PREKEYS_KEPT = 65536, /* ids behind the newest one whose keys are still there */
+};
 
 struct wa_signed_prekey {
     uint32_t id;

@@ -51,6 +51,25 @@ Test(prekey, wraps_its_ids_and_passes_over_keys_still_there)
     party_done(&p);
 }
 
+Test(prekey, forgets_keys_that_are_65536_ids_old)
+{
+    enum { UPLOAD = 812 };
+    uint32_t next = 1;
+    struct crypto_key secret;
+
+    party_init(&p, "x", 0, 5);
+    cr_assert_eq(wa_prekeys_make(&p.ks, &p.arena, &next, UPLOAD, keys), OK);
+    next = WA_PREKEYS_KEPT + 1;
+    cr_assert_eq(wa_prekeys_make(&p.ks, &p.arena, &next, UPLOAD, keys), OK);
+    cr_assert_eq(wa_prekey_load(&p.ks, &p.arena, 32, &secret), ERR_NO_PREKEY);
+    cr_assert_eq(wa_prekey_load(&p.ks, &p.arena, 800, &secret), ERR_NO_PREKEY);
+    cr_assert_eq(wa_prekey_load(&p.ks, &p.arena, WA_PREKEYS_KEPT + 1, &secret), OK);
+    next = 32;
+    cr_assert_eq(wa_prekeys_make(&p.ks, &p.arena, &next, 1, keys), OK, "wrapped");
+    cr_assert_eq(wa_prekey_load(&p.ks, &p.arena, WA_PREKEYS_KEPT + 1, &secret), OK);
+    party_done(&p);
+}
+
 Test(prekey, signs_05_and_the_key)
 {
     struct wa_signed_prekey made, loaded;
