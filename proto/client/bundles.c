@@ -130,8 +130,10 @@ static err_t take_user(struct wa_client *c, const struct wa_node *user, bool rep
 err_t wa_bundles_take(struct wa_client *c, const struct wa_node *iq, bool replace)
 {
     const struct wa_node *list = wa_node_child(iq, "list"), *user;
+    size_t n = 0;
 
     for (size_t i = 0; list && (user = wa_node_next(list, "user", &i));) {
+        if (n++ == WA_BUNDLES_MAX) break;
         err_t e = take_user(c, user, replace);
         if (wa_is_fatal(e)) return e;
     }

@@ -3,6 +3,9 @@
 #include "proto/client/iq.h"
 #include "proto/signal/session.h"
 
+/* Taken from one answer: as many as one send asks for. */
+enum { WA_BUNDLES_MAX = 256 };
+
 /* Asks for the bundles of these devices (addresses as they go on the wire). `reason` may be NULL
  * or "identity". With `take_op` the query owns the op (wa_iq_ask_with). */
 err_t wa_bundles_ask(struct wa_client *c, const struct wa_jid *devices, size_t n,

@@ -151,18 +151,20 @@ struct wa_node *wa_usync_new(struct wa_client *c, const char *mode, const char *
     return iq;
 }
 
-const struct wa_node *wa_usync_list(const struct wa_node *iq)
+const struct wa_node *wa_usync_next(const struct wa_node *iq, size_t *at)
 {
-    const struct wa_node *usync = wa_node_child(iq, "usync");
-    return usync ? wa_node_child(usync, "list") : NULL;
+    const struct wa_node *usync = iq ? wa_node_child(iq, "usync") : NULL;
+    const struct wa_node *list = usync ? wa_node_child(usync, "list") : NULL;
+
+    return list && *at < WA_USYNC_USERS_MAX ? wa_node_next(list, "user", at) : NULL;
 }
 
 static err_t on_lid_refreshed(struct wa_client *c, void *op, const struct wa_node *iq, err_t e)
 {
-    const struct wa_node *list = iq ? wa_usync_list(iq) : NULL, *user;
+    const struct wa_node *user;
     size_t n;
 
-    for (size_t i = 0; list && (user = wa_node_next(list, "user", &i));)
+    for (size_t i = 0; (user = wa_usync_next(iq, &i));)
         TRY(wa_devices_store(c, user, &n));
     return OK;
 }

@@ -4,6 +4,7 @@
 
 enum {
     WA_DEVICES_MAX = 128,                 /* of one person; the server allows far fewer */
+    WA_USYNC_USERS_MAX = 16,              /* read of one answer; we ask for two */
     WA_DEVICES_AGE_MS = 24 * 3600 * 1000, /* asked again after this, in case a notice was lost */
 };
 
@@ -35,7 +36,8 @@ err_t wa_devices_store(struct wa_client *c, const struct wa_node *user,
 /* <usync> with an empty <query> and <list>; sets both. */
 struct wa_node *wa_usync_new(struct wa_client *c, const char *mode, const char *context,
                              struct wa_node **out_query, struct wa_node **out_list);
-/* <list> of the answer, NULL when malformed. */
-const struct wa_node *wa_usync_list(const struct wa_node *iq);
+/* The users of an answer, one after another, as many as were asked for at most; NULL at the end,
+ * and for an answer that is none. */
+const struct wa_node *wa_usync_next(const struct wa_node *iq, size_t *at);
 /* Asks for the LID of a phone number anew (ack refresh_lid). */
 err_t wa_usync_refresh_lid(struct wa_client *c, const struct wa_jid *who) MUST_CHECK;

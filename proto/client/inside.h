@@ -57,6 +57,8 @@ struct wa_client {
     bool announced;          /* CONNECTED was emitted for this link */
     bool uploading;          /* prekeys are on their way */
     bool logging_out;
+    uint8_t uploads; /* of prekeys since uploads_from */
+    int64_t uploads_from;
     bool has_held; /* up long enough: the back-off is forgotten when this link ends */
 
     /* the wish */

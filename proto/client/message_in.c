@@ -209,14 +209,21 @@ static bool is_pairwise(const struct wa_node *enc)
     return slice_is(type, "pkmsg") || slice_is(type, "msg");
 }
 
+/* Each may cost an agreement of keys, and a stanza has room for tens of thousands. */
+static const struct wa_node *next_enc(const struct inbound *in, size_t *at, size_t *count)
+{
+    if ((*count)++ == WA_ENCS_MAX) return NULL;
+    return wa_node_next(in->info.stanza, "enc", at);
+}
+
 /* Pairwise first: they may bring the sender key that the group message needs. */
 static err_t decrypt_all(struct wa_client *c, struct inbound *in)
 {
     const struct wa_node *enc;
 
-    for (size_t i = 0; (enc = wa_node_next(in->info.stanza, "enc", &i));)
+    for (size_t i = 0, n = 0; (enc = next_enc(in, &i, &n));)
         if (is_pairwise(enc)) TRY(on_enc(c, in, enc));
-    for (size_t i = 0; (enc = wa_node_next(in->info.stanza, "enc", &i));)
+    for (size_t i = 0, n = 0; (enc = next_enc(in, &i, &n));)
         if (slice_is(wa_node_text(enc, "type"), "skmsg")) {
             in->has_content = false; /* the pairwise part was only its key */
             TRY(on_enc(c, in, enc));
@@ -331,7 +338,7 @@ static err_t pass_status(struct wa_client *c, struct inbound *in)
     in->address = (struct wa_address){.name = wa_party_name(c, &in->info.author),
                                       .device = in->info.author_jid.device,
                                       .own = in->info.from_me};
-    for (size_t i = 0; (enc = wa_node_next(in->info.stanza, "enc", &i));) {
+    for (size_t i = 0, n = 0; (enc = next_enc(in, &i, &n));) {
         err_t e = is_pairwise(enc) ? decrypt_pairwise(c, in, enc, &padded) : OK;
         if (wa_is_fatal(e)) return e;
     }

@@ -24,7 +24,10 @@ struct wa_info {
     uint32_t retry_count; /* of <enc count> */
 };
 
-enum { WA_PUSH_NAME_MAX = 256 };
+enum {
+    WA_PUSH_NAME_MAX = 256,
+    WA_ENCS_MAX = 8, /* read of one message: a pairwise part and a group's are two */
+};
 
 /* 1 to WA_MESSAGE_ID_MAX printable characters: ids come from other people's programs, and become
  * names of rows and words in events. */

@@ -98,10 +98,10 @@ static enum step_result wait_turn(void *arg)
 static err_t on_contact(struct wa_client *c, void *arg, const struct wa_node *iq, err_t e)
 {
     struct wa_sending *op = arg;
-    const struct wa_node *list = e == OK ? wa_usync_list(iq) : NULL, *user;
+    const struct wa_node *user;
     size_t n;
 
-    for (size_t i = 0; list && (user = wa_node_next(list, "user", &i));) {
+    for (size_t i = 0; e == OK && (user = wa_usync_next(iq, &i));) {
         const struct wa_node *contact = wa_node_child(user, "contact");
         err_t stored = wa_devices_store(c, user, &n);
         if (stored != OK) return stored;
@@ -178,10 +178,10 @@ static enum step_result find_recipient(void *arg)
 
 static err_t on_devices(struct wa_client *c, void *arg, const struct wa_node *iq, err_t e)
 {
-    const struct wa_node *list = e == OK ? wa_usync_list(iq) : NULL, *user;
+    const struct wa_node *user;
     size_t n;
 
-    for (size_t i = 0; list && (user = wa_node_next(list, "user", &i));) {
+    for (size_t i = 0; e == OK && (user = wa_usync_next(iq, &i));) {
         err_t stored = wa_devices_store(c, user, &n);
         if (stored != OK) return stored;
     }

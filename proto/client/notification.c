@@ -70,11 +70,15 @@ static err_t on_contacts(struct wa_client *c, const struct wa_node *n)
     return wa_mapping_learn(c, &new_pn, &new_lid);
 }
 
-static err_t learn_participants(struct wa_client *c, const struct wa_node *change)
+enum { MEMBERS_MAX = 4096 }; /* learnt from one notification; a group has no more */
+
+static err_t learn_participants(struct wa_client *c, const struct wa_node *change, size_t *count)
 {
     const struct wa_node *participant;
 
-    for (size_t i = 0; (participant = wa_node_next(change, "participant", &i));) {
+    for (size_t i = 0; *count < MEMBERS_MAX; ++*count) {
+        participant = wa_node_next(change, "participant", &i);
+        if (!participant) return OK;
         struct wa_jid jid = wa_node_jid(participant, "jid"),
                       pn = wa_node_jid(participant, "phone_number"),
                       lid = wa_node_jid(participant, "lid");
@@ -88,9 +92,11 @@ static err_t on_group(struct wa_client *c, const struct wa_node *n)
 {
     struct wa_jid author = wa_node_jid(n, "participant"), pn = wa_node_jid(n, "participant_pn");
 
+    size_t count = 0;
+
     TRY(wa_mapping_learn(c, &author, &pn));
     for (size_t i = 0; i < n->child_count; i++)
-        TRY(learn_participants(c, &n->children[i]));
+        TRY(learn_participants(c, &n->children[i], &count));
     return OK;
 }
 

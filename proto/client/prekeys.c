@@ -94,12 +94,28 @@ static err_t on_uploaded(struct wa_client *c, void *op, const struct wa_node *iq
     return OK;
 }
 
+/* A server that always has too few could keep us making keys and nothing else. */
+static bool is_too_often(struct wa_client *c)
+{
+    if (c->now - c->uploads_from >= WA_UPLOAD_RETRY_MS || c->now < c->uploads_from) {
+        c->uploads_from = c->now;
+        c->uploads = 0;
+    }
+    if (c->uploads < WA_UPLOADS_MAX) {
+        c->uploads++;
+        return false;
+    }
+    wa_timer_set(c, WA_TIMER_UPLOAD, c->uploads_from + WA_UPLOAD_RETRY_MS);
+    return true;
+}
+
 err_t wa_prekeys_upload(struct wa_client *c)
 {
     struct wa_prekey_public *keys;
     size_t n;
 
     if (c->uploading) return OK;
+    if (is_too_often(c)) return OK;
     TRY(take_keys(c, &keys, &n));
 
     struct wa_node *iq = wa_iq_new(c, "set", "encrypt");

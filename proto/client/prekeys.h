@@ -7,7 +7,10 @@
 #include "proto/client/inside.h"
 #include "proto/signal/prekey.h"
 
-enum { WA_UPLOAD_RETRY_MS = 60 * 1000 };
+enum {
+    WA_UPLOAD_RETRY_MS = 60 * 1000,
+    WA_UPLOADS_MAX = 10, /* within WA_UPLOAD_RETRY_MS; a server that wants more waits */
+};
 
 /* Asks the server how many it has. */
 err_t wa_prekeys_check(struct wa_client *c) MUST_CHECK;

@@ -37,7 +37,7 @@ static size_t read_ids(struct wa_client *c, const struct wa_node *receipt, struc
 
     ids[n] = wa_node_text(receipt, "id");
     n += wa_id_ok(ids[n]);
-    for (size_t i = 0; list && (item = wa_node_next(list, "item", &i));) {
+    for (size_t i = 0; list && n < WA_RECEIPT_IN_MAX && (item = wa_node_next(list, "item", &i));) {
         ids[n] = wa_node_text(item, "id");
         n += wa_id_ok(ids[n]);
     }
@@ -81,9 +81,10 @@ static err_t emit_aggregated(struct wa_client *c, const struct wa_node *particip
     ENSURE(wa_id_ok(*key), BAD_STANZA);
     e->receipt.ids = key;
     e->receipt.id_count = 1;
-    for (size_t i = 0; (user = wa_node_next(participants, "user", &i));) {
+    for (size_t i = 0, n = 0; (user = wa_node_next(participants, "user", &i));) {
         struct wa_jid jid = wa_node_jid(user, "jid");
         if (!wa_jid_is_person(&jid)) continue;
+        if (n++ == WA_RECEIPT_IN_MAX) break;
         TRY(wa_party_of(c, &jid, &e->receipt.who));
         e->receipt.time_s = time_of(c, user);
         wa_emit(c, e);
