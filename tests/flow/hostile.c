@@ -209,43 +209,6 @@ static double ask_for(const char *when, int64_t ms)
 
 /* ---- the story ---- */
 
-static long anon_kb(void)
-{
-    char path[64], line[256];
-    long kb = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/status", door.parleyd);
-    FILE *f = fopen(path, "re");
-    while (f && fgets(line, sizeof(line), f))
-        if (sscanf(line, "RssAnon: %ld", &kb) == 1) break;
-    if (f) fclose(f);
-    return kb;
-}
-
-static void pair(void)
-{
-    AUTO(buf) scan = {0};
-    struct json *pairing;
-
-    line_say(&good, "POST /v1/accounts", authorization_header, "{}");
-    const char *answer = line_hear(&good);
-    if (json_parse(slice_text(answer), DOOR_ANSWER_MAX, &pairing) != OK)
-        door_failed("pair", answer);
-    buf_put_text(&scan, "{\"qr\":");
-    json_quote(&scan, json_get_text(pairing, "code"));
-    buf_put_text(&scan, "}");
-    json_free(pairing);
-    door_ask_sim(&door, "POST /phones", "{\"number\":\"" ME "\",\"name\":\"Me\"}");
-    door_ask_sim(&door, "POST /phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
-    door_ask_sim(&door, "POST /phones/" ME "/scan", buf_text(&scan));
-    for (int i = 0; i < 500; i++) {
-        line_say(&good, "GET /v1/accounts", authorization_header, NULL);
-        if (strstr(line_hear(&good), "\"connected\"")) return;
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
-    }
-    door_failed("the account does not connect", good.answer);
-}
-
 /* Bytes for the streams that nobody reads. */
 static void *write_messages(void *arg)
 {
@@ -288,9 +251,10 @@ int main(int argc, char **argv)
     good.fd = door_dial(door.port);
     snprintf(authorization_header, sizeof(authorization_header), "Authorization: Bearer %s\r\n",
              door.key);
-    pair();
+    door_ask_sim(&door, "POST /phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
+    door_pair(&good, authorization_header, door.control_port, ME, NULL);
     ask_for("alone", 1500);
-    long before = anon_kb();
+    long before = door_anon_kb(&door);
     for (size_t i = 0; i < ATTACKS; i++)
         for (unsigned n = 0; n < attacks[i].count; n++)
             launch(&attacks[i]);
@@ -298,7 +262,7 @@ int main(int argc, char **argv)
         pthread_create(&writing, NULL, write_messages, NULL))
         door_failed("thread", NULL);
     double slowest = ask_for("beside them", seconds * 1000);
-    long growth = anon_kb() - before;
+    long growth = door_anon_kb(&door) - before;
     pthread_join(writing, NULL);
     wait_for_messages();
     atomic_store(&over, true);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proto/base/buf.h"
+#include "server/api/json.h"
 
 void door_failed(const char *what, const char *text)
 {
@@ -69,11 +70,11 @@ const char *line_hear(struct line *l)
     return l->answer + head;
 }
 
-const char *door_ask_sim(const struct door *d, const char *head, const char *body)
+const char *door_ask_control(int port, const char *head, const char *body)
 {
-    static struct line l;
+    static _Thread_local struct line l;
 
-    l.fd = door_dial(d->control_port);
+    l.fd = door_dial(port);
     if (l.fd < 0) door_failed("no sandbox", head);
     line_say(&l, head, "", body);
     const char *answer = line_hear(&l);
@@ -82,7 +83,61 @@ const char *door_ask_sim(const struct door *d, const char *head, const char *bod
     return answer;
 }
 
+const char *door_ask_sim(const struct door *d, const char *head, const char *body)
+{
+    return door_ask_control(d->control_port, head, body);
+}
+
+/* ---- accounts ---- */
+
+static void scan(int control_port, const char *number, struct slice code)
+{
+    AUTO(buf) phone = {0}, head = {0}, body = {0};
+
+    buf_printf(&phone, "{\"number\":\"%s\",\"name\":\"Me\"}", number);
+    buf_printf(&head, "POST /phones/%s/scan", number);
+    buf_put_text(&body, "{\"qr\":");
+    json_quote(&body, code);
+    buf_put_text(&body, "}");
+    door_ask_control(control_port, "POST /phones", buf_text(&phone));
+    door_ask_control(control_port, buf_text(&head), buf_text(&body));
+}
+
+void door_pair(struct line *l, const char *headers, int control_port, const char *number,
+               char out_id[64])
+{
+    struct json *pairing;
+
+    line_say(l, "POST /v1/accounts", headers, "{}");
+    const char *answer = line_hear(l);
+    if (json_parse(slice_text(answer), DOOR_ANSWER_MAX, &pairing) != OK)
+        door_failed("pair", answer);
+    scan(control_port, number, json_get_text(pairing, "code"));
+    struct slice id = json_get_text(pairing, "account_id");
+    if (out_id) snprintf(out_id, 64, SLICE_FMT, SLICE_ARG(id));
+    json_free(pairing);
+    for (int i = 0; i < DOOR_PATIENCE_S * 50; i++) {
+        line_say(l, "GET /v1/accounts", headers, NULL);
+        if (strstr(line_hear(l), "\"connected\"")) return;
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    door_failed("the account does not connect", l->answer);
+}
+
 /* ---- the programs ---- */
+
+long door_anon_kb(const struct door *d)
+{
+    char path[64], text[256];
+    long kb = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", d->parleyd);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(text, sizeof(text), f))
+        if (sscanf(text, "RssAnon: %ld", &kb) == 1) break;
+    if (f) fclose(f);
+    return kb;
+}
 
 static int free_port(void)
 {
@@ -121,7 +176,7 @@ static void wait_for_port(int port)
     door_failed("a program does not start", NULL);
 }
 
-static void read_key(struct door *d)
+void door_read_key(const struct door *d, const char *kind, char out[128])
 {
     char path[128], text[2048];
 
@@ -130,13 +185,36 @@ static void read_key(struct door *d)
     size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
     text[n] = '\0';
     if (f) fclose(f);
-    const char *at = strstr(text, "parley_test_");
-    if (!at || sscanf(at, "%127[A-Za-z0-9_-]", d->key) != 1) door_failed("no test key", path);
+    const char *at = strstr(text, kind);
+    if (!at || sscanf(at, "%127[A-Za-z0-9_-]", out) != 1) door_failed("no such key", path);
 }
 
-void door_open(struct door *d, const char *workers)
+enum { WORDS_MAX = 40 };
+
+static void start_parleyd(struct door *d, const char *workers, const char *const *more)
 {
-    char sim_at[32], control_at[32], listen_at[32], url[64], data[96];
+    char sim[64], control[32], at[32], data[96];
+    const char *const usual[] = {PARLEYD, "--data",        data,    "--listen",
+                                 at,      "--sandbox-url", sim,     "--sandbox-control",
+                                 control, "--workers",     workers, "--map-size",
+                                 "1G",    "--log-level",   "warn"};
+    const char *words[WORDS_MAX] = {0};
+    size_t n = ARRAY_LEN(usual);
+
+    snprintf(sim, sizeof(sim), "ws://127.0.0.1:%d/ws/chat", d->sim_port);
+    snprintf(control, sizeof(control), "127.0.0.1:%d", d->control_port);
+    snprintf(at, sizeof(at), "127.0.0.1:%d", d->port);
+    snprintf(data, sizeof(data), "%s/data", d->folder);
+    memcpy(words, usual, sizeof(usual));
+    while (more && *more && n < WORDS_MAX - 1)
+        words[n++] = *more++;
+    d->parleyd = start(words);
+    wait_for_port(d->port);
+}
+
+void door_open_with(struct door *d, const char *workers, const char *const *words)
+{
+    char sim_at[32], control_at[32];
 
     signal(SIGPIPE, SIG_IGN);
     snprintf(d->folder, sizeof(d->folder), "%s/parley-flow-XXXXXX", P_tmpdir);
@@ -146,17 +224,13 @@ void door_open(struct door *d, const char *workers)
     d->port = free_port();
     snprintf(sim_at, sizeof(sim_at), "127.0.0.1:%d", d->sim_port);
     snprintf(control_at, sizeof(control_at), "127.0.0.1:%d", d->control_port);
-    snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", d->port);
-    snprintf(url, sizeof(url), "ws://%s/ws/chat", sim_at);
-    snprintf(data, sizeof(data), "%s/data", d->folder);
     d->sim = start((const char *[]){PARLEY_SIM, "--listen", sim_at, "--control", control_at, NULL});
     wait_for_port(d->control_port);
-    d->parleyd = start((const char *[]){
-        PARLEYD, "--data", data, "--listen", listen_at, "--sandbox-url", url, "--sandbox-control",
-        control_at, "--workers", workers, "--map-size", "1G", "--log-level", "warn", NULL});
-    wait_for_port(d->port);
-    read_key(d);
+    start_parleyd(d, workers, words);
+    door_read_key(d, "parley_test_", d->key);
 }
+
+void door_open(struct door *d, const char *workers) { door_open_with(d, workers, NULL); }
 
 void door_close(struct door *d)
 {

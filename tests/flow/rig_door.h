@@ -20,6 +20,10 @@ struct line {
 };
 
 void door_open(struct door *d, const char *workers);
+/* The same with further words for parleyd's command line, NULL-terminated. */
+void door_open_with(struct door *d, const char *workers, const char *const *words);
+/* The first key of this kind ("parley_live_") into `out`. */
+void door_read_key(const struct door *d, const char *kind, char out[128]);
 /* SIGTERM; parleyd must end with 0. */
 void door_close(struct door *d);
 void door_failed(const char *what, const char *text) __attribute__((noreturn));
@@ -31,5 +35,12 @@ void line_say(struct line *l, const char *head, const char *headers, const char 
 void line_more(struct line *l);
 /* The body of one whole answer; of an event stream, its headers. */
 const char *line_hear(struct line *l);
-/* One request to the sandbox's control API, which must succeed. */
+/* One request to a sandbox's control API, which must succeed. One thread at a time. */
+const char *door_ask_control(int port, const char *head, const char *body);
 const char *door_ask_sim(const struct door *d, const char *head, const char *body);
+/* Pairs an account of this key with a new phone of the sandbox at `control_port` and waits until
+ * it is connected. `headers` authorises; its id goes into `out_id` (NULL: nobody asks). */
+void door_pair(struct line *l, const char *headers, int control_port, const char *number,
+               char out_id[64]);
+/* What parleyd has in memory of its own, KB. */
+long door_anon_kb(const struct door *d);
