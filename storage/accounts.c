@@ -11,6 +11,7 @@ static const struct field fields[] = {
     FIELD_BYTES(11, struct db_account, lid),       FIELD_BYTES(12, struct db_account, push_name),
     FIELD_BYTES(13, struct db_account, platform),  FIELD_BYTES(14, struct db_account, label),
     FIELD_BYTES(15, struct db_account, reason),    FIELD_BYTES(16, struct db_account, extra),
+    FIELD_UINT(17, struct db_account, forgetting), FIELD_BYTES(18, struct db_account, refusal),
 };
 
 void db_account_put(struct batch *b, const struct db_account *a)

@@ -14,8 +14,10 @@ struct db_account {
     int64_t created_ms, paired_ms, connected_ms, disconnected_ms, deleted_ms;
     struct slice pn, lid; /* own addresses without device; none while pairing */
     struct slice push_name, platform, label;
-    struct slice reason; /* of the state, for get_account_status */
-    struct slice extra;  /* opaque to storage */
+    struct slice reason;  /* of the state, for get_account_status */
+    struct slice extra;   /* opaque to storage */
+    bool forgetting;      /* unpaired, its keys are not all deleted yet */
+    struct slice refusal; /* how WhatsApp refused it last, sealed; none: it did not */
 };
 
 void db_account_put(struct batch *b, const struct db_account *a);

@@ -156,13 +156,23 @@ static struct key next_keys(struct scope scope, uint32_t peer, uint8_t kind)
     return key_of_kind(scope, peer + 1, KIND_keys);
 }
 
-err_t db_keys_forget(struct batch *b, struct view *v, struct scope scope)
+err_t db_keys_forget(struct batch *b, struct view *v, struct scope scope, struct buf *position,
+                     bool *out_more)
 {
     struct key prefix = key_of_scope(scope);
+    unsigned looked = 0;
     AUTO(range) r = {0};
 
+    *out_more = false;
     range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    if (position->len) range_skip_to(&r, buf_slice(position));
     while (range_next(&r)) {
+        if (b->bytes >= BATCH_SLICE || ++looked > KEYS_LOOK_MAX) {
+            buf_reset(position);
+            buf_put(position, r.key);
+            *out_more = true;
+            return OK;
+        }
         uint32_t peer;
         uint8_t kind;
         struct reader rest = key_read_peer(r.key, &peer, &kind);

@@ -22,9 +22,13 @@ void db_keys(struct range *r, struct view *v, struct scope scope, uint32_t peer,
              struct slice prefix);
 struct slice db_key_name(const struct range *r);
 
-/* Deletes every key of the account and of its peers, the numbered ones too: what belonged to one
- * pairing must not outlive it. Looks at each peer once, at its messages never. */
-err_t db_keys_forget(struct batch *b, struct view *v, struct scope scope) MUST_CHECK;
+/* Deletes keys of the account and of its peers, the numbered ones too, until the batch holds
+ * BATCH_SLICE bytes or KEYS_LOOK_MAX rows were looked at: what belonged to one pairing must not
+ * outlive it. Looks at each peer once, at its messages never. `position` is empty at first and says
+ * where the next slice goes on; one that is lost costs a second look at what is gone. */
+enum { KEYS_LOOK_MAX = 1024 }; /* each may dirty a page, where messages lie between */
+err_t db_keys_forget(struct batch *b, struct view *v, struct scope scope, struct buf *position,
+                     bool *out_more) MUST_CHECK;
 
 /* Numbered keys of the account, PACK_KEYS to a row: one-time prekeys are 26 rows instead of 812.
  * Putting several of one row in a batch rewrites the row in place. An empty value removes. */

@@ -54,7 +54,11 @@ struct wa_down {
     int code;         /* stream:error or failure number, 0 if none */
     int64_t until_s;  /* end of a ban, 0 */
     int64_t retry_at; /* ms; 0: not by itself */
+    /* <failure> as it came, encoded, when it ends with a ban or for good: a 403 may bring a token
+     * for the appeal that is given once. */
+    struct slice refusal;
 };
+enum { WA_REFUSAL_MAX = 16 * 1024 };          /* a longer one is not kept */
 const char *wa_reason_text(enum wa_reason r); /* "client_outdated" */
 
 /* Content kinds, from protocol.md 7.2/7.3: text is full, the rest is classified and kept raw. */

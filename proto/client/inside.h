@@ -105,7 +105,8 @@ struct wa_end {
     int code;
     int64_t until_s;
     enum wa_retry retry;
-    int64_t retry_at; /* WA_RETRY_AT */
+    int64_t retry_at;     /* WA_RETRY_AT */
+    struct slice refusal; /* of struct wa_down */
 };
 /* Closes the link if there is one, drops what waits on it, tells the owner, plans the next. */
 err_t wa_link_end(struct wa_client *c, const struct wa_end *end) MUST_CHECK;
@@ -115,6 +116,9 @@ err_t wa_link_drop(struct wa_client *c) MUST_CHECK;
 void wa_link_want(struct wa_client *c, int64_t at);
 /* Deletes the credentials: UNPAIRED, or PAIR_FAILED while there are none. */
 err_t wa_unpair(struct wa_client *c, enum wa_reason reason, int code) MUST_CHECK;
+/* The same, refused with these words. */
+err_t wa_unpair_refused(struct wa_client *c, enum wa_reason reason, int code,
+                        struct slice refusal) MUST_CHECK;
 
 static inline void wa_timer_set(struct wa_client *c, enum wa_timer t, int64_t at)
 {

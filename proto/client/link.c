@@ -109,7 +109,8 @@ err_t wa_link_end(struct wa_client *c, const struct wa_end *end)
                          .down = {.reason = end->reason,
                                   .code = end->code,
                                   .until_s = end->until_s,
-                                  .retry_at = c->wants_link ? c->link_at : 0}};
+                                  .retry_at = c->wants_link ? c->link_at : 0,
+                                  .refusal = end->refusal}};
     c->told = end->reason;
     c->told_code = end->code;
     wa_emit(c, &e);
@@ -118,9 +119,15 @@ err_t wa_link_end(struct wa_client *c, const struct wa_end *end)
 
 err_t wa_unpair(struct wa_client *c, enum wa_reason reason, int code)
 {
-    struct wa_event e = {
-        .kind = c->account.paired ? WA_EVENT_UNPAIRED : WA_EVENT_PAIR_FAILED,
-        .down = {.reason = c->logging_out ? WA_REASON_BY_USER : reason, .code = code}};
+    return wa_unpair_refused(c, reason, code, SLICE_NONE);
+}
+
+err_t wa_unpair_refused(struct wa_client *c, enum wa_reason reason, int code, struct slice refusal)
+{
+    struct wa_event e = {.kind = c->account.paired ? WA_EVENT_UNPAIRED : WA_EVENT_PAIR_FAILED,
+                         .down = {.reason = c->logging_out ? WA_REASON_BY_USER : reason,
+                                  .code = code,
+                                  .refusal = refusal}};
 
     c->logging_out = false;
     c->wants_link = false;

@@ -126,9 +126,20 @@ static int64_t ban_end_s(struct wa_client *c, const struct wa_node *failure)
     return wa_server_now(c) + (int64_t)expire;
 }
 
+static struct slice words_of(struct wa_client *c, const struct failure *f,
+                             const struct wa_node *node)
+{
+    AUTO(buf) encoded = {0};
+
+    if (f->where != 'F' || (f->retry != STOP && f->retry != UNTIL && f->retry != WIPE))
+        return SLICE_NONE;
+    wa_node_encode(node, &encoded);
+    return encoded.len <= WA_REFUSAL_MAX ? arena_dup(c->arena, buf_slice(&encoded)) : SLICE_NONE;
+}
+
 static err_t refused(struct wa_client *c, const struct failure *f, const struct wa_node *node)
 {
-    struct wa_end end = {.reason = f->reason, .code = f->code};
+    struct wa_end end = {.reason = f->reason, .code = f->code, .refusal = words_of(c, f, node)};
     uint64_t cause;
 
     switch (f->retry) {
@@ -157,7 +168,7 @@ static err_t refused(struct wa_client *c, const struct failure *f, const struct 
         TRY(wa_link_end(c, &end));
         wa_timer_set(c, WA_TIMER_VERSION, c->now + WA_OUTDATED_CHECK_MS);
         return OK;
-    case WIPE: return wa_unpair(c, f->reason, f->code);
+    case WIPE: return wa_unpair_refused(c, f->reason, f->code, end.refusal);
     }
     return wa_link_end(c, &end);
 }

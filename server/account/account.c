@@ -98,6 +98,9 @@ static void take_row(struct account *a, const struct db_account *row)
     a->connected_ms = row->connected_ms;
     a->disconnected_ms = row->disconnected_ms;
     a->deleted_ms = row->deleted_ms;
+    a->forgetting = row->forgetting;
+    buf_reset(&a->refusal);
+    buf_put(&a->refusal, row->refusal);
 }
 
 void account_write_row(struct account *a, struct turn *t)
@@ -118,9 +121,24 @@ void account_write_row(struct account *a, struct turn *t)
         .push_name = slice_text(a->text.push_name),
         .platform = slice_text(a->text.platform),
         .reason = slice_text(a->text.reason),
+        .forgetting = a->forgetting,
+        .refusal = buf_slice(&a->refusal),
     };
 
     db_account_put(&t->batch, &row);
+}
+
+void account_keep_refusal(struct account *a, struct slice refusal)
+{
+    buf_reset(&a->refusal);
+    if (refusal.len)
+        crypto_box_seal(a->home->accounts->data_key, account_id(a), refusal, &a->refusal);
+}
+
+err_t account_refusal(const struct account *a, struct buf *out)
+{
+    if (!a->refusal.len) return OK;
+    return crypto_box_open(a->home->accounts->data_key, account_id(a), buf_slice(&a->refusal), out);
 }
 
 void account_changed(struct account *a) { a->row_dirty = true; }
@@ -153,6 +171,8 @@ void account_free(struct account *a)
     list_remove(&a->waiting_node);
     outbox_forget(a);
     wa_client_free(a->client);
+    buf_done(&a->forget_at);
+    buf_done(&a->refusal);
     free(a);
 }
 
@@ -245,7 +265,8 @@ void account_break(struct account *a, err_t e)
     wa_client_free(a->client);
     a->client = NULL;
     outbox_forget(a);
-    a->tail_counted = a->resend_due = a->folding = false;
+    a->tail_counted = a->resend_due = a->slicing = false;
+    buf_reset(&a->forget_at);
     timer_arm(a->home->worker, &a->timer, now + ((int64_t)ACCOUNT_REOPEN_MS << doublings));
 }
 

@@ -12,7 +12,6 @@
 #include "server/api/faces.h"
 #include "server/log.h"
 #include "storage/chats.h"
-#include "storage/keys.h"
 #include "storage/tail.h"
 
 /* ---- events about messages ---- */
@@ -505,6 +504,7 @@ static err_t on_connected(struct account *a, struct turn *t, const struct wa_eve
 
     keep_self(a, t, &event->connected.pn, &event->connected.lid);
     set_reason(a, WA_REASON_NONE, 0, 0, 0);
+    account_keep_refusal(a, SLICE_NONE);
     a->connected_ms = t->now;
     set_state(a, t, ACCOUNT_CONNECTED);
     event_account_connected(&json, &head, slice_text(a->status.phone));
@@ -531,6 +531,7 @@ static err_t on_disconnected(struct account *a, struct turn *t, const struct wa_
     AUTO(buf) json = {0};
 
     set_reason(a, event->down.reason, event->down.code, event->down.until_s, event->down.retry_at);
+    if (event->down.refusal.len) account_keep_refusal(a, event->down.refusal);
     LOG(INFO, account_subject(a), "disconnected reason=%s code=%d%s%s", a->text.reason,
         event->down.code, a->link_why ? ": " : "", a->link_why ? a->link_why : "");
     if (event->down.reason == WA_REASON_CERTIFICATE && a->status.sandbox)
@@ -561,8 +562,10 @@ static err_t on_unpaired(struct account *a, struct turn *t, const struct wa_even
     event_account_unpaired(&json, &head, &down);
     turn_event(t, EVENT_ACCOUNT_UNPAIRED, 0, buf_slice(&json));
     LOG(INFO, account_subject(a), "unpaired reason=%s", a->text.reason);
-    /* A session of this pairing would speak for the next one, with an identity that is gone. */
-    TRY(db_keys_forget(&t->batch, turn_view(t), a->scope));
+    account_keep_refusal(a, event->down.refusal);
+    /* A session of this pairing would speak for the next one, with an identity that is gone: no
+     * pairing begins before settle.c has deleted them all. */
+    a->forgetting = true;
     return outbox_fail_all(a, t);
 }
 

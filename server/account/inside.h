@@ -111,7 +111,9 @@ struct account {
     bool outbox_loaded, resend_due, resend_begun;
     size_t tail_rows; /* what search scans; folded when there are many */
     bool tail_counted;
-    bool folding; /* a fold is not durable yet: the next begins after it */
+    bool slicing;    /* a slice of background work is not durable yet: the next begins after it */
+    bool forgetting; /* unpaired: the keys of that pairing go, slice by slice */
+    struct buf forget_at; /* where the next slice goes on */
 
     bool broken, deleted;
     err_t broken_by;
@@ -124,6 +126,7 @@ struct account {
         char push_name[ACCOUNT_NAME_MAX], platform[32], reason[32];
     } text;
     int64_t created_ms, connected_ms, disconnected_ms, deleted_ms;
+    struct buf refusal;           /* of the account row: sealed */
     struct account_status status; /* as the open turn will leave it */
 };
 
@@ -144,7 +147,7 @@ struct turn {
     uint64_t needs; /* newest number that must be durable before this is released */
     struct arena arena;
     struct batch batch;
-    bool posted, durable, failed, folds;
+    bool posted, durable, failed, slices;
     err_t error;
     struct post post;
     struct queued_send *first_send, *last_send;
@@ -191,6 +194,11 @@ void account_changed(struct account *a);
 /* The release alone tells the directory: codes and retries are nothing to store. */
 void account_status_changed(struct account *a);
 void account_write_row(struct account *a, struct turn *t);
+/* Keeps how WhatsApp refused us, sealed: it may hold a token that must not be shown. SLICE_NONE: it
+ * takes us again. */
+void account_keep_refusal(struct account *a, struct slice refusal);
+/* The same as it came, empty when there is none. */
+err_t account_refusal(const struct account *a, struct buf *out) MUST_CHECK;
 /* "account=acc_…", for LOG. */
 const char *account_subject(const struct account *a);
 
@@ -201,6 +209,10 @@ void account_on_timer(struct timer *timer, int64_t now);
 /* What must be true after every turn: link as wished, timer at the next deadline, link read or
  * not, fold and resend started when due. */
 void account_settle(struct account *a);
+
+/* ---- verbs.c ---- */
+/* The keys of the last pairing are gone: what waited for that begins. */
+err_t account_pair_waiting(struct account *a, struct turn *t) MUST_CHECK;
 
 /* ---- calls.c ---- */
 /* The call waits for the world: an event of a later turn ends it, or a timer after `ms`. */

@@ -2,6 +2,7 @@
  * the world in line with what the client wishes. */
 #include "server/account/inside.h"
 #include "server/log.h"
+#include "storage/keys.h"
 #include "storage/search.h"
 
 /* ---- inputs ---- */
@@ -111,16 +112,43 @@ static err_t fold(struct account *a, struct turn *t)
 
     TRY(db_fold(&t->batch, turn_view(t), a->scope, TAIL_KEEP, &more));
     a->tail_rows = more ? TAIL_FOLD_AT : TAIL_KEEP;
-    a->folding = t->folds = !batch_is_empty(&t->batch);
+    a->slicing = t->slices = !batch_is_empty(&t->batch);
     return OK;
 }
 
 static void settle_tail(struct account *a)
 {
-    if (!a->tail_counted || a->folding || a->tail_rows < TAIL_FOLD_AT) return;
+    if (!a->tail_counted || a->slicing || a->tail_rows < TAIL_FOLD_AT) return;
     if (a->undurable > TURN_UNDURABLE_MAX / 4) return; /* the inbound path goes first */
     struct turn *t = turn_open(a);
     turn_close(t, fold(a, t));
+}
+
+static err_t forget(struct account *a, struct turn *t)
+{
+    bool more;
+
+    TRY(db_keys_forget(&t->batch, turn_view(t), a->scope, &a->forget_at, &more));
+    if (!more) {
+        buf_reset(&a->forget_at);
+        a->forgetting = false;
+        account_changed(a);
+        TRY(account_pair_waiting(a, t));
+    }
+    /* A slice that found nothing to delete is a turn that writes all the same: only its commit
+     * lets the next begin, and links and calls in between. */
+    if (batch_is_empty(&t->batch)) account_changed(a);
+    a->slicing = t->slices = true;
+    return OK;
+}
+
+/* A pairing has as many keys as its owner has contacts: one commit for all of them would keep the
+ * other accounts waiting. */
+static void settle_forgetting(struct account *a)
+{
+    if (!a->forgetting || a->slicing) return;
+    struct turn *t = turn_open(a);
+    turn_close(t, forget(a, t));
 }
 
 static void settle_link(struct account *a, int64_t now)
@@ -178,6 +206,7 @@ void account_settle(struct account *a)
         return;
     }
     settle_resend(a);
+    if (!a->broken) settle_forgetting(a);
     if (!a->broken) settle_tail(a);
     if (!a->broken) settle_link(a, worker_now(aw->worker));
 }

@@ -203,7 +203,7 @@ static void release_ready(struct account *a)
 static void settle_counts(struct account *a, struct turn *t)
 {
     list_remove(&t->batch.pending);
-    if (t->folds) a->folding = false;
+    if (t->slices) a->slicing = false;
     a->undurable--;
     a->undurable_bytes -= t->batch.bytes;
 }

@@ -37,9 +37,16 @@ err_t account_pair(struct account *a, struct turn *t, struct account_call *c)
     if (state == WA_CLIENT_OFFLINE || state == WA_CLIENT_ONLINE)
         return fail(ALREADY_PAIRED, "the account is paired as %s; log it out first",
                     a->status.phone);
-    if (state != WA_CLIENT_PAIRING) TRY(start_pairing(a, t));
+    if (state != WA_CLIENT_PAIRING && !a->forgetting) TRY(start_pairing(a, t));
     if (a->status.code[0]) return OK;
     return account_keep_call(a, t, c, CALL_PAIR, ACCOUNT_PAIR_MS);
+}
+
+err_t account_pair_waiting(struct account *a, struct turn *t)
+{
+    LIST_EACH(node, &a->calls)
+    if (LIST_ENTRY(node, struct account_call, link)->kind == CALL_PAIR) return start_pairing(a, t);
+    return OK;
 }
 
 err_t account_send_text(struct account *a, struct turn *t, struct account_call *c,

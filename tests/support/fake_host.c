@@ -220,6 +220,14 @@ static void put_event(struct buf *out, const struct wa_event *e)
     }
 }
 
+static void keep_refusal(struct fake_host *h, const struct wa_event *event)
+{
+    if (event->kind != WA_EVENT_UNPAIRED && event->kind != WA_EVENT_DISCONNECTED) return;
+    if (!event->down.refusal.len) return;
+    buf_reset(&h->refusal);
+    buf_put(&h->refusal, event->down.refusal);
+}
+
 static void emit(void *ctx, const struct wa_event *event)
 {
     struct fake_host *h = ctx;
@@ -233,6 +241,7 @@ static void emit(void *ctx, const struct wa_event *event)
         buf_put(&e->key, event->outbox.stanza);
     }
     if (event->kind == WA_EVENT_OUTBOX_DONE) buf_put(&e->id, event->outbox_done.id);
+    keep_refusal(h, event);
 }
 
 static void send(void *ctx, const struct wa_send *s)
@@ -403,6 +412,7 @@ void fake_host_done(struct fake_host *h)
     while ((row = map_next(&h->rows, &at, NULL)))
         drop_row(row);
     map_done(&h->rows);
+    buf_done(&h->refusal);
     for (size_t i = 0; i < h->event_count; i++)
         free(h->events[i]);
     free(h->events);

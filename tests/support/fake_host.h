@@ -21,6 +21,7 @@ struct fake_host {
     struct arena arena; /* of events and messages recorded */
     char **events;      /* as text, in order of commit */
     size_t event_count, event_cap, event_read;
+    struct buf refusal; /* of the last event that had one */
     struct list outbox; /* struct fake_outbox: durable and not done */
     void (*on_send)(void *ctx, const struct wa_send *send);
     void *ctx;

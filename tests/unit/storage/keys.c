@@ -71,7 +71,50 @@ Test(keys, numbered_ones_share_rows)
     cr_assert_eq(stat.entries, 0);
 }
 
-Test(keys, of_an_account_are_forgotten_at_once)
+static unsigned forget(struct buf *position)
+{
+    bool more = true;
+    unsigned slices = 0;
+
+    for (; more; slices++) {
+        CHECK_OK(db_keys_forget(&w.batch, w.f.view, w.scope, position, &more));
+        cr_expect_leq(w.batch.bytes, BATCH_SLICE + 1024);
+        world_commit(&w);
+    }
+    return slices;
+}
+
+/* 20,000 people with a session each, whose chats lie between the keys. */
+Test(keys, many_are_forgotten_in_slices)
+{
+    enum { PEOPLE = 20000 };
+    AUTO(buf) position = {0};
+    AUTO(buf) lost = {0};
+    AUTO(range) r = {0};
+    struct key prefix = key_of_scope(w.scope);
+    uint8_t value[400] = {1};
+    bool more;
+
+    for (uint32_t peer = 1; peer <= PEOPLE; peer++) {
+        struct key chat = key_of_kind(w.scope, peer, KIND_chat);
+        batch_put(&w.batch, DB_data, key_slice(&chat), SLICE("kept"));
+        db_key_put(&w.batch, w.scope, peer, 2, SLICE("5@lid:1"), SLICE_ARRAY(value));
+        if (peer % 1000 == 0) world_commit(&w);
+    }
+    CHECK_OK(db_keys_forget(&w.batch, w.f.view, w.scope, &lost, &more));
+    world_commit(&w);
+    cr_assert(more);
+    cr_expect_gt(forget(&position), 3u); /* from the beginning: the first position was lost */
+    range_prefix(&r, w.f.view, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    size_t left = 0;
+    while (range_next(&r)) {
+        cr_assert(slice_is(r.value, "kept"));
+        left++;
+    }
+    cr_expect_eq(left, PEOPLE);
+}
+
+Test(keys, of_an_account_are_forgotten)
 {
     struct scope other = {w.scope.tenant, w.scope.account + 1};
     struct slice out;
@@ -83,8 +126,8 @@ Test(keys, of_an_account_are_forgotten_at_once)
         db_key_put(&w.batch, other, 3, 2, SLICE("5@lid:1"), SLICE("theirs"));
         CHECK_OK(db_pack_put(&w.batch, w.f.view, w.scope, 3, 40, SLICE("prekey")));
         if (round) world_commit(&w);
-        CHECK_OK(db_keys_forget(&w.batch, w.f.view, w.scope));
-        world_commit(&w);
+        AUTO(buf) position = {0};
+        cr_expect_eq(forget(&position), 1u);
         CHECK_OK(db_key_find(w.f.view, w.scope, 0, 1, SLICE("identity"), &out));
         cr_expect(slice_is_none(out));
         CHECK_OK(db_key_find(w.f.view, w.scope, 3, 2, SLICE("5@lid:1"), &out));

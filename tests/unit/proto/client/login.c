@@ -79,6 +79,47 @@ Test(login, logs_in_with_number_and_device)
     world_done(&w);
 }
 
+static void refuse(struct world *w, const char *xml)
+{
+    world_init_paired(w);
+    world_connect(w);
+    world_serve(w, xml);
+}
+
+/* The token for an appeal is given once. */
+Test(login, hands_a_final_refusal_on_as_it_came)
+{
+    static const char locked[] =
+        "<failure reason=\"403\" location=\"atn\" appeal_token=\"only-once\"/>";
+    struct world w;
+    struct wa_node *node;
+
+    refuse(&w, locked);
+    cr_assert_eq(wa_node_decode(buf_slice(&w.h.refusal), &w.arena, &node), OK);
+    AUTO(buf) text = {0};
+    wa_node_to_text(node, false, &text);
+    cr_expect_str_eq(buf_text(&text), locked);
+    world_done(&w);
+}
+
+Test(login, keeps_no_words_of_a_server_that_only_asks_to_come_back)
+{
+    struct world w;
+    AUTO(buf) long_one = {0};
+
+    refuse(&w, "<failure reason=\"503\" location=\"atn\"/>");
+    cr_expect_eq(w.h.refusal.len, 0u);
+    world_done(&w);
+    buf_put_text(&long_one, "<failure reason=\"403\" message=\"");
+    for (int i = 0; i < WA_REFUSAL_MAX; i++)
+        buf_put_u8(&long_one, 'x');
+    buf_put_text(&long_one, "\"/>");
+    refuse(&w, buf_text(&long_one));
+    cr_expect_eq(w.h.refusal.len, 0u, "too long");
+    world_expect_event(&w, "unpaired logged_out 403");
+    world_done(&w);
+}
+
 Test(login, does_what_every_refusal_asks_for)
 {
     static const struct {

@@ -583,6 +583,61 @@ Test(ingest, who_was_replaced_comes_back_after_a_restart_but_not_after_a_break)
     cr_expect_eq(status().reason, WA_REASON_REPLACED);
 }
 
+static void refused(enum wa_event_kind kind, enum wa_reason reason, int code, const char *words)
+{
+    struct wa_event e = {.kind = kind,
+                         .down = {.reason = reason, .code = code, .refusal = slice_text(words)}};
+
+    house_emit(&e);
+    house_settle();
+}
+
+static const char *refusal(void)
+{
+    static char text[64];
+    AUTO(buf) out = {0};
+
+    cr_assert_eq(account_refusal(house.account, &out), OK);
+    snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(buf_slice(&out)));
+    return text;
+}
+
+static bool file_has(const char *name, const char *text)
+{
+    char path[128], *bytes = xalloc(1 << 22);
+    bool found;
+
+    snprintf(path, sizeof path, "%s/%s", house.folder, name);
+    FILE *f = fopen(path, "rb");
+    cr_assert(f, "%s", path);
+    size_t n = fread(bytes, 1, 1 << 22, f);
+    found = memmem(bytes, n, text, strlen(text)) != NULL;
+    fclose(f);
+    free(bytes);
+    return found;
+}
+
+/* What a locked account was told may be its only way back: kept, sealed, shown to nobody. */
+Test(ingest, the_words_of_a_refusal_outlive_the_pairing)
+{
+    struct wa_event connected = {.kind = WA_EVENT_CONNECTED};
+
+    refused(WA_EVENT_UNPAIRED, WA_REASON_LOGGED_OUT, 403, "appeal-token-7");
+    cr_expect_str_eq(refusal(), "appeal-token-7");
+    house_restart();
+    cr_expect_eq(status().state, ACCOUNT_LOGGED_OUT);
+    cr_expect_str_eq(refusal(), "appeal-token-7");
+    cr_expect_not(file_has("data.mdb", "appeal-token-7"), "in the clear");
+    cr_expect_eq(house_events("appeal-token-7"), 0);
+    house_emit(&connected);
+    house_settle();
+    cr_expect_str_eq(refusal(), "", "it takes us again");
+    refused(WA_EVENT_DISCONNECTED, WA_REASON_BANNED, 101, "banned");
+    cr_expect_str_eq(refusal(), "banned");
+    refused(WA_EVENT_DISCONNECTED, WA_REASON_LINK, 0, "");
+    cr_expect_str_eq(refusal(), "banned", "a link that breaks says nothing of it");
+}
+
 Test(ingest, codes_that_run_out_leave_the_account_expired)
 {
     down(WA_EVENT_PAIR_FAILED, WA_REASON_EXPIRED, 0);
@@ -599,6 +654,7 @@ Test(ingest, an_unpaired_account_forgets_its_keys)
     turn_close(t, OK);
     house_settle();
     down(WA_EVENT_UNPAIRED, WA_REASON_LOGGED_OUT, 0);
+    house_settle();
     t = turn_open(house.account);
     cr_expect_null(house_load("777@s.whatsapp.net", "session"));
     cr_expect_null(house_load("", "own"));
