@@ -21,19 +21,6 @@ static uint32_t number_of(const struct range *r)
     return key_read_int(&key);
 }
 
-err_t db_job_add(struct batch *b, struct view *v, struct scope scope, struct db_job *job)
-{
-    assert(view_covers(v, b));
-    AUTO(range) r = {0};
-    struct key prefix = key_of_kind(scope, 0, KIND_jobs);
-
-    range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_BACKWARDS);
-    job->number = range_next(&r) ? number_of(&r) + 1 : 1;
-    TRY(range_error(&r));
-    db_job_put(b, scope, job);
-    return OK;
-}
-
 void db_job_put(struct batch *b, struct scope scope, const struct db_job *job)
 {
     struct key k = key_of_job(scope, job->number);

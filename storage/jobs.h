@@ -6,7 +6,7 @@
 #include "storage/view.h"
 
 struct db_job {
-    uint32_t number; /* key */
+    uint32_t number; /* key; chosen by who puts it */
     uint16_t kind;   /* the server's enum */
     uint32_t attempts;
     int64_t created_ms, due_ms;
@@ -14,9 +14,7 @@ struct db_job {
     struct slice input;    /* what to do; opaque to storage */
 };
 
-/* Gives the number, above all that are there. `scope.account` 0: a job of the tenant. */
-err_t db_job_add(struct batch *b, struct view *v, struct scope scope,
-                 struct db_job *job) MUST_CHECK;
+/* `scope.account` 0: a job of the tenant. */
 void db_job_put(struct batch *b, struct scope scope, const struct db_job *job);
 void db_job_delete(struct batch *b, struct scope scope, uint32_t number);
 void db_jobs(struct range *r, struct view *v, struct scope scope);

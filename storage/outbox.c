@@ -8,7 +8,7 @@ static const struct field fields[] = {
     FIELD_BYTES(5, struct db_outbox, stanza_id), FIELD_BYTES(6, struct db_outbox, to),
     FIELD_BYTES(7, struct db_outbox, stanza),    FIELD_INT(8, struct db_outbox, created_ms),
     FIELD_INT(9, struct db_outbox, expires_ms),  FIELD_UINT(10, struct db_outbox, attempts),
-    FIELD_BYTES(11, struct db_outbox, claim),    FIELD_BYTES(12, struct db_outbox, extra),
+    FIELD_BYTES(12, struct db_outbox, extra), /* 11 was used once */
 };
 
 static struct key key_of_outbox(struct scope scope, uint64_t ordinal)

@@ -12,7 +12,6 @@ struct db_outbox {
     struct slice stanza; /* encoded, plain; the link encrypts it */
     int64_t created_ms, expires_ms;
     uint32_t attempts;
-    struct slice claim; /* of the idempotency row that waits for the reply, none: no claim */
     struct slice extra;
 };
 
