@@ -392,7 +392,7 @@ Test(writer, planted_bugs_are_bugs)
 
 /* 64 MB in slices of 256 KB, each posted when the one before is durable, beside four messages a
  * commit: no message ever waits for more than the commit that runs, and no commit holds more than
- * one slice. (How long that takes is bench_store_commit's to say.) */
+ * one slice. (What that means for the messages is writer_job.c's to say.) */
 Test(writer, a_large_job_never_delays_a_turn_by_more_than_one_slice, .timeout = 60)
 {
     static uint8_t row[2000];
