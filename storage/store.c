@@ -132,11 +132,12 @@ static err_t open_env(struct store *s, const struct store_options *o)
     unsigned readers = o->readers ? o->readers : STORE_READERS;
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (o->read_only ? MDB_RDONLY : 0) |
                      (o->without_sync ? MDB_NOSYNC : 0);
+    /* Who only reads takes the map of who wrote, which LMDB keeps in the file. */
+    size_t map_size = o->map_size || o->read_only ? o->map_size : STORE_MAP_SIZE;
 
     TRY(store_error(mdb_env_create(&s->env), "environment"));
     TRY(store_error(mdb_env_set_maxdbs(s->env, DB_COUNT + 8), "environment"));
-    TRY(store_error(mdb_env_set_mapsize(s->env, o->map_size ? o->map_size : STORE_MAP_SIZE),
-                    "map size"));
+    if (map_size) TRY(store_error(mdb_env_set_mapsize(s->env, map_size), "map size"));
     TRY(store_error(mdb_env_set_maxreaders(s->env, readers), "readers"));
     if (!o->read_only) TRY(reserve_lock_file(s, readers));
     TRY(check_newest(s));

@@ -22,7 +22,7 @@ enum { STORE_READERS = 1024 }; /* views open at the same time, the default */
 
 struct store_options {
     const char *path;  /* folder; made (0700) when it is missing */
-    size_t map_size;   /* 0: STORE_MAP_SIZE */
+    size_t map_size;   /* 0: STORE_MAP_SIZE; read only, that of who wrote */
     unsigned readers;  /* 0: STORE_READERS */
     bool read_only;    /* another process may hold the lock: check, backup, offline tools */
     bool without_sync; /* benchmarks of CPU time only; nothing is durable */
