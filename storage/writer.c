@@ -17,12 +17,6 @@
 #include "storage/record.h"
 #include "storage/store_inner.h"
 
-#ifdef PARLEY_MONITOR
-enum { MONITOR_ON = 1 };
-#else
-enum { MONITOR_ON = 0 };
-#endif
-
 enum { ROOM_KEPT = 16 << 20 }; /* of the disk, for the pages that a commit touches */
 
 /* An owner whose batch failed: what it posts with this epoch fails too. */
@@ -497,7 +491,7 @@ static void tell(struct writer *w, struct batch **batches, size_t count)
     w->stats.events += events ? events->count : 0;
     pthread_mutex_unlock(&w->lock);
 
-    for (size_t i = 0; MONITOR_ON && i < count; i++) {
+    for (size_t i = 0; monitor_is_on() && i < count; i++) {
         if (batches[i]->result != OK) continue;
         monitor_journal_turn(batches[i]);
         if (batches[i]->owner) monitor_note(batches[i]->owner, batches[i]->turn);

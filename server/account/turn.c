@@ -93,19 +93,16 @@ void turn_ends_call(struct turn *t, struct account_call *c) { list_push(&t->call
 
 /* ---- release ---- */
 
-#ifdef PARLEY_MONITOR
-/* Test builds stop at the first byte that leaves before its commit. */
+/* Under the monitor the process ends at the first byte that leaves before its commit. */
 static void check_release(const struct turn *t)
 {
-    if (!t->needs || monitor_is_durable(t->account->scope.account, t->needs)) return;
+    if (!t->needs || !monitor_is_on() || monitor_is_durable(t->account->scope.account, t->needs))
+        return;
     metric_add(METRIC_early_releases, 1);
     LOG(ERROR, account_subject(t->account), "turn %llu is released before its commit",
         (unsigned long long)t->needs);
     abort();
 }
-#else
-static void check_release(const struct turn *t) {}
-#endif
 
 static void release_sends(struct account *a, struct turn *t)
 {
@@ -172,7 +169,6 @@ static void release(struct account *a, struct turn *t)
     turn_free(t);
 }
 
-#ifdef PARLEY_MONITOR
 /* The planted bug of tests/inject: what the turn says leaves at once. */
 static void release_early(struct account *a, struct turn *t)
 {
@@ -183,9 +179,6 @@ static void release_early(struct account *a, struct turn *t)
     check_release(t);
     release_sends(a, t);
 }
-#else
-static void release_early(struct account *a, struct turn *t) {}
-#endif
 
 static void release_ready(struct account *a)
 {

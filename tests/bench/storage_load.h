@@ -11,6 +11,7 @@
 #include "storage/chats.h"
 #include "storage/keys.h"
 #include "storage/messages.h"
+#include "storage/monitor.h"
 #include "storage/search.h"
 #include "storage/writer.h"
 
@@ -62,6 +63,7 @@ struct load {
 static inline void load_open(struct load *l, const char *folder, uint32_t accounts, uint32_t chats,
                              bool without_sync)
 {
+    monitor_switch(false);
     *l = (struct load){.tenant = 1, .accounts = accounts, .chats = chats, .sec = 1763632800};
     snprintf(l->path, sizeof(l->path), "%s/parley-bench-XXXXXX", folder);
     if (!mkdtemp(l->path)) {

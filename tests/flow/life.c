@@ -177,7 +177,8 @@ Test(life, killed_again_and_again_in_the_middle_of_traffic)
             }
         }
         rig_until(&rig, "status connected", 30000, "status %s", account);
-        /* What waited for us, and what could not be read and is asked for again, comes in any order. */
+        /* What waited for us, and what could not be read and is asked for again, comes in any
+         * order. */
         rig_until_count(&rig, (round + 1) * EACH, "message.received", 40000, "events");
     }
     rig_ask(&rig, "messages %s", account);

@@ -36,6 +36,7 @@ static int take_port(void)
 
 static void start(void)
 {
+    setenv("PARLEY_MONITOR", "1", 1);
     snprintf(folder, sizeof folder, "/tmp/parley-program-XXXXXX");
     cr_assert(mkdtemp(folder));
     snprintf(data, sizeof data, "%s/data", folder);

@@ -217,6 +217,7 @@ void door_open_with(struct door *d, const char *workers, const char *const *word
     char sim_at[32], control_at[32];
 
     signal(SIGPIPE, SIG_IGN);
+    setenv("PARLEY_MONITOR", "1", 1); /* parleyd's */
     snprintf(d->folder, sizeof(d->folder), "%s/parley-flow-XXXXXX", P_tmpdir);
     if (!mkdtemp(d->folder)) door_failed("no folder", d->folder);
     d->sim_port = free_port();

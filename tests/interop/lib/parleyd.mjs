@@ -18,7 +18,7 @@ export class Parleyd {
 
   async start() {
     this.port ??= await freePort();
-    this.child = new Child({ program: program('parleyd'), args: this.#arguments(), env: this.env, dir: this.dir, logName: this.logName });
+    this.child = new Child({ program: program('parleyd'), args: this.#arguments(), env: { PARLEY_MONITOR: '1', ...this.env }, dir: this.dir, logName: this.logName });
     await until(READY_MS, 'parleyd to be ready', async () => {
       if (this.child.end) return true;
       return (await fetch(`${this.url}/readyz`)).ok;

@@ -102,9 +102,9 @@ export async function freePort() {
   }
 }
 let portsTried = 0;
-/** Where the C programs are: --build or $PARLEY_BUILD, else the build of the peers, the release or the debug one. */
+/** Where the C programs are: --build or $PARLEY_BUILD, else the release build or the debug one. */
 export function program(name) {
-  const builds = process.env.PARLEY_BUILD ? [process.env.PARLEY_BUILD] : ['peers', 'release', 'debug'].map((name) => join(root, 'build', name));
+  const builds = process.env.PARLEY_BUILD ? [process.env.PARLEY_BUILD] : ['release', 'debug'].map((name) => join(root, 'build', name));
   const folders = builds.flatMap((build) => ['bin', '.', 'tools/sim', 'tools/cli', 'server'].map((folder) => join(build, folder)));
   return folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
 }

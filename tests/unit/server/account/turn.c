@@ -447,7 +447,6 @@ Test(turn, a_deletion_ends_the_calls_that_wait)
     cr_expect_eq(pair.call.error, ERR_NOT_FOUND);
 }
 
-#ifdef PARLEY_MONITOR
 /* A writer that reports before it commits: the monitor does not believe it. */
 Test(turn, the_monitor_ends_the_process_when_something_leaves_too_early, .signal = SIGABRT)
 {
@@ -459,7 +458,6 @@ Test(turn, the_monitor_ends_the_process_when_something_leaves_too_early, .signal
     t->batch.done(&t->batch);
     fake_run(house.worker);
 }
-#endif
 
 /* A damaged row stops its own account, with a clear error, and nobody else. */
 Test(turn, a_damaged_account_row_stops_that_account_alone)
