@@ -100,7 +100,7 @@ struct figures_request {
 static const struct {
     const char *name, *help;
     size_t offset;
-    bool is_number64;
+    bool is_counter; /* an int64_t */
 } series[] = {
     {"parley_account_memory_bytes", "Heap bytes of the account",
      offsetof(struct account_figures, memory_bytes), false},
@@ -118,11 +118,11 @@ static const struct {
 
 static void write_series(const struct accounts_ask *q, size_t row, struct buf *out)
 {
-    buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", series[row].name, series[row].help,
-               series[row].name);
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", series[row].name, series[row].help,
+               series[row].name, series[row].is_counter ? "counter" : "gauge");
     for (size_t i = 0; i < q->count; i++) {
         const char *field = (const char *)&q->items[i] + series[row].offset;
-        unsigned long long value = series[row].is_number64
+        unsigned long long value = series[row].is_counter
                                        ? (unsigned long long)*(const int64_t *)(const void *)field
                                        : (unsigned long long)*(const size_t *)(const void *)field;
         buf_printf(out, "%s{account=\"%s\",state=\"%s\"} %llu\n", series[row].name, q->items[i].id,

@@ -162,6 +162,16 @@ static const struct {
     [ARG_MESSAGE_OR_TIME] = {check_item, "a message id (msg_…) or an ISO 8601 time"},
 };
 
+/* "a,b" as people write it; a single one is no choice. */
+static void put_choices(const char *choices, struct buf *out)
+{
+    struct slice rest = slice_text(choices), one;
+
+    if (strchr(choices, ',')) buf_put_text(out, "one of ");
+    for (const char *between = ""; slice_split(&rest, ',', &one); between = ", ")
+        buf_printf(out, "%s" SLICE_FMT, between, SLICE_ARG(one));
+}
+
 void arg_expected(const struct arg *a, struct buf *out)
 {
     long long min = a->min, max = a->max;
@@ -169,7 +179,7 @@ void arg_expected(const struct arg *a, struct buf *out)
     switch (a->type) {
     case ARG_TEXT: buf_printf(out, "a text of %lld to %lld bytes", min, max); break;
     case ARG_INT: buf_printf(out, "an integer from %lld to %lld", min, max); break;
-    case ARG_ENUM: buf_printf(out, "one of %s", a->choices); break;
+    case ARG_ENUM: put_choices(a->choices, out); break;
     case ARG_PHONES:
         buf_printf(out, "an array of at most %lld E.164 numbers with a leading +", max);
         break;

@@ -227,6 +227,10 @@ static bool print_event(void *context, const char *id, const char *event, struct
 {
     struct watch *w = context;
 
+    if (strcmp(event, "gap") == 0) { /* no event, so it is not counted */
+        fprintf(stderr, SLICE_FMT "\n", SLICE_ARG(data));
+        return true;
+    }
     printf(SLICE_FMT "\n", SLICE_ARG(data));
     fflush(stdout);
     return w->left < 0 || --w->left > 0;
@@ -248,8 +252,10 @@ static int print_page(struct cli *c, struct buf *cursor, const char *names, stru
     struct json *j = parse(&a);
     const struct json *events = json_get(j, "events");
     struct slice next = json_get_text(j, "next_cursor");
-    bool wanted = true;
+    bool wanted = true, truncated = false;
     *more = false;
+    if (json_bool(json_get(j, "truncated"), &truncated) && truncated)
+        fprintf(stderr, "events behind that position are not in the log (any more)\n");
     json_bool(json_get(j, "has_more"), more);
     *more = *more && !slice_eq(next, buf_slice(cursor));
     for (size_t i = 0; wanted && i < json_count(events); i++) {

@@ -25,32 +25,46 @@ enum cli_type {
     TYPE_MESSAGE_OR_TIME,
 };
 
+/* What stands for a value in the help. */
+static const char *const words[] = {
+    [TYPE_TEXT] = "TEXT",        [TYPE_INT] = "N",         [TYPE_BOOL] = "true|false",
+    [TYPE_TIME] = "TIME",        [TYPE_PHONE] = "+NUMBER", [TYPE_ACCOUNT] = "acc_…",
+    [TYPE_CHAT] = "chat_…",      [TYPE_MESSAGE] = "msg_…", [TYPE_SUBSCRIPTION] = "sub_…",
+    [TYPE_CURSOR] = "CURSOR",    [TYPE_SEQ] = "SEQ",       [TYPE_ENUM] = "WORD",
+    [TYPE_PHONES] = "+NUMBER,…", [TYPE_EVENTS] = "NAME,…", [TYPE_MESSAGE_OR_TIME] = "msg_…|TIME",
+};
+
 struct cli_arg {
     const char *name;
     enum cli_type type;
     bool required;
+    long long min, max;
     const char *choices, *meaning;
 };
 
 struct cli_tool {
-    const char *name, *method, *path, *title;
+    const char *name, *method, *path, *title, *description;
+    bool takes_key;
     const struct cli_arg *args;
 };
+
+/* Of the flags only one matters here. */
+enum { OPEN_WORLD = 0, IDEMPOTENT = 0, DESTRUCTIVE = 0, KEEPS_STATE = 0, TAKES_KEY = 1 };
 
 #define REQUIRED true
 #define OPTIONAL false
 #define NO_ARGS
 #define ARG(name, type, need, min, max, choices, meaning)                                          \
-    {#name, TYPE_##type, need, choices, meaning},
+    {#name, TYPE_##type, need, min, max, choices, meaning},
 #define TOOL(name, category, flags, method, route, title, description, args, shape)                \
-    static const struct cli_arg name##_args[] = {args{NULL, TYPE_TEXT, false, NULL, NULL}};
+    static const struct cli_arg name##_args[] = {args{NULL, TYPE_TEXT, false, 0, 0, NULL, NULL}};
 #include "server/api/tools.def"
 #undef TOOL
 #undef ARG
 
 static const struct cli_tool tools[] = {
 #define TOOL(name, category, flags, method, route, title, description, args, shape)                \
-    {#name, method, route, title, name##_args},
+    {#name, method, route, title, description, (flags) != 0, name##_args},
 #include "server/api/tools.def"
 #undef TOOL
 };
@@ -62,31 +76,57 @@ static const struct cli_tool *find_tool(const char *name)
     return NULL;
 }
 
+/* Characters, not bytes: for columns. */
+static size_t text_width(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
 void tool_list(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(tools); i++)
         printf("  %-22s %s\n", tools[i].name, tools[i].title);
 }
 
+static const struct cli_arg key_arg = {"idempotency_key",
+                                       TYPE_TEXT,
+                                       false,
+                                       0,
+                                       0,
+                                       "",
+                                       "the same key sends or changes once, for 24 hours"};
+
+static void arg_help(const struct cli_arg *a)
+{
+    int width = printf("  --%s ", a->name) + (int)text_width(words[a->type]);
+
+    printf("%s%*s%s", words[a->type], width < 32 ? 32 - width : 1, "", a->meaning);
+    if (a->choices[0]) printf(": %s", a->choices);
+    if (a->type == TYPE_INT) printf(" (%lld to %lld)", a->min, a->max);
+    printf("\n");
+}
+
 static int tool_help(const struct cli_tool *t)
 {
     printf("usage: parleyctl %s", t->name);
     for (const struct cli_arg *a = t->args; a->name; a++)
-        printf(a->required ? " --%s …" : " [--%s …]", a->name);
-    printf("\n%s.\n\n", t->title);
+        printf(a->required ? " --%s %s" : " [--%s %s]", a->name, words[a->type]);
+    printf("\n\n%s\n\n", t->description);
     for (const struct cli_arg *a = t->args; a->name; a++)
-        printf("  --%-18s %s%s%s%s\n", a->name, a->meaning, a->choices[0] ? " (" : "", a->choices,
-               a->choices[0] ? ")" : "");
+        arg_help(a);
+    if (t->takes_key) arg_help(&key_arg);
     return CLI_DONE;
 }
 
 static const struct cli_arg *find_arg(const struct cli_tool *t, const char *name)
 {
-    static const struct cli_arg key = {"idempotency_key", TYPE_TEXT, false, "", ""};
-
     for (const struct cli_arg *a = t->args; a->name; a++)
         if (strcmp(a->name, name) == 0) return a;
-    return strcmp(name, key.name) == 0 && strcmp(t->method, "GET") != 0 ? &key : NULL;
+    return t->takes_key && strcmp(name, key_arg.name) == 0 ? &key_arg : NULL;
 }
 
 void tool_put_list(struct pen *p, const char *name, const char *value)

@@ -15,7 +15,7 @@ Test(call, wrong_arguments_name_the_field_and_what_is_right)
         {"list_chats", "{\"limit\":201}", "limit", "limit must be an integer from 1 to 200"},
         {"list_chats", "{\"limit\":\"5\"}", "limit", "limit must be an integer from 1 to 200"},
         {"list_chats", "{\"filter\":\"old\"}", "filter",
-         "filter must be one of unread,archived,pinned,all"},
+         "filter must be one of unread, archived, pinned, all"},
         {"list_chats", "{\"lmit\":1}", "lmit",
          "list_chats has no argument lmit; it takes account_id, filter, limit, cursor"},
         {"get_account", "{}", "account_id",
