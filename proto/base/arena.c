@@ -12,16 +12,32 @@ struct arena_block {
     _Alignas(ALIGN) uint8_t bytes[];
 };
 
-static struct arena_block *grow(struct arena *a, size_t size)
+static size_t next_cap(const struct arena *a, size_t size)
 {
     size_t cap = a->head ? a->head->cap * 2 : FIRST_BLOCK;
-    if (cap > LARGEST_BLOCK) cap = LARGEST_BLOCK;
-    if (cap < size) cap = size;
 
-    struct arena_block *b = xalloc(sizeof(*b) + cap);
+    if (cap > LARGEST_BLOCK) cap = LARGEST_BLOCK;
+    return cap < size ? size : cap;
+}
+
+static struct arena_block *push(struct arena *a, struct arena_block *b, size_t cap)
+{
     *b = (struct arena_block){.next = a->head, .cap = cap};
     a->head = b;
     return b;
+}
+
+/* What `size` bytes take, aligned. */
+static size_t room_of(size_t size)
+{
+    size_t need = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+
+    return need ? need : ALIGN;
+}
+
+static bool has_room(const struct arena *a, size_t need)
+{
+    return a->head && a->head->cap - a->head->used >= need;
 }
 
 void arena_done(struct arena *a)
@@ -50,15 +66,26 @@ void arena_reset(struct arena *a)
 
 void *arena_alloc(struct arena *a, size_t size)
 {
+    size_t need = room_of(size), cap = next_cap(a, need);
     struct arena_block *b = a->head;
-    size_t need = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 
-    if (need == 0) need = ALIGN;
-    if (!b || b->cap - b->used < need) b = grow(a, need);
+    if (!has_room(a, need)) b = push(a, xalloc(sizeof(*b) + cap), cap);
     void *p = b->bytes + b->used;
     b->used += need;
     a->total += need;
     return p;
+}
+
+err_t arena_try_reserve(struct arena *a, size_t size)
+{
+    size_t need = room_of(size), cap = next_cap(a, need);
+    struct arena_block *b;
+
+    if (has_room(a, need)) return OK;
+    b = xtry(NULL, sizeof(*b) + cap);
+    if (!b) return fail(NO_MEMORY, "%zu bytes", cap);
+    push(a, b, cap);
+    return OK;
 }
 
 void *arena_calloc(struct arena *a, size_t size) { return memset(arena_alloc(a, size), 0, size); }

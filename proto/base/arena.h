@@ -1,8 +1,9 @@
 /* Memory that dies together: one arena per stanza, turn and call. {0} is an empty one.
  *
- * Allocation never fails (see xalloc.h); nothing is freed alone. Blocks are 16-byte aligned.
+ * Allocation never fails (see xalloc.h, and arena_try_reserve); nothing is freed alone. Blocks are 16-byte aligned.
  * One owner, one thread. */
 #pragma once
+#include "proto/base/err.h"
 #include "proto/base/slice.h"
 #include "proto/base/xalloc.h"
 
@@ -16,6 +17,8 @@ void arena_done(struct arena *a);
 /* Forgets everything handed out; keeps the first block for the next use. */
 void arena_reset(struct arena *a);
 void *arena_alloc(struct arena *a, size_t size) __attribute__((returns_nonnull));
+/* For a size from outside: the next arena_alloc() of at most `size` has its room. NO_MEMORY. */
+err_t arena_try_reserve(struct arena *a, size_t size) MUST_CHECK;
 /* Zeroed. */
 void *arena_calloc(struct arena *a, size_t size) __attribute__((returns_nonnull));
 #define arena_new(a, type) ((type *)arena_calloc((a), sizeof(type)))

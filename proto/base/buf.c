@@ -10,16 +10,37 @@ void buf_done(struct buf *b)
     *b = (struct buf){0};
 }
 
-void buf_reserve(struct buf *b, size_t more)
+/* 0: it has room already. */
+static size_t grown(const struct buf *b, size_t more)
 {
-    size_t need = b->len + more;
-    if (need <= b->cap) return;
+    size_t need = b->len + more, cap = b->cap ? b->cap : 64;
 
-    size_t cap = b->cap ? b->cap : 64;
+    if (need <= b->cap) return 0;
     while (cap < need)
         cap += cap / 2 + 32;
+    return cap;
+}
+
+void buf_reserve(struct buf *b, size_t more)
+{
+    size_t cap = grown(b, more);
+
+    if (!cap) return;
     b->data = xrealloc(b->data, cap);
     b->cap = cap;
+}
+
+err_t buf_try_reserve(struct buf *b, size_t more)
+{
+    size_t cap = grown(b, more);
+    uint8_t *data;
+
+    if (!cap) return OK;
+    data = xtry(b->data, cap);
+    if (!data) return fail(NO_MEMORY, "%zu bytes", cap);
+    b->data = data;
+    b->cap = cap;
+    return OK;
 }
 
 uint8_t *buf_extend(struct buf *b, size_t n)

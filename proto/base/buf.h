@@ -1,5 +1,6 @@
 /* Owned bytes that grow at the end. {0} is an empty one; buf_done frees. One owner, any thread. */
 #pragma once
+#include "proto/base/err.h"
 #include "proto/base/slice.h"
 #include "proto/base/xalloc.h"
 
@@ -14,6 +15,8 @@ static inline void buf_reset(struct buf *b) { b->len = 0; }
 static inline struct slice buf_slice(const struct buf *b) { return slice_of(b->data, b->len); }
 /* Makes room for `more` bytes behind the end; the length stays. */
 void buf_reserve(struct buf *b, size_t more);
+/* The same for bytes from outside: NO_MEMORY, and the buf is as it was. */
+err_t buf_try_reserve(struct buf *b, size_t more) MUST_CHECK;
 /* Lengthens by `n` bytes, which the caller writes; valid until the next growth. */
 uint8_t *buf_extend(struct buf *b, size_t n);
 void buf_put(struct buf *b, struct slice s);

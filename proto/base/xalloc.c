@@ -11,6 +11,7 @@ static void *need(void *p, size_t size)
     abort();
 }
 
+void *xtry(void *p, size_t size) { return realloc(p, size ? size : 1); }
 void *xalloc(size_t size) { return need(malloc(size ? size : 1), size); }
 void *xcalloc(size_t size) { return need(calloc(1, size ? size : 1), size); }
 void *xrealloc(void *p, size_t size) { return need(realloc(p, size ? size : 1), size); }

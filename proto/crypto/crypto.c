@@ -252,13 +252,13 @@ err_t crypto_gcm_open(const uint8_t key[32], const uint8_t iv[12], struct slice 
 {
     ENSURE(sealed.len >= CRYPTO_GCM_TAG, BAD_MAC);
     struct slice cipher = slice_sub(sealed, 0, sealed.len - CRYPTO_GCM_TAG);
-    EVP_CIPHER_CTX *ctx = cipher_begin(AES_GCM, key, iv, false);
     size_t start_at = out->len;
     uint8_t tag[CRYPTO_GCM_TAG];
     int got = 0;
 
+    TRY(buf_try_reserve(out, cipher.len + CRYPTO_AES_BLOCK));
+    EVP_CIPHER_CTX *ctx = cipher_begin(AES_GCM, key, iv, false);
     memcpy(tag, sealed.data + cipher.len, sizeof(tag));
-    buf_reserve(out, cipher.len + CRYPTO_AES_BLOCK);
     cipher_aad(ctx, aad);
     cipher_add(ctx, cipher, out);
     must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof(tag), tag));
@@ -288,11 +288,11 @@ err_t crypto_cbc_decrypt(const uint8_t key[32], const uint8_t iv[16], struct sli
                          struct buf *out)
 {
     ENSURE(cipher.len && cipher.len % CRYPTO_AES_BLOCK == 0, BAD_PADDING);
-    EVP_CIPHER_CTX *ctx = cipher_begin(AES_CBC, key, iv, false);
     size_t start_at = out->len;
     int got = 0;
 
-    buf_reserve(out, cipher.len + CRYPTO_AES_BLOCK);
+    TRY(buf_try_reserve(out, cipher.len + CRYPTO_AES_BLOCK));
+    EVP_CIPHER_CTX *ctx = cipher_begin(AES_CBC, key, iv, false);
     cipher_add(ctx, cipher, out);
     if (EVP_CipherFinal_ex(ctx, out->data + out->len, &got) == 1) {
         out->len += (size_t)got;
@@ -436,8 +436,9 @@ err_t crypto_box_open(const uint8_t key[32], struct slice aad, struct slice seal
 {
     ENSURE(sealed.len >= BOX_NONCE + BOX_TAG, BAD_MAC);
     size_t n = sealed.len - BOX_NONCE - BOX_TAG;
-    uint8_t *plain = buf_extend(out, n);
 
+    TRY(buf_try_reserve(out, n));
+    uint8_t *plain = buf_extend(out, n);
     if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL, sealed.data + BOX_NONCE,
                                                    sealed.len - BOX_NONCE, aad.data, aad.len,
                                                    sealed.data, key) == 0)

@@ -6,13 +6,15 @@
 struct budget {
     struct arena *arena;
     size_t left;
+    err_t error; /* why it gave nothing */
 };
 
 static void *budget_alloc(void *ctx, size_t size)
 {
     struct budget *b = ctx;
 
-    if (size > b->left) return NULL;
+    b->error = size > b->left ? ERR_BAD_PROTOBUF : arena_try_reserve(b->arena, size);
+    if (b->error != OK) return NULL;
     b->left -= size;
     return arena_alloc(b->arena, size);
 }
@@ -58,12 +60,14 @@ static err_t check_depth(const ProtobufCMessageDescriptor *type, struct slice in
 err_t wa_unpack(const ProtobufCMessageDescriptor *type, struct slice in, struct arena *arena,
                 const ProtobufCMessage **out)
 {
-    struct budget budget = {arena, WA_UNPACK_MEMORY + in.len * WA_UNPACK_MEMORY_PER_BYTE};
+    struct budget budget = {
+        .arena = arena, .left = WA_UNPACK_MEMORY + in.len * WA_UNPACK_MEMORY_PER_BYTE};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
     ProtobufCMessage *m;
 
     TRY(check_depth(type, in, 0));
     m = protobuf_c_message_unpack(type, &allocator, in.len, in.data);
+    if (!m && budget.error == ERR_NO_MEMORY) return budget.error;
     if (!m) return fail(BAD_PROTOBUF, "%s, %zu bytes", type->name, in.len);
     *out = m;
     return OK;

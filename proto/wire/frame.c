@@ -91,6 +91,7 @@ static void forget_taken(struct wa_frames *f)
 err_t wa_frames_feed(struct wa_frames *f, struct slice bytes)
 {
     forget_taken(f);
+    TRY(buf_try_reserve(&f->pending, bytes.len));
     buf_put(&f->pending, bytes);
     if (f->awaits_intro) TRY(take_preamble(f));
     return f->awaits_intro ? OK : check_heads(f);

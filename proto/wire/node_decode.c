@@ -29,6 +29,7 @@ enum {
 static err_t inflate_steps(z_stream *z, struct buf *out)
 {
     for (;;) {
+        TRY(buf_try_reserve(out, INFLATE_STEP));
         z->next_out = buf_extend(out, INFLATE_STEP);
         z->avail_out = INFLATE_STEP;
         int result = inflate(z, Z_NO_FLUSH);
@@ -59,8 +60,8 @@ static err_t make_room(struct decoder *d, size_t bytes)
 {
     size_t left = d->total_max > d->arena->total ? d->total_max - d->arena->total : 0;
 
-    return bytes <= left ? OK
-                         : fail(TOO_LARGE, "a stanza of more than %d bytes", WA_NODE_TOTAL_MAX);
+    if (bytes > left) return fail(TOO_LARGE, "a stanza of more than %d bytes", WA_NODE_TOTAL_MAX);
+    return arena_try_reserve(d->arena, bytes);
 }
 
 /* The character of a nibble, 0 when there is none. */
@@ -314,6 +315,7 @@ static err_t decode_body(struct slice body, struct arena *arena, size_t start_at
     struct decoder d = {.arena = arena, .total_max = start_at + WA_NODE_TOTAL_MAX};
     struct wa_node *node = arena_new(arena, struct wa_node);
 
+    TRY(arena_try_reserve(arena, body.len));
     d.in = reader_of(arena_dup(arena, body));
     TRY(read_node(&d, node));
     TRY(reader_end(&d.in));

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <jansson.h>
+#include <stdlib.h>
 
 #include "proto/base/text.h"
 
@@ -38,6 +39,19 @@ static err_t check_depth(struct slice text)
     return OK;
 }
 
+/* jansson has no error for it everywhere. */
+static _Thread_local bool ran_out;
+
+static void *take(size_t n)
+{
+    void *p = xtry(NULL, n);
+
+    ran_out |= p == NULL;
+    return p;
+}
+
+void json_start(void) { json_set_alloc_funcs(take, free); }
+
 err_t json_parse(struct slice text, size_t max_bytes, struct json **out)
 {
     json_error_t error;
@@ -47,8 +61,11 @@ err_t json_parse(struct slice text, size_t max_bytes, struct json **out)
         return fail(BAD_JSON, "the JSON has %zu bytes, at most %zu are accepted", text.len,
                     max_bytes);
     TRY(check_depth(text));
+    ran_out = false;
     v = json_loadb((const char *)(text.data ? text.data : (const uint8_t *)""), text.len,
                    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!v && ran_out)
+        return fail(NO_MEMORY, "%zu bytes of JSON", text.len);
     if (!v)
         return fail(BAD_JSON, "the JSON is malformed at line %d, column %d", error.line,
                     error.column);

@@ -113,6 +113,7 @@ static void make_list(struct buf *out, unsigned rights)
 
 void tools_start(void)
 {
+    json_start();
     for (size_t i = 0; i < ARRAY_LEN(tools); i++) {
         schema_of_args(&made.input[i], &tools[i]);
         schema_of_shape(&made.output[i], tool_result(&tools[i]));

@@ -162,6 +162,8 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
         return refuse(c, 413, "body_too_large", "the body is above 4 MiB");
     if (c->home->body_bytes + n > c->home->server->config.bodies_max)
         return refuse(c, 503, "server_busy", "too many large requests at once; try again");
+    if (buf_try_reserve(body, n) != OK)
+        return refuse(c, 503, "server_busy", "there is no memory for this request; try again");
     buf_put(body, slice_of(at, n));
     c->home->body_bytes += n;
     c->request->body_counted += n;

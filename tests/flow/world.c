@@ -2,10 +2,11 @@
  *
  *   tests/flow/run [--seeds N] [--from S]     N worlds, then how often each fault fired
  *   tests/flow/run --seed S [--verbose]       one world, and with --verbose its history
+ *   tests/flow/run --faults all|sample …      fault loops (world_loops.h)
  *
  * Exits with 1 when an invariant broke (the seed is printed), when one seed gave two histories,
  * or when in at least 250 worlds some fault never fired. */
-#include "tests/flow/world.h"
+#include "tests/flow/world_loops.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -16,10 +17,10 @@
 size_t __sanitizer_get_current_allocated_bytes(void); /* of libasan */
 void __sanitizer_set_death_callback(void (*callback)(void));
 static void on_death(void (*callback)(void)) { __sanitizer_set_death_callback(callback); }
-static size_t memory_in_use(void) { return __sanitizer_get_current_allocated_bytes(); }
+size_t memory_in_use(void) { return __sanitizer_get_current_allocated_bytes(); }
 #else
 static void on_death(void (*callback)(void)) {}
-static size_t memory_in_use(void) { return mallinfo2().uordblks; }
+size_t memory_in_use(void) { return mallinfo2().uordblks; }
 #endif
 
 /* ---- the one loop ---- */
@@ -101,7 +102,7 @@ void world_pass(struct town *w, int64_t ms)
 
 /* ---- a life ---- */
 
-static void begin(struct town *w, uint64_t seed, bool verbose)
+void world_begin(struct town *w, uint64_t seed, bool verbose)
 {
     struct sim_options options = {.seed = seed, .offline_grace_ms = 3000};
     struct sim_host host = net_host(w);
@@ -123,7 +124,7 @@ static void begin(struct town *w, uint64_t seed, bool verbose)
     house_open(w);
 }
 
-static void end(struct town *w)
+void world_end(struct town *w)
 {
     house_close(w);
     net_done(w);
@@ -177,7 +178,7 @@ static void recycle(struct town *w)
     }
 }
 
-static void settle_down(struct town *w)
+void world_settle_down(struct town *w)
 {
     enum { LONG_S = 4 * 3600, STEP_S = 20 };
 
@@ -199,12 +200,12 @@ static uint64_t run_world(uint64_t seed, bool verbose, unsigned *out_violations)
 {
     struct town *w = xcalloc(sizeof *w);
 
-    begin(w, seed, verbose);
+    world_begin(w, seed, verbose);
     traffic_settle_in(w);
     live(w);
-    if (!w->violations) settle_down(w);
+    if (!w->violations) world_settle_down(w);
     if (!w->violations) judge(w);
-    end(w);
+    world_end(w);
     uint64_t history = w->history;
     *out_violations = w->violations;
     free(w);
@@ -245,13 +246,29 @@ static void on_abort(int signal) { clock_obituary(); }
 
 static uint64_t number(const char *text) { return strtoull(text, NULL, 10); }
 
+/* With a world that warms up: what is made once a process is made in it. */
+static void start_process(void)
+{
+    unsigned violations;
+
+    signal(SIGABRT, on_abort);
+    on_death(clock_obituary);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    crypto_start();
+    tools_start();
+    run_world(0, false, &violations);
+}
+
 int main(int argc, char **argv)
 {
     enum { TWICE_EVERY = 25, ENOUGH = 250 };
     uint64_t from = 1, count = 100, bad = 0;
     bool verbose = false, single = false;
-    unsigned warm;
 
+    if (argc > 1 && strcmp(argv[1], "--faults") == 0) {
+        start_process();
+        return loops_main(argc - 1, argv + 1);
+    }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--verbose") == 0)
             verbose = log_aloud = true;
@@ -264,12 +281,7 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "usage: run [--seeds N] [--from S] | --seed S [--verbose]\n"), 2;
     }
-    signal(SIGABRT, on_abort);
-    on_death(clock_obituary);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    crypto_start();
-    tools_start();
-    run_world(0, false, &warm); /* what is made once a process is made here */
+    start_process();
     for (uint64_t seed = from; seed < from + count; seed++)
         bad += !try_seed(seed, verbose, !single && seed % TWICE_EVERY == 0);
     if (single) return bad != 0;

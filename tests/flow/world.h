@@ -11,6 +11,8 @@
  *   world_calls.c   calls of the API by agents, at any worker, again after a crash
  *   world_streams.c streams on the event log: slow, broken, resumed
  *   world_plan.c    what goes wrong: rows of world_faults.def
+ *   world_flows.c   the twelve longest flows, for
+ *   world_loops.c   which fails each point of them, one after the other
  *   world_judge.c   what must be true in the end
  *
  * Nothing here is shared with another thread. */
@@ -75,6 +77,14 @@ struct errand {
 struct request;
 struct stream;
 
+/* A fault loop (world_loops.c): the n-th point of one kind fails. */
+enum loop_kind { LOOP_MEMORY, LOOP_SOCKET, LOOP_COMMIT, LOOP_FLUSH, LOOP_KINDS };
+struct loop {
+    bool armed, fired;
+    enum loop_kind kind;
+    unsigned long fail_at, points[LOOP_KINDS];
+};
+
 /* One who follows the log by calls: behind `cursor` nothing has been seen. */
 struct agent {
     uint64_t cursor;
@@ -120,6 +130,7 @@ struct town {
     /* the network */
     struct list parcels, wires;
     unsigned wire_count;
+    bool serving;    /* it is the server's code that runs */
     bool deaf;       /* the process is dying: nothing leaves any more */
     unsigned refuse; /* so many of the next connections fail */
 
@@ -132,6 +143,8 @@ struct town {
     struct agent agents[AGENTS];
     struct stream *streams;
     bool subscribed; /* the key, to message.* */
+
+    struct loop loop;
 };
 
 /* ---- world_clock.c ---- */
@@ -142,8 +155,9 @@ static inline bool chance(struct town *w, unsigned percent) { return roll(w, 100
 /* Worker `index`, or main's for -1. */
 struct worker *clock_open(struct town *w, int index);
 void clock_close(struct worker *k);
-/* The thread that runs now is this worker's. */
+/* The thread that runs now is this worker's, and it runs the server's code, until it is left. */
 void clock_enter(struct worker *k);
+void clock_leave(void);
 /* One of them: who a call comes in at. */
 struct worker *clock_any(struct town *w);
 void clock_set(struct town *w);
@@ -212,6 +226,11 @@ bool traffic_pair(struct town *w, unsigned resident);
 void traffic_unlinked(struct town *w, unsigned resident);
 void traffic_lose_calls(struct town *w);
 bool traffic_is_over(struct town *w);
+/* A letter from somebody to a resident; NULL when it could not be written. */
+const struct letter *traffic_letter(struct town *w, unsigned from, unsigned resident);
+const struct letter *traffic_group_letter(struct town *w, unsigned from);
+/* Everything that came to this phone is read on it. */
+void traffic_read_all(struct town *w, unsigned person);
 void traffic_done(struct town *w);
 bool resident_is_connected(struct town *w, unsigned resident, struct account_status *out);
 struct sim_device *resident_device(struct town *w, unsigned resident);
@@ -233,6 +252,11 @@ void calls_bury(struct town *w);
 /* Nothing runs any more but waits for events. */
 bool calls_are_over(struct town *w);
 void calls_deleted(struct town *w, unsigned resident);
+/* A promise with a key that nobody has asked for yet. */
+struct promise *calls_promise(struct town *w, unsigned resident, unsigned person);
+/* Asks, and waits for the end of the call. */
+void calls_ask(struct town *w, struct promise *p);
+err_t calls_use(struct town *w, const char *tool, const char *args);
 void calls_init(struct town *w);
 void calls_done(struct town *w);
 /* What a caller was promised, for the judge. */
@@ -258,6 +282,11 @@ void streams_act(struct town *w);
 void streams_resume(struct town *w);
 /* Each has seen what the log holds for it, once and in order. */
 void streams_judge(struct town *w);
+/* Closed ones open, full ones go on. */
+void streams_act_once(struct town *w);
+/* From the beginning again, once they open. */
+void streams_rewind(struct town *w);
+bool streams_are_at_end(struct town *w);
 void streams_done(struct town *w);
 
 /* ---- world_plan.c ---- */
@@ -272,7 +301,20 @@ void judge(struct town *w);
 /* How much there was to judge in all worlds. */
 void judge_report(void);
 bool judge_is_settled(struct town *w);
+/* A resident holds a letter, with its text. */
+bool judge_holds(struct town *w, unsigned resident, const struct letter *l);
+/* The other side has read what was sent. */
+bool judge_is_read(struct town *w, unsigned resident, const char *text);
+
+/* ---- world_loops.c ---- */
+/* Counts a point; true when it is the one that fails. */
+bool loop_due(struct town *w, enum loop_kind kind);
 
 /* ---- world.c ---- */
+void world_begin(struct town *w, uint64_t seed, bool verbose);
+/* Faults have stopped: until everybody is back and nothing is owed. */
+void world_settle_down(struct town *w);
+void world_end(struct town *w);
+size_t memory_in_use(void);
 void world_settle(struct town *w);
 void world_pass(struct town *w, int64_t ms);

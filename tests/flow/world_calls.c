@@ -15,6 +15,10 @@ enum {
     KEY_GOOD_MS = 20 * 3600 * 1000,
 };
 
+struct answer {
+    err_t error;
+};
+
 /* One call under way; the caller of one that is lost never hears of it. */
 struct request {
     struct list node;
@@ -23,6 +27,7 @@ struct request {
     uint64_t id;             /* then it may still travel, under this */
     struct promise *promise; /* of send_message, NULL */
     struct agent *agent;     /* whose question this is, NULL */
+    struct answer *answer;   /* who waits for it, NULL */
     bool waits;              /* for an event: ends by itself */
 };
 
@@ -53,6 +58,8 @@ static void take_promise(struct town *w, struct promise *p, struct call *c, cons
         struct slice id = json_get_text(j, "id"), text = json_get_text(j, "text");
         if (!slice_is(text, p->text))
             violated(w, "'%s' was answered with '" SLICE_FMT "'", p->text, SLICE_ARG(text));
+        struct slice chat = json_get_text(j, "chat_id");
+        snprintf(w->residents[p->resident].chat, ACCOUNT_ID_MAX, SLICE_FMT, SLICE_ARG(chat));
         expect_same(w, p, (const char *)id.data, slice_is(json_get_text(j, "status"), "pending"));
     } else if (!may_follow(p, c->error)) {
         violated(w, "'%s' was answered %s and then %s", p->text, p->message, err_name(c->error));
@@ -91,6 +98,7 @@ static void take_answer(struct request *r, struct call *c)
         violated(w, "%s answers what is no JSON", c->tool->name);
     mix(w, c->error == OK ? buf_slice(&c->result) : c->problem);
     if (r->promise) take_promise(w, r->promise, c, j);
+    if (r->answer) r->answer->error = c->error;
     if (r->agent && c->error == OK) take_events(w, r->agent, j);
     if (c->error == OK && strcmp(c->tool->name, "subscribe_events") == 0) w->subscribed = true;
     json_free(j);
@@ -103,11 +111,15 @@ static void on_done(struct call *c)
 {
     struct request *r = c->owner;
 
+    bool serving = r->world->serving;
+
+    r->world->serving = false; /* the caller reads with memory of its own */
     if (is_lost(r->world)) {
         if (r->promise) r->promise->lost++;
     } else {
         take_answer(r, c);
     }
+    r->world->serving = serving;
     if (r->agent) r->agent->asking = NULL;
     list_remove(&r->node);
     if (!c->travelling) {
@@ -132,6 +144,7 @@ static void ask(struct town *w, struct request *r, const char *tool, const char 
     call_take_json(r->call, slice_text(args));
     note(w, "call at %d: %s %s", worker_index(home), tool, args);
     call_start(r->call, on_done, r); /* may end, and free, r */
+    clock_leave();
 }
 
 static struct request *request_new(void) { return xcalloc(sizeof(struct request)); }
@@ -149,19 +162,27 @@ static void ask_promise(struct town *w, struct promise *p)
     ask(w, r, "send_message", args);
 }
 
-static struct promise *promise_new(struct town *w)
+static struct promise *promise_to(struct town *w, unsigned resident, unsigned person)
 {
     struct promise *p = xcalloc(sizeof *p);
 
-    p->resident = (unsigned)roll(w, RESIDENTS);
-    do {
-        p->person = (unsigned)roll(w, PEOPLE);
-    } while (p->person == p->resident);
+    p->resident = resident;
+    p->person = person;
     memcpy(p->account, w->residents[p->resident].id, sizeof p->account);
     snprintf(p->text, sizeof p->text, "out %u.", ++w->text_count);
     p->first_at = w->now + w->skew;
     list_push(&w->promises, &p->node);
     return p;
+}
+
+static struct promise *promise_new(struct town *w)
+{
+    unsigned resident = (unsigned)roll(w, RESIDENTS), person;
+
+    do {
+        person = (unsigned)roll(w, PEOPLE);
+    } while (person == resident);
+    return promise_to(w, resident, person);
 }
 
 void calls_send(struct town *w)
@@ -288,6 +309,13 @@ void calls_subscribe(struct town *w)
 
 /* ---- agents ---- */
 
+static void cancel(struct request *r)
+{
+    clock_enter(r->call->home);
+    call_cancel(r->call); /* frees those that only wait */
+    clock_leave();
+}
+
 static void ask_next(struct town *w, struct agent *a)
 {
     char args[80];
@@ -309,13 +337,58 @@ void calls_follow(struct town *w)
         struct agent *a = &w->agents[i];
 
         if (a->asking) {
-            if (chance(w, 4)) call_cancel(a->asking->call);
+            if (chance(w, 4)) cancel(a->asking);
             continue;
         }
         if (w->now < a->next_at) continue;
         a->next_at = w->now + (int64_t)roll(w, 4000);
         ask_next(w, a);
     }
+}
+
+/* ---- for the flows ---- */
+
+struct promise *calls_promise(struct town *w, unsigned resident, unsigned person)
+{
+    struct promise *p = promise_to(w, resident, person);
+
+    snprintf(p->key, sizeof p->key, "key %u", w->text_count);
+    return p;
+}
+
+static bool is_asking(struct town *w, const struct promise *p, const struct answer *a)
+{
+    LIST_EACH(node, &w->requests)
+    {
+        struct request *r = LIST_ENTRY(node, struct request, node);
+        if ((p && r->promise == p) || (a && r->answer == a)) return true;
+    }
+    return false;
+}
+
+/* Every call ends by itself. */
+static void await(struct town *w, const struct promise *p, const struct answer *a)
+{
+    while (is_asking(w, p, a))
+        world_pass(w, 200);
+}
+
+void calls_ask(struct town *w, struct promise *p)
+{
+    ask_promise(w, p);
+    await(w, p, NULL);
+    world_pass(w, 2000);
+}
+
+err_t calls_use(struct town *w, const char *tool, const char *args)
+{
+    struct answer answer = {.error = ERR_STOPPING};
+    struct request *r = request_new();
+
+    r->answer = &answer;
+    ask(w, r, tool, args);
+    await(w, NULL, &answer);
+    return answer.error;
 }
 
 /* ---- ends ---- */
@@ -345,8 +418,7 @@ void calls_cut(struct town *w)
     while (node != &w->requests) {
         struct request *r = LIST_ENTRY(node, struct request, node);
         node = node->next;
-        clock_enter(r->call->home);
-        call_cancel(r->call); /* frees those that only wait */
+        cancel(r);
     }
 }
 

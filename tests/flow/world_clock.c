@@ -83,7 +83,14 @@ void clock_close(struct worker *k)
     worker_free(k);
 }
 
-void clock_enter(struct worker *k) { fake_current = k; }
+void clock_enter(struct worker *k)
+{
+    fake_current = k;
+    the_town->serving = true;
+}
+
+void clock_leave(void) { the_town->serving = false; }
+
 struct worker *clock_any(struct town *w) { return w->workers[roll(w, w->worker_count)]; }
 
 static struct worker *nth(struct town *w, size_t i) { return i ? w->workers[i - 1] : w->main; }
@@ -99,7 +106,7 @@ static void run_one(struct worker *k)
 {
     struct list *node = list_pop(&k->posts);
 
-    fake_current = k;
+    clock_enter(k);
     if (node) {
         struct post *p = LIST_ENTRY(node, struct post, link);
         p->run(p, k);
@@ -107,6 +114,7 @@ static void run_one(struct worker *k)
         struct deferred *d = LIST_ENTRY(node, struct deferred, link);
         d->run(d);
     }
+    clock_leave();
 }
 
 void clock_posts(struct town *w)
@@ -150,9 +158,10 @@ void clock_fire(struct town *w)
     struct timer *t = first_timer(w, &k);
 
     if (!t || t->at > k->now) return;
-    fake_current = k;
+    clock_enter(k);
     timer_disarm(k, t);
     t->fire(t, k->now);
+    clock_leave();
     clock_posts(w);
 }
 

@@ -61,6 +61,7 @@ static void open_workers(struct town *w)
     for (size_t i = 0; i < w->worker_count; i++)
         w->workers[i] = clock_open(w, (int)i);
     clock_enter(w->main);
+    clock_leave();
 }
 
 /* The test key made at first start. */
@@ -167,6 +168,7 @@ static bool leave(struct town *w)
     calls_cut(w);
     clock_enter(w->main);
     accounts_stop(w->server.accounts, on_stopped, w);
+    clock_leave();
     for (int i = 0; i < 600 && !w->stopped && !w->fatal; i++)
         world_pass(w, 100);
     w->leaving = false;
@@ -255,7 +257,11 @@ void house_commit(struct town *w)
         note(w, "the disk has room again");
     }
     w->commit_at = INT64_MAX;
+    bool full = loop_due(w, LOOP_COMMIT);
+    if (full) atomic_store(&faults->full, 1);
+    if (loop_due(w, LOOP_FLUSH)) atomic_store(&faults->fail_flush, 1);
     note(w, "commit of %zu", writer_step(w->server.writer));
+    if (full) atomic_store(&faults->full, 0);
     if (writer_is_full(w->server.writer) && w->probe_at == INT64_MAX) w->probe_at = w->now + 1000;
 }
 

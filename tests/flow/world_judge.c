@@ -236,6 +236,31 @@ static void judge_tellings(struct town *w, const struct tellings *t)
     }
 }
 
+bool judge_holds(struct town *w, unsigned resident, const struct letter *l)
+{
+    struct shelf *s = xcalloc(sizeof *s);
+    bool found = false;
+
+    read_shelf(w, resident, s);
+    for (size_t i = 0; i < s->count && !found; i++)
+        found = strcmp(s->items[i].id, l->id) == 0 && strcmp(s->items[i].text, l->text) == 0;
+    free(s);
+    return found;
+}
+
+bool judge_is_read(struct town *w, unsigned resident, const char *text)
+{
+    struct shelf *s = xcalloc(sizeof *s);
+    unsigned count;
+    const struct held *h;
+
+    read_shelf(w, resident, s);
+    h = stored(s, text, &count);
+    bool is_read = h && h->status == MESSAGE_READ;
+    free(s);
+    return is_read;
+}
+
 static void judge_log(struct town *w)
 {
     size_t n = (size_t)(w->text_count + 1) * RESIDENTS;

@@ -107,8 +107,8 @@ struct link *link_open(struct links *l, size_t target, const struct link_owner *
     wire->link = k;
     wire->number = ++w->wire_count;
     list_push(&w->wires, &wire->node);
-    if (w->refuse) {
-        w->refuse--;
+    if (w->refuse || loop_due(w, LOOP_SOCKET)) {
+        w->refuse -= w->refuse > 0;
         post(wire, TO_US, PARCEL_END, latency(w))->why = "connection refused";
     } else {
         post(wire, TO_US, PARCEL_OPEN, latency(w));
@@ -116,10 +116,28 @@ struct link *link_open(struct links *l, size_t target, const struct link_owner *
     return k;
 }
 
+/* The connection is reset: what was on its way does not arrive. */
+static void reset(struct wire *wire)
+{
+    struct town *w = wire->world;
+
+    LIST_EACH(node, &w->parcels)
+    {
+        struct parcel *p = LIST_ENTRY(node, struct parcel, node);
+        if (p->wire == wire && p->kind == PARCEL_BYTES) parcel_free(p);
+    }
+    wire->clear_at[TO_US] = wire->clear_at[TO_SERVER] = w->now;
+    post(wire, TO_US, PARCEL_END, 1 + (int64_t)roll(w, 50))->why = "cut";
+    post(wire, TO_SERVER, PARCEL_END, 1 + (int64_t)roll(w, 5000));
+}
+
 void link_write(struct link *k, struct slice bytes)
 {
     if (k->closing || k->wire->world->deaf) return;
-    post_bytes(k->wire, TO_SERVER, bytes);
+    if (loop_due(k->wire->world, LOOP_SOCKET))
+        reset(k->wire);
+    else
+        post_bytes(k->wire, TO_SERVER, bytes);
 }
 
 void link_close(struct link *k, const char *why)
@@ -184,6 +202,7 @@ static void tell_links_done(struct links *l)
     l->done = NULL;
     clock_enter(l->worker);
     done(l->arg);
+    clock_leave();
 }
 
 void links_close(struct links *l, void (*done)(void *arg), void *arg)
@@ -221,6 +240,7 @@ static void end_ours(struct wire *wire, const char *why)
     link_free(k);
     clock_enter(all->worker);
     owner.on_down(owner.context, why);
+    clock_leave();
     tell_links_done(all);
 }
 
@@ -240,6 +260,7 @@ static void open_both(struct wire *wire)
     wire->link->up = true;
     clock_enter(wire->link->all->worker);
     wire->link->owner.on_up(wire->link->owner.context);
+    clock_leave();
 }
 
 static void bytes_to_us(struct wire *wire, struct slice bytes)
@@ -249,6 +270,7 @@ static void bytes_to_us(struct wire *wire, struct slice bytes)
     if (!k || !k->up || k->closing) return;
     clock_enter(k->all->worker);
     k->owner.on_data(k->owner.context, bytes);
+    clock_leave();
 }
 
 static void deliver(struct parcel *p)
@@ -264,6 +286,8 @@ static void deliver(struct parcel *p)
         end_theirs(wire);
     else if (wire->silent)
         return;
+    else if (p->way == TO_US && loop_due(wire->world, LOOP_SOCKET))
+        reset(wire);
     else if (p->way == TO_US)
         bytes_to_us(wire, bytes);
     else if (wire->conn)
@@ -377,14 +401,7 @@ bool net_cut(struct town *w, bool inside_frame)
 
     if (!wire || wire->link->paused || (inside_frame && !has_bytes(w, wire))) return false;
     if (inside_frame) deliver_half(wire);
-    LIST_EACH(node, &w->parcels)
-    {
-        struct parcel *p = LIST_ENTRY(node, struct parcel, node);
-        if (p->wire == wire && p->kind == PARCEL_BYTES) parcel_free(p);
-    }
-    wire->clear_at[TO_US] = wire->clear_at[TO_SERVER] = w->now;
-    post(wire, TO_US, PARCEL_END, 1 + (int64_t)roll(w, 50))->why = "cut";
-    post(wire, TO_SERVER, PARCEL_END, 1 + (int64_t)roll(w, 5000));
+    reset(wire);
     return true;
 }
 

@@ -32,6 +32,11 @@ static bool on_event(struct hub_stream *h, struct hub_event *e, struct hub_match
     struct stream *s = h->owner;
 
     if (e->seq == 0) return true;
+    if (loop_due(s->world, LOOP_SOCKET)) { /* its connection breaks */
+        hub_stream_close(h);
+        s->open = false;
+        return false;
+    }
     if (s->appetite == 0) {
         s->held = true;
         return false;
@@ -79,6 +84,7 @@ static void open_stream(struct stream *s)
     s->appetite = 1 + (unsigned)roll(w, 60);
     clock_enter(k);
     hub_stream_open(hub_at(w->server.hubs, worker_index(k)), &s->hub, s->cursor);
+    clock_leave();
 }
 
 static void close_stream(struct stream *s)
@@ -86,6 +92,7 @@ static void close_stream(struct stream *s)
     if (!s->open) return;
     clock_enter(s->world->main);
     hub_stream_close(&s->hub);
+    clock_leave();
     s->open = false;
 }
 
@@ -95,6 +102,7 @@ static void resume(struct stream *s, unsigned appetite)
     s->held = false;
     clock_enter(s->world->main);
     hub_stream_resume(&s->hub);
+    clock_leave();
 }
 
 /* The first sees all, the others a part: by kind, or by account, or both. */
@@ -151,6 +159,31 @@ void streams_resume(struct town *w)
         open_stream(&w->streams[i]);
         if (w->streams[i].open) resume(&w->streams[i], UINT32_MAX);
     }
+}
+
+void streams_act_once(struct town *w)
+{
+    for (unsigned i = 0; i < STREAMS; i++) {
+        open_stream(&w->streams[i]);
+        if (w->streams[i].open && w->streams[i].held) resume(&w->streams[i], 3);
+    }
+}
+
+void streams_rewind(struct town *w)
+{
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct stream *s = &w->streams[i];
+
+        close_stream(s);
+        s->cursor = s->hash = s->shown = 0;
+    }
+}
+
+bool streams_are_at_end(struct town *w)
+{
+    for (unsigned i = 0; i < STREAMS; i++)
+        if (w->streams[i].open && w->streams[i].hub.cursor < w->last_seq) return false;
+    return true;
 }
 
 /* ---- what the log holds for it ---- */

@@ -74,6 +74,7 @@ static void hand_over(struct errand *e)
 {
     clock_enter(e->call.home);
     account_ask(&e->world->server, &e->call);
+    clock_leave();
 }
 
 void traffic_reconnect(struct town *w, unsigned resident)
@@ -166,6 +167,19 @@ static void write_letter(struct town *w)
     write_to(w, from, number_of(to), reader(from) | reader(to));
 }
 
+static const struct letter *newest(const struct town *w, unsigned before)
+{
+    return w->letter_count > before ? &w->letters[before] : NULL;
+}
+
+const struct letter *traffic_letter(struct town *w, unsigned from, unsigned resident)
+{
+    unsigned before = w->letter_count;
+
+    write_to(w, from, number_of(resident), reader(resident));
+    return newest(w, before);
+}
+
 static bool is_member(const struct town *w, unsigned person)
 {
     return sim_member_find(w->group, w->people[person]->account) != NULL;
@@ -179,6 +193,14 @@ static void write_group(struct town *w)
     for (unsigned i = 0; i < RESIDENTS; i++)
         readers |= is_member(w, i) ? reader(i) : 0;
     if (is_member(w, from)) write_to(w, from, w->group_jid, readers);
+}
+
+const struct letter *traffic_group_letter(struct town *w, unsigned from)
+{
+    unsigned before = w->letter_count;
+
+    write_to(w, from, w->group_jid, (1u << RESIDENTS) - 1);
+    return newest(w, before);
 }
 
 /* Who has left cannot answer those who could not read what they wrote there. */
@@ -257,6 +279,17 @@ static void read_letter(struct town *w)
         if (l->from_me || l->read || strcmp(l->kind, "text") != 0) continue;
         if (sim_phone_read(p, slice_text(l->id)) != OK) err_clear();
         return;
+    }
+}
+
+void traffic_read_all(struct town *w, unsigned person)
+{
+    struct sim_phone *p = w->people[person];
+
+    LIST_EACH(node, &p->letters)
+    {
+        struct sim_letter *l = LIST_ENTRY(node, struct sim_letter, link);
+        if (!l->from_me && !l->read && sim_phone_read(p, slice_text(l->id)) != OK) err_clear();
     }
 }
 
