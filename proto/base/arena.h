@@ -1,7 +1,7 @@
 /* Memory that dies together: one arena per stanza, turn and call. {0} is an empty one.
  *
- * Allocation never fails (see xalloc.h, and arena_try_reserve); nothing is freed alone. Blocks are 16-byte aligned.
- * One owner, one thread. */
+ * Allocation never fails (see xalloc.h, and arena_try_reserve); nothing is freed alone. Blocks are
+ * 16-byte aligned. One owner, one thread. */
 #pragma once
 #include "proto/base/err.h"
 #include "proto/base/slice.h"

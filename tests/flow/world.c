@@ -205,6 +205,7 @@ static uint64_t run_world(uint64_t seed, bool verbose, unsigned *out_violations)
     live(w);
     if (!w->violations) world_settle_down(w);
     if (!w->violations) judge(w);
+    if (!w->violations) judge_memory(w);
     world_end(w);
     uint64_t history = w->history;
     *out_violations = w->violations;

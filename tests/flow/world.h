@@ -301,6 +301,8 @@ void judge(struct town *w);
 /* How much there was to judge in all worlds. */
 void judge_report(void);
 bool judge_is_settled(struct town *w);
+/* Once judge() is through: what accounts keep in memory is what fresh ones have. */
+void judge_memory(struct town *w);
 /* A resident holds a letter, with its text. */
 bool judge_holds(struct town *w, unsigned resident, const struct letter *l);
 /* The other side has read what was sent. */

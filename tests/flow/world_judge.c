@@ -332,6 +332,35 @@ bool judge_is_settled(struct town *w)
     return traffic_is_over(w) && calls_are_over(w);
 }
 
+/* ---- what the server keeps of its past ---- */
+
+static size_t memory_of(struct town *w, unsigned resident)
+{
+    struct account *a = house_account(w, resident);
+
+    if (!a || !a->client) return 0;
+    if (a->undurable || a->call_count || !list_empty(&a->turns) || !list_empty(&a->outbox))
+        violated(w, "resident %u still has something to do", resident);
+    return wa_client_memory(a->client);
+}
+
+/* Accounts that lived through all that are as small as ones that were just opened. */
+void judge_memory(struct town *w)
+{
+    enum { BUFFER = 1024 /* what a link keeps between two frames */ };
+    size_t before[RESIDENTS];
+
+    for (unsigned i = 0; i < RESIDENTS; i++)
+        before[i] = memory_of(w, i);
+    house_restart(w);
+    world_settle_down(w);
+    for (unsigned i = 0; i < RESIDENTS; i++) {
+        size_t fresh = memory_of(w, i);
+        if (before[i] > fresh + BUFFER)
+            violated(w, "resident %u has %zu bytes, and %zu when it is fresh", i, before[i], fresh);
+    }
+}
+
 void judge(struct town *w)
 {
     struct shelf *shelves = xcalloc(RESIDENTS * sizeof *shelves);

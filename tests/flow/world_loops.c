@@ -182,7 +182,8 @@ static void run_sample(const struct wanted *want, const struct outcome counts[])
         unsigned long points = counts[at].points[kind];
 
         if (want->seconds && time(NULL) >= until) break;
-        if (points) try_it(&flows[at], (enum loop_kind)kind, 1 + draw(&dice, points), want->verbose);
+        if (!points) continue;
+        try_it(&flows[at], (enum loop_kind)kind, 1 + draw(&dice, points), want->verbose);
     }
 }
 
