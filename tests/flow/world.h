@@ -318,5 +318,7 @@ void world_begin(struct town *w, uint64_t seed, bool verbose);
 void world_settle_down(struct town *w);
 void world_end(struct town *w);
 size_t memory_in_use(void);
+/* So many bytes more than before; 0 when all was given back. */
+size_t memory_missing(size_t before);
 void world_settle(struct town *w);
 void world_pass(struct town *w, int64_t ms);

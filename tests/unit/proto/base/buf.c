@@ -59,3 +59,28 @@ Test(arena, hands_out_aligned_memory_and_survives_a_reset)
         arena_reset(&a);
     }
 }
+
+Test(arena, a_reserved_size_has_its_room)
+{
+    AUTO(arena) a = {0};
+    struct arena_block *head;
+
+    for (size_t n = 1; n < 200000; n = n * 3 + 1) {
+        cr_assert_eq(arena_try_reserve(&a, n), OK);
+        head = a.head;
+        memset(arena_alloc(&a, n), 0xaa, n);
+        cr_assert_eq(a.head, head, "%zu bytes came from a block that may not be had", n);
+    }
+}
+
+Test(buf, a_reserved_size_has_its_room)
+{
+    AUTO(buf) b = {0};
+
+    for (size_t n = 1; n < 200000; n = n * 3 + 1) {
+        cr_assert_eq(buf_try_reserve(&b, n), OK);
+        const uint8_t *data = b.data;
+        memset(buf_extend(&b, n), 0xaa, n);
+        cr_assert_eq(b.data, data);
+    }
+}
