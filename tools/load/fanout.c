@@ -1,254 +1,239 @@
-/* One event to many streams. --window events are on their way at a time: with 1 each is written
- * by itself, with more several share a write. Then the floor: a child that writes frames of the
- * same size to as many sockets with nothing but uv_try_write, read by the same code. */
-#include "tools/load/load.h"
-
-#include <arpa/inet.h>
+/* One event to many streams. `window` events are on their way at a time: with 1 each is written by
+ * itself, with more several share a write. `what` is who writes: parleyd at one of two doors, a
+ * server of MCP's TypeScript SDK, or the floor. */
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct {
-    struct load *load;
-    struct peer *streams;
-    size_t open, events, done_events;
-    uint64_t frames; /* seen by all streams in this run */
-    int64_t began_us, ends_us, anon_before;
-    double cpu_before, cpu_load;
-    double per_stream;
-    bool on_floor, over;
-    /* the floor's child */
-    pid_t child;
-    int orders, port;
-    size_t frame_bytes;
-} fan;
+#include "tools/load/load.h"
 
-static void next_events(void);
+enum { OPENING_AT_ONCE = 64, SETTLE_MS = 1000 };
 
-/* ---- the floor: one order is "a frame of N bytes to everybody" ---- */
-
-struct floor_conn {
-    uv_tcp_t tcp;
+struct fan_kind {
+    const char *name;
+    void (*open)(struct peer *p);
+    void (*fire)(struct load *l);
+    bool writes; /* contacts write, so they must know their accounts */
 };
 
 static struct {
-    uv_loop_t loop;
-    uv_tcp_t listener;
-    uv_pipe_t orders;
-    struct floor_conn *conns[65536];
-    size_t count;
-    char frame[8192];
-} ground;
+    const struct fan_kind *kind;
+    struct peer **streams, *orders;
+    size_t begun, open, events, done_events;
+    uint64_t frames; /* seen by all streams */
+    size_t frame_bytes;
+    int64_t ends_us, anon_before;
+    double per_stream;
+    struct meter meter;
+    bool settled;
+    pid_t floor; /* and its pipe */
+    int floor_in;
+} fan;
 
-static void floor_alloc(uv_handle_t *h, size_t n, uv_buf_t *out)
+/* ---- who is asked, and how an event is provoked ---- */
+
+static void open_plain(struct peer *p)
 {
-    static char chunk[65536];
-    *out = uv_buf_init(chunk, sizeof chunk);
+    peer_ask(p, "GET", "/v1/events?events=message.received", NULL);
 }
 
-static void floor_write(const char *data, size_t n)
+static void ask_stream(struct peer *p, int status, struct slice body)
 {
-    uv_buf_t out = uv_buf_init((char *)data, (unsigned)n);
-
-    for (size_t i = 0; i < ground.count; i++)
-        if (uv_try_write((uv_stream_t *)&ground.conns[i]->tcp, &out, 1) != (int)n) _exit(3);
+    if (status != 200) load_fail("subscribe: %d " SLICE_FMT, status, SLICE_ARG(body));
+    peer_ask(p, "GET", "/mcp", NULL);
 }
 
-static void floor_order(uv_stream_t *s, ssize_t n, const uv_buf_t *in)
+static void ask_subscription(struct peer *p, int status, struct slice body)
 {
-    if (n < 0) _exit(0);
-    for (ssize_t at = 0; at + (ssize_t)sizeof(uint32_t) <= n; at += (ssize_t)sizeof(uint32_t)) {
-        uint32_t size;
-        memcpy(&size, in->base + at, sizeof size);
-        memset(ground.frame, 'x', size);
-        memcpy(ground.frame + size - 2, "\n\n", 2);
-        floor_write(ground.frame, size);
-    }
+    static const char call[] =
+        "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"tools/call\",\"params\":{\"name\":"
+        "\"subscribe_events\",\"arguments\":{\"events\":[\"message.received\"]}}}";
+
+    if (status / 100 != 2) load_fail("initialized: %d " SLICE_FMT, status, SLICE_ARG(body));
+    p->on_answer = ask_stream;
+    if (fan.kind->writes)
+        peer_ask(p, "POST", "/mcp", call);
+    else
+        peer_ask(p, "GET", "/mcp", NULL);
 }
 
-static void floor_request(uv_stream_t *s, ssize_t n, const uv_buf_t *in)
+static void say_initialized(struct peer *p, int status, struct slice body)
 {
-    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
-    uv_buf_t out = uv_buf_init((char *)head, sizeof head - 1);
-
-    if (n > 0)
-        uv_try_write(s, &out, 1);
-    else if (n < 0)
-        uv_read_stop(s);
+    if (status != 200) load_fail("initialize: %d " SLICE_FMT, status, SLICE_ARG(body));
+    p->on_answer = ask_subscription;
+    peer_ask(p, "POST", "/mcp", "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
 }
 
-static void floor_accept(uv_stream_t *listener, int status)
+static void open_mcp(struct peer *p)
 {
-    struct floor_conn *c = xcalloc(sizeof *c);
+    static const char initialize[] =
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":"
+        "\"2025-11-25\",\"capabilities\":{},\"clientInfo\":{\"name\":\"load\",\"version\":\"1\"}}}";
 
-    uv_tcp_init(&ground.loop, &c->tcp);
-    if (uv_accept(listener, (uv_stream_t *)&c->tcp)) _exit(3);
-    uv_tcp_nodelay(&c->tcp, 1);
-    ground.conns[ground.count++] = c;
-    uv_read_start((uv_stream_t *)&c->tcp, floor_alloc, floor_request);
+    p->on_answer = say_initialized;
+    peer_ask(p, "POST", "/mcp", initialize);
 }
 
-static void play_floor(int listener, int orders)
+static void fire_message(struct load *l)
 {
-    uv_loop_init(&ground.loop);
-    uv_tcp_init(&ground.loop, &ground.listener);
-    uv_tcp_open(&ground.listener, listener);
-    uv_listen((uv_stream_t *)&ground.listener, 1024, floor_accept);
-    uv_pipe_init(&ground.loop, &ground.orders, 0);
-    uv_pipe_open(&ground.orders, orders);
-    uv_read_start((uv_stream_t *)&ground.orders, floor_alloc, floor_order);
-    uv_run(&ground.loop, UV_RUN_DEFAULT);
-    _exit(0);
+    load_write(l, fan.events % (size_t)l->task.active, "bench: to everybody");
 }
 
-void fanout_fork(struct load *l)
+static void fire_order(struct load *l)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-    int ends[2], fd = socket(AF_INET, SOCK_STREAM, 0);
+    uint32_t size = (uint32_t)l->task.bytes;
 
-    if (bind(fd, (struct sockaddr *)&at, sizeof at) || listen(fd, 1024) ||
-        getsockname(fd, (struct sockaddr *)&at, &len) || pipe(ends))
-        load_fail("cannot open the floor");
-    fan.port = ntohs(at.sin_port);
-    fan.child = fork();
-    if (fan.child == 0) {
-        close(ends[1]);
-        play_floor(fd, ends[0]);
-    }
-    close(ends[0]);
-    close(fd);
-    fan.orders = ends[1];
+    if (write(fan.floor_in, &size, sizeof size) != sizeof size) load_fail("the floor is gone");
 }
+
+/* One at a time on its connection; the next event waits for its frames anyway. */
+static void fire_request(struct load *l)
+{
+    char body[64];
+
+    snprintf(body, sizeof body, "{\"events\":1,\"bytes\":%ld}", (long)l->task.bytes);
+    peer_ask(fan.orders, "POST", "/fire", body);
+}
+
+static const struct fan_kind kinds[] = {
+    {"events", open_plain, fire_message, true},
+    {"mcp", open_mcp, fire_message, true},
+    {"sdk", open_mcp, fire_request, false},
+    {"floor", open_plain, fire_order, false},
+};
 
 /* ---- the run ---- */
 
-static int64_t target_pid(void) { return fan.on_floor ? fan.child : fan.load->options.pid; }
-
-static void report(void)
+static void finish(struct load *l)
 {
-    const struct load_options *o = &fan.load->options;
-    double seconds = (double)(load_us() - fan.began_us) / 1e6;
-    double cpu = load_cpu(target_pid()) - fan.cpu_before;
+    struct meter *m = &fan.meter;
+    double seconds = (double)m->us / 1e6, frames = (double)fan.frames;
 
-    printf(
-        "{\"what\": \"%s\", \"streams\": %ld, \"window\": %ld, \"events\": %zu, \"frames\": %lu, "
-        "\"frame_bytes\": %zu, \"seconds\": %.2f, \"frames_per_second\": %.0f, \"cpu_s\": %.2f, "
-        "\"frames_per_cpu_second\": %.0f, \"load_cpu_s\": %.2f, \"bytes_per_stream\": %.0f}\n",
-        fan.on_floor ? "floor" : "parleyd", (long)o->streams, (long)o->window, fan.done_events,
-        (unsigned long)fan.frames, fan.frame_bytes, seconds, (double)fan.frames / seconds, cpu,
-        cpu > 0 ? (double)fan.frames / cpu : 0, load_cpu(0) - fan.cpu_load, fan.per_stream);
-}
-
-static void begin(void)
-{
-    fan.events = fan.done_events = 0;
-    fan.frames = 0;
-    fan.over = false;
-    fan.cpu_before = load_cpu(target_pid());
-    fan.cpu_load = load_cpu(0);
-    fan.began_us = load_us();
-    fan.ends_us = fan.began_us + fan.load->options.seconds * 1000000;
-    next_events();
-}
-
-static void open_streams(const char *path);
-
-static void end_of_run(void)
-{
-    const struct load_options *o = &fan.load->options;
-
-    report();
-    if (fan.on_floor) {
-        close(fan.orders);
-        waitpid(fan.child, NULL, 0);
-        load_stop(fan.load);
+    meter_stop(l, m);
+    seconds = (double)m->us / 1e6;
+    for (size_t i = 0; i < (size_t)l->task.streams; i++)
+        peer_close(fan.streams[i]);
+    free(fan.streams);
+    peer_close(fan.orders);
+    if (fan.floor) {
+        close(fan.floor_in);
+        waitpid(fan.floor, NULL, 0);
     }
-    for (int64_t i = 0; i < o->streams; i++)
-        peer_close(&fan.streams[i]);
-    fan.on_floor = true;
-    fan.load->http.sin_port = htons((uint16_t)fan.port);
-    open_streams("/");
+    load_done(l,
+              "{\"streams\": %ld, \"window\": %ld, \"events\": %zu, \"frames\": %.0f, "
+              "\"frame_bytes\": %zu, \"seconds\": %.3f, \"per_second\": %.0f, \"cpu_s\": %.3f, "
+              "\"per_cpu_second\": %.0f, \"load_cpu_s\": %.3f, \"bytes_per_stream\": %.0f}",
+              (long)l->task.streams, (long)l->task.window, fan.done_events, frames, fan.frame_bytes,
+              seconds, frames / seconds, m->target_s, m->target_s > 0 ? frames / m->target_s : 0,
+              m->own_s, fan.per_stream);
 }
 
-/* Not inside a callback of a stream: they are closed here. */
-static void on_end(uv_timer_t *t) { end_of_run(); }
+static void on_end(uv_timer_t *t) { finish(t->data); }
 
-static void one_event(void)
+static void next_events(struct load *l)
 {
-    char from[LOAD_NUMBER_MAX], to[LOAD_NUMBER_MAX];
-    size_t i = fan.events % (size_t)fan.load->options.active;
-    uint32_t size = (uint32_t)fan.frame_bytes;
+    bool over = load_us() > fan.ends_us;
 
-    fan.events++;
-    if (!fan.on_floor)
-        load_write(fan.load, load_contact(i, from), load_account(i, to), "bench: to everybody");
-    else if (write(fan.orders, &size, sizeof size) != sizeof size)
-        load_fail("the floor is gone");
-}
-
-static void next_events(void)
-{
-    const struct load_options *o = &fan.load->options;
-
-    if (load_us() > fan.ends_us) fan.over = true;
-    if (fan.over && fan.done_events == fan.events)
-        uv_timer_start(&fan.load->watch, on_end, 0, 0);
-    else
-        while (!fan.over && fan.events - fan.done_events < (size_t)o->window)
-            one_event();
+    if (over && fan.done_events == fan.events)
+        uv_timer_start(&l->timer, on_end, 0, 0); /* the streams are closed there */
+    while (!over && fan.events - fan.done_events < (size_t)l->task.window) {
+        fan.kind->fire(l);
+        fan.events++;
+    }
 }
 
 /* Of all streams; the slowest one ends an event. */
 static void on_frame(struct peer *p, struct slice frame)
 {
-    if (frame.len && frame.data[0] == ':') return;
+    if (!memmem(frame.data, frame.len, "to everybody", 12)) return;
     fan.frame_bytes = frame.len + 2;
-    fan.frames++;
-    if (fan.frames % (uint64_t)fan.load->options.streams == 0) {
-        fan.done_events++;
-        next_events();
-    }
+    if (++fan.frames % (uint64_t)p->load->task.streams) return;
+    fan.done_events++;
+    next_events(p->load);
 }
 
 static void on_settled(uv_timer_t *t)
 {
-    if (!fan.on_floor)
-        fan.per_stream = (double)(load_anon(fan.load->options.pid) - fan.anon_before) /
-                         (double)fan.load->options.streams;
-    begin();
+    struct load *l = t->data;
+
+    fan.per_stream = (double)(load_anon(l->task.pid) - fan.anon_before) / (double)l->task.streams;
+    fan.ends_us = load_us() + l->task.seconds * 1000000;
+    meter_go(l, &fan.meter);
+    next_events(l);
 }
+
+static void open_next(struct load *l);
 
 static void on_stream(struct peer *p)
 {
-    if (++fan.open < (size_t)fan.load->options.streams) return;
-    uv_timer_start(&fan.load->watch, on_settled, 500, 0);
+    struct load *l = p->load;
+
+    fan.open++;
+    if (fan.begun < (size_t)l->task.streams) open_next(l);
+    if (fan.open == (size_t)l->task.streams) uv_timer_start(&l->timer, on_settled, SETTLE_MS, 0);
 }
 
-static void open_streams(const char *path)
+static void open_next(struct load *l)
 {
-    const struct load_options *o = &fan.load->options;
+    struct peer *p = peer_new(l, NULL);
 
-    fan.open = 0;
-    fan.streams = xcalloc((size_t)o->streams * sizeof *fan.streams);
-    for (int64_t i = 0; i < o->streams; i++) {
-        struct peer *p = &fan.streams[i];
-        peer_init(fan.load, p);
-        p->on_frame = on_frame;
-        p->on_stream = on_stream;
-        peer_ask(p, "GET", path, NULL);
+    fan.streams[fan.begun++] = p;
+    p->on_frame = on_frame;
+    p->on_stream = on_stream;
+    fan.kind->open(p);
+}
+
+static void open_streams(struct load *l)
+{
+    fan.streams = xcalloc((size_t)l->task.streams * sizeof(struct peer *));
+    fan.anon_before = load_anon(l->task.pid);
+    for (size_t i = 0; i < OPENING_AT_ONCE && fan.begun < (size_t)l->task.streams; i++)
+        open_next(l);
+}
+
+/* ---- start ---- */
+
+static void start_floor(struct load *l)
+{
+    int in[2], out[2];
+    char line[16] = "";
+
+    if (pipe(in) || pipe(out)) load_fail("no pipe for the floor");
+    fan.floor = fork();
+    if (fan.floor == 0) {
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        close_range(3, ~0U, 0);
+        execl("/proc/self/exe", "parley-load", "floor", "0", NULL);
+        _exit(3);
     }
+    close(in[0]);
+    close(out[1]);
+    fan.floor_in = in[1];
+    if (read(out[0], line, sizeof line - 1) <= 0) load_fail("the floor does not start");
+    close(out[0]);
+    l->http.sin_port = htons((uint16_t)atoi(line));
+    l->task.pid = fan.floor;
 }
 
-static void on_warm(struct load *l)
+static void on_fired(struct peer *p, int status, struct slice body)
 {
-    fan.anon_before = load_anon(l->options.pid);
-    open_streams("/v1/events?events=message.received");
+    if (status / 100 != 2) load_fail("fire: %d " SLICE_FMT, status, SLICE_ARG(body));
 }
 
 void fanout_start(struct load *l)
 {
-    fan.load = l;
-    warm_start(l, (size_t)l->options.active, on_warm);
+    memset(&fan, 0, sizeof fan);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strcmp(l->task.what, kinds[i].name) == 0) fan.kind = &kinds[i];
+    if (!fan.kind) load_fail("nobody called '%s' writes events", l->task.what);
+    if (fan.kind->fire == fire_order) start_floor(l);
+    if (fan.kind->fire == fire_request) {
+        fan.orders = peer_new(l, NULL);
+        fan.orders->on_answer = on_fired;
+    }
+    if (fan.kind->writes)
+        warm_start(l, (size_t)l->task.active, open_streams);
+    else
+        open_streams(l);
 }

@@ -1,120 +1,146 @@
-/* Contacts write, a subscriber of /v1/events reads; each message carries its number. With --rate
- * so many a second, else as many as keep --window of them on their way. */
+/* Contacts write, a subscriber of /v1/events reads; each message carries its number. With `rate`
+ * so many a second, else as many as keep `window` of them on their way.
+ *
+ * Chains run on, as nobody answers. With `turn=1` the work is cut into rounds: every account
+ * answers its contact, which is not measured, then every contact writes once; so each message that
+ * is measured brings a new ratchet key. */
 #include "tools/load/load.h"
 
 #include <stdlib.h>
 
-enum { MESSAGES_MAX = 1 << 20 };
+enum { STUCK_US = 30 * 1000000 };
 
 static struct {
     struct load *load;
-    struct peer stream;
-    uv_timer_t tick;
-    int64_t began_us, ends_us, *sent_us, *took_us;
-    size_t sent, seen;
-    double cpu_parleyd, cpu_load;
-    int64_t written;
-    bool over;
+    struct peer *stream;
+    struct meter meter;
+    struct times took;
+    int64_t *sent_us, round_us, ends_us, said_us;
+    size_t sent, seen, round_from, round_end; /* numbers of messages */
+    bool filling;
 } in;
 
-static int by_size(const void *a, const void *b)
+static void next_round(struct load *l);
+
+static void finish(struct load *l)
 {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
+    char figures[1024];
+
+    uv_timer_stop(&l->timer);
+    peer_close(in.stream);
+    free(in.sent_us);
+    load_figures(&in.meter, &in.took, figures);
+    times_done(&in.took);
+    load_done(l, "{%s, \"accounts\": %ld, \"active\": %ld, \"turn\": %ld}", figures,
+              (long)l->task.accounts, (long)l->task.active, (long)l->task.turn);
 }
 
-static double percentile(size_t per_mille)
-{
-    size_t at = in.seen ? (in.seen - 1) * per_mille / 1000 : 0;
-    return in.seen ? (double)in.took_us[at] / 1000 : 0;
-}
-
-static void report(void)
+/* The round is over when all it sent has come. */
+static void look_for_end(void)
 {
     struct load *l = in.load;
-    double seconds = (double)(load_us() - in.began_us) / 1e6;
-    double parleyd = load_cpu(l->options.pid) - in.cpu_parleyd, own = load_cpu(0) - in.cpu_load;
+    bool over = in.filling ? false : load_us() > in.ends_us;
 
-    qsort(in.took_us, in.seen, sizeof *in.took_us, by_size);
-    printf("{\"messages\": %zu, \"seconds\": %.2f, \"per_second\": %.0f, \"p50_ms\": %.2f, "
-           "\"p99_ms\": %.2f, \"max_ms\": %.2f, \"parleyd_cpu_s\": %.2f, \"parleyd_us\": %.1f, "
-           "\"load_cpu_s\": %.2f, \"written_per_message\": %.0f, \"accounts\": %ld, \"active\": "
-           "%ld}\n",
-           in.seen, seconds, (double)in.seen / seconds, percentile(500), percentile(990),
-           percentile(1000), parleyd, parleyd * 1e6 / (double)in.seen, own,
-           (double)(load_written(l->options.pid) - in.written) / (double)in.seen,
-           (long)l->options.accounts, (long)l->options.active);
-    load_stop(l);
+    if (over && !l->task.turn) in.round_end = in.sent;
+    if (in.sent < in.round_end || in.seen < in.sent) return;
+    meter_stop(l, &in.meter);
+    if (l->task.turn && !over)
+        next_round(l);
+    else
+        finish(l);
 }
 
 static void write_one(void)
 {
-    char from[LOAD_NUMBER_MAX], to[LOAD_NUMBER_MAX], text[64];
-    size_t i = in.sent % (size_t)in.load->options.active;
+    size_t n = in.sent++;
+    char text[64];
+    AUTO(buf) words = {0};
 
-    if (in.sent == MESSAGES_MAX) load_fail("more than %d messages", MESSAGES_MAX);
-    snprintf(text, sizeof text, "bench %zu, a message of the usual length.", in.sent);
-    in.sent++;
-    in.sent_us[in.sent - 1] = load_write(in.load, load_contact(i, from), load_account(i, to), text);
+    if (in.filling)
+        words_message(n, &words);
+    else
+        snprintf(text, sizeof text, "bench %zu, a message of the usual length.", n);
+    in.sent_us[n] = load_write(in.load, (n - in.round_from) % (size_t)in.load->task.active,
+                               in.filling ? buf_text(&words) : text);
 }
 
-static void write_window(void)
+static void write_due(void)
 {
-    while (!in.over && in.sent - in.seen < (size_t)in.load->options.window)
+    const struct load_task *t = &in.load->task;
+    size_t due = in.seen + (size_t)t->window;
+
+    if (t->rate) due = in.round_from + (size_t)((load_us() - in.round_us) * t->rate / 1000000);
+    if (due > in.round_end) due = in.round_end;
+    while (in.sent < due)
         write_one();
 }
 
 static void on_frame(struct peer *p, struct slice frame)
 {
-    const char *at = memmem(frame.data, frame.len, "\"bench ", 7);
-    size_t n = at ? strtoul(at + 7, NULL, 10) : MESSAGES_MAX;
+    const char *mark = in.filling ? "\"fill " : "\"bench ";
+    const char *at = memmem(frame.data, frame.len, mark, strlen(mark));
+    size_t n = at ? strtoul(at + strlen(mark), NULL, 10) : SIZE_MAX;
 
     if (n >= in.sent) return;
-    in.took_us[in.seen++] = load_us() - in.sent_us[n];
+    in.said_us = load_us();
+    times_add(&in.took, in.said_us - in.sent_us[n]);
+    in.seen++;
+    if (!in.load->task.rate) write_due();
 }
 
 static void on_tick(uv_timer_t *t)
 {
-    const struct load_options *o = &in.load->options;
-    int64_t now = load_us();
+    if (load_us() > in.ends_us && !in.filling && !in.load->task.turn) in.round_end = in.sent;
+    write_due();
+    if (in.seen < in.sent && load_us() - in.said_us > STUCK_US)
+        load_fail("%zu of %zu messages never came", in.sent - in.seen, in.sent);
+    look_for_end();
+}
 
-    if (in.over) {
-        if (in.seen >= in.sent) report();
-        if (now > in.ends_us + 30 * 1000000LL)
-            load_fail("%zu of %zu messages never came", in.sent - in.seen, in.sent);
-        return;
-    }
-    if (o->rate)
-        while (in.sent < (size_t)((now - in.began_us) * o->rate / 1000000))
-            write_one();
+static void begin_round(struct load *l)
+{
+    size_t room = LOAD_MESSAGES_MAX - in.sent;
+
+    in.round_from = in.sent;
+    in.round_end = in.sent + (l->task.turn ? (size_t)l->task.active : room);
+    if (in.filling) in.round_end = (size_t)l->task.messages;
+    if (in.round_end > LOAD_MESSAGES_MAX) load_fail("more than %d messages", LOAD_MESSAGES_MAX);
+    in.round_us = in.said_us = load_us();
+    meter_go(l, &in.meter);
+    uv_timer_start(&l->timer, on_tick, 1, 1);
+}
+
+static void next_round(struct load *l)
+{
+    uv_timer_stop(&l->timer);
+    if (l->task.turn)
+        warm_answer(l, (size_t)l->task.active, begin_round);
     else
-        write_window();
-    in.over = now > in.ends_us;
+        begin_round(l);
 }
 
 static void on_stream(struct peer *p)
 {
-    in.began_us = load_us();
-    in.ends_us = in.began_us + in.load->options.seconds * 1000000;
-    in.cpu_parleyd = load_cpu(in.load->options.pid);
-    in.cpu_load = load_cpu(0);
-    in.written = load_written(in.load->options.pid);
-    uv_timer_start(&in.tick, on_tick, 1, 1);
+    in.ends_us = load_us() + in.load->task.seconds * 1000000;
+    next_round(in.load);
 }
 
 static void on_warm(struct load *l)
 {
-    peer_init(l, &in.stream);
-    in.stream.on_frame = on_frame;
-    in.stream.on_stream = on_stream;
-    peer_ask(&in.stream, "GET", "/v1/events?events=message.received", NULL);
+    in.stream = peer_new(l, NULL);
+    in.stream->on_frame = on_frame;
+    in.stream->on_stream = on_stream;
+    peer_ask(in.stream, "GET", "/v1/events?events=message.received", NULL);
 }
 
-void inbound_start(struct load *l)
+static void start(struct load *l, bool filling)
 {
+    memset(&in, 0, sizeof in);
     in.load = l;
-    in.sent_us = xcalloc(MESSAGES_MAX * sizeof *in.sent_us);
-    in.took_us = xcalloc(MESSAGES_MAX * sizeof *in.took_us);
-    uv_timer_init(&l->loop, &in.tick);
-    warm_start(l, (size_t)l->options.active, on_warm);
+    in.filling = filling;
+    in.sent_us = xcalloc(LOAD_MESSAGES_MAX * sizeof *in.sent_us);
+    warm_start(l, (size_t)l->task.active, on_warm);
 }
+
+void inbound_start(struct load *l) { start(l, false); }
+void fill_start(struct load *l) { start(l, true); }

@@ -1,58 +1,14 @@
-/* Options, the sandbox, and what every mode needs. */
+/* Options, the sandbox, and the tasks that come in. */
 #include "tools/load/load.h"
 
 #include <arpa/inet.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/text.h"
-
-/* ---- measuring ---- */
-
-int64_t load_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-double load_cpu(int64_t pid)
-{
-    char path[64], text[1024];
-    unsigned long user, system;
-
-    snprintf(path, sizeof path, pid ? "/proc/%ld/stat" : "/proc/self/stat", (long)pid);
-    FILE *f = fopen(path, "re");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    if (f) fclose(f);
-    text[n] = '\0';
-    char *end = strrchr(text, ')');
-    if (!end || sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-                       &system) != 2)
-        return -1;
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
-static int64_t read_field(int64_t pid, const char *file, const char *name)
-{
-    char path[64], line[256];
-    long value = 0;
-
-    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
-    FILE *f = fopen(path, "re");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, name, strlen(name)) == 0) value = atol(line + strlen(name));
-    if (f) fclose(f);
-    return value;
-}
-
-int64_t load_anon(int64_t pid) { return read_field(pid, "status", "RssAnon:") * 1024; }
-int64_t load_written(int64_t pid) { return read_field(pid, "io", "wchar:"); }
 
 void load_fail(const char *format, ...)
 {
@@ -80,34 +36,33 @@ const char *load_contact(size_t i, char out[LOAD_NUMBER_MAX])
     return out;
 }
 
-void load_contacts(struct load *l, size_t n)
+struct sim_phone *load_phone(struct load *l, const char *number, const char *name)
 {
-    char number[LOAD_NUMBER_MAX];
-    struct sim_phone *phone;
+    struct sim_phone *phone = sim_phone_find(&l->sim.phones, slice_text(number));
 
-    for (size_t i = 0; i < n; i++) {
-        struct slice s = slice_text(load_contact(i, number));
-        if (sim_phone_find(&l->sim.phones, s)) continue;
-        if (sim_phone_new(&l->sim.phones, s, SLICE(""), SLICE("Contact"), &phone) != OK)
-            load_fail("contact: %s", err_trail());
-    }
+    if (phone) return phone;
+    sim_server_settle(&l->sim); /* sets the time */
+    if (sim_phone_new(&l->sim.phones, slice_text(number), SLICE(""), slice_text(name), &phone) !=
+        OK)
+        load_fail("phone %s: %s", number, err_trail());
     sim_server_settle(&l->sim);
+    return phone;
 }
 
-int64_t load_write(struct load *l, const char *from, const char *to, const char *text)
+int64_t load_write(struct load *l, size_t i, const char *text)
 {
-    struct sim_phone *phone = sim_phone_find(&l->sim.phones, slice_text(from));
-    struct sim_writing w = {.to = slice_text(to), .text = slice_text(text)};
-    char id[SIM_ID_MAX];
+    char from[LOAD_NUMBER_MAX], to[LOAD_NUMBER_MAX], id[SIM_ID_MAX];
+    struct sim_phone *phone = load_phone(l, load_contact(i, from), "Contact");
+    struct sim_writing w = {.to = slice_text(load_account(i % (size_t)l->task.accounts, to)),
+                            .text = slice_text(text)};
 
-    if (!phone) load_fail("there is no phone %s", from);
-    sim_server_settle(&l->sim); /* sets the time */
+    sim_server_settle(&l->sim);
     if (sim_phone_write(phone, &w, id) != OK) load_fail("write: %s", err_trail());
     sim_server_settle(&l->sim);
     return load_us();
 }
 
-size_t load_connected(const struct load *l, uint32_t prekeys)
+size_t load_connected(const struct load *l, uint64_t since, uint32_t prekeys)
 {
     size_t n = 0;
 
@@ -117,38 +72,66 @@ size_t load_connected(const struct load *l, uint32_t prekeys)
         LIST_EACH(device, &p->account->devices)
         {
             const struct sim_device *d = LIST_ENTRY(device, struct sim_device, link);
-            n += d->id != 0 && d->conn && d->bundle.prekey_count >= prekeys;
+            n += d->id != 0 && d->conn && d->conn->id > since && d->bundle.prekey_count >= prekeys;
         }
     }
     return n;
 }
 
-void load_stop(struct load *l)
-{
-    fflush(stdout);
-    l->sim.settings.state_dir = l->options.state;
-    bool keeps = strcmp(l->options.mode, "pair") == 0;
-    if (keeps && sim_state_save(&l->sim) != OK) load_fail("not saved: %s", err_trail());
-    exit(l->exit_code);
-}
+/* ---- tasks ---- */
 
-static void on_watch(uv_timer_t *t)
-{
-    struct load *l = t->data;
-    size_t n = load_connected(l, 0);
+static const struct {
+    const char *name;
+    void (*start)(struct load *l);
+} tasks[] = {
+    {"pair", pair_start}, {"phones", phones_start}, {"save", save_start},
+    {"wait", wait_start}, {"drop", drop_start},     {"inbound", inbound_start},
+    {"fill", fill_start}, {"send", send_start},     {"fanout", fanout_start},
+    {"read", read_start},
+};
 
-    if (n < (size_t)l->options.accounts) {
-        if ((int64_t)uv_now(&l->loop) - l->began_ms > 120 * 1000LL)
-            load_fail("only %zu of %ld accounts connected", n, (long)l->options.accounts);
-        return;
+static const struct {
+    const char *name;
+    size_t at;
+} numbers[] = {
+#define NUMBER(field)                                                                              \
+    {                                                                                              \
+#field, offsetof(struct load_task, field)                                                  \
     }
-    fprintf(stderr, "parley-load: %zu accounts connected after %ld ms\n", n,
-            (long)((int64_t)uv_now(&l->loop) - l->began_ms));
-    uv_timer_stop(t);
-    l->on_ready(l);
-}
+    NUMBER(accounts), NUMBER(active),  NUMBER(rate),     NUMBER(window),
+    NUMBER(seconds),  NUMBER(streams), NUMBER(messages), NUMBER(turn),
+    NUMBER(prekeys),  NUMBER(bytes),   NUMBER(pid),
+#undef NUMBER
+};
 
-/* ---- start ---- */
+static const struct {
+    const char *name;
+    size_t at, room;
+} texts[] = {
+#define TEXT(field)                                                                                \
+    {                                                                                              \
+#field, offsetof(struct load_task, field), sizeof(((struct load_task *)0)->field)          \
+    }
+    TEXT(http),
+    TEXT(key),
+    TEXT(what),
+#undef TEXT
+};
+
+static void take_member(struct load_task *t, const char *name, const char *value)
+{
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        if (strcmp(name, numbers[i].name) == 0) {
+            *(int64_t *)((char *)t + numbers[i].at) = strtoll(value, NULL, 10);
+            return;
+        }
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (strcmp(name, texts[i].name) == 0) {
+            snprintf((char *)t + texts[i].at, texts[i].room, "%s", value);
+            return;
+        }
+    load_fail("what is %s?", name);
+}
 
 static void take_endpoint(const char *value, struct sim_endpoint *out)
 {
@@ -159,57 +142,111 @@ static void take_endpoint(const char *value, struct sim_endpoint *out)
     out->port = atoi(colon + 1);
 }
 
-static const struct {
-    const char *name;
-    size_t at;
-} numbers[] = {
-#define NUMBER(field)                                                                              \
-    {                                                                                              \
-#field, offsetof(struct load_options, field)                                               \
-    }
-    NUMBER(accounts), NUMBER(active),  NUMBER(rate), NUMBER(window),
-    NUMBER(seconds),  NUMBER(streams), NUMBER(pid),
-#undef NUMBER
-};
-
-static void take_option(struct load_options *o, const char *name, const char *value)
+static void start_task(struct load *l, char *line)
 {
-    if (strcmp(name, "state") == 0)
-        o->state = value;
-    else if (strcmp(name, "http") == 0)
-        o->http = value;
-    else if (strcmp(name, "key") == 0)
-        o->key = value;
-    else if (strcmp(name, "listen") == 0)
-        take_endpoint(value, &o->listen);
-    else if (strcmp(name, "control") == 0)
-        take_endpoint(value, &o->control);
-    else {
-        for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-            if (strcmp(name, numbers[i].name) != 0) continue;
-            *(int64_t *)((char *)o + numbers[i].at) = strtoll(value, NULL, 10);
+    struct sim_endpoint http = {0};
+    char *left, *word = strtok_r(line, " ", &left), *name = word;
+
+    l->task = (struct load_task){.accounts = 100,
+                                 .active = 50,
+                                 .window = 1,
+                                 .seconds = 5,
+                                 .streams = 1000,
+                                 .http = "127.0.0.1:8790"};
+    while ((word = strtok_r(NULL, " ", &left))) {
+        char *value = strchr(word, '=');
+        if (!value) load_fail("want NAME=VALUE, not %s", word);
+        *value++ = '\0';
+        take_member(&l->task, word, value);
+    }
+    take_endpoint(l->task.http, &http);
+    uv_ip4_addr(http.host, http.port, &l->http);
+    for (size_t i = 0; name && i < ARRAY_LEN(tasks); i++)
+        if (strcmp(name, tasks[i].name) == 0) {
+            l->busy = true;
+            tasks[i].start(l);
             return;
         }
-        load_fail("unknown option --%s", name);
+    load_fail("there is no task %s", name ? name : "without a name");
+}
+
+/* The next line, if there is one and nothing runs. */
+static void next_task(struct load *l)
+{
+    struct slice all = buf_slice(&l->line);
+    const char *end = all.len ? memchr(all.data, '\n', all.len) : NULL;
+    char line[512];
+
+    if (l->busy) return;
+    if (!end && l->ended) exit(0);
+    if (!end) return;
+    size_t n = (size_t)(end - (const char *)all.data);
+    if (n >= sizeof line) load_fail("a task is too long");
+    memcpy(line, all.data, n);
+    line[n] = '\0';
+    buf_drop_front(&l->line, n + 1);
+    start_task(l, line);
+}
+
+static void on_next(uv_timer_t *t) { next_task(t->data); }
+
+void load_done(struct load *l, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vprintf(format, args); /* NOLINT(*-valist.Uninitialized) */
+    va_end(args);
+    printf("\n");
+    fflush(stdout);
+    l->busy = false;
+    uv_timer_start(&l->timer, on_next, 0, 0); /* not inside a callback of a connection */
+}
+
+/* ---- start ---- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+    static char chunk[4096];
+    *out = uv_buf_init(chunk, sizeof chunk);
+}
+
+static void on_line(uv_stream_t *s, ssize_t n, const uv_buf_t *bytes)
+{
+    struct load *l = s->data;
+
+    if (n > 0) buf_put(&l->line, slice_of(bytes->base, (size_t)n));
+    if (n < 0) {
+        l->ended = true;
+        uv_read_stop(s);
     }
+    next_task(l);
 }
 
 static void read_options(struct load_options *o, int argc, char **argv)
 {
-    *o = (struct load_options){.http = "127.0.0.1:8790",
-                               .listen = {"127.0.0.1", 7800},
-                               .control = {"127.0.0.1", 7801},
-                               .accounts = 100,
-                               .active = 50,
-                               .window = 1,
-                               .seconds = 5,
-                               .streams = 1000};
-    if (argc < 2) load_fail("usage: parley-load pair|inbound|send|fanout [--option value]...");
-    o->mode = argv[1];
-    for (int i = 2; i < argc; i += 2) {
-        if (strncmp(argv[i], "--", 2) != 0 || i + 1 == argc) load_fail("what is %s?", argv[i]);
-        take_option(o, argv[i] + 2, argv[i + 1]);
+    const struct {
+        const char *name;
+        const char **text;
+        struct sim_endpoint *endpoint;
+    } all[] = {{"--state", &o->state, NULL},
+               {"--tls-cert", &o->tls_cert, NULL},
+               {"--tls-key", &o->tls_key, NULL},
+               {"--listen", NULL, &o->listen},
+               {"--control", NULL, &o->control}};
+
+    *o = (struct load_options){.listen = {"127.0.0.1", 7800}, .control = {"127.0.0.1", 7801}};
+    for (int i = 1; i < argc; i += 2) {
+        size_t at = 0;
+        while (at < ARRAY_LEN(all) && strcmp(argv[i], all[at].name) != 0)
+            at++;
+        if (at == ARRAY_LEN(all) || i + 1 == argc) load_fail("what is %s?", argv[i]);
+        if (all[at].text)
+            *all[at].text = argv[i + 1];
+        else
+            take_endpoint(argv[i + 1], all[at].endpoint);
     }
+    if (!o->state) load_fail("--state DIR is missing");
 }
 
 static void raise_limits(void)
@@ -225,43 +262,42 @@ static void open_sim(struct load *l)
 {
     struct sim_settings settings = {.listen = l->options.listen,
                                     .control = l->options.control,
+                                    .tls_cert = l->options.tls_cert,
+                                    .tls_key = l->options.tls_key,
                                     .state_dir = l->options.state,
                                     .relay.seed = 1};
 
-    uv_loop_init(&l->loop);
     if (sim_server_init(&l->sim, &l->loop, &settings) != OK || sim_server_open(&l->sim) != OK)
         load_fail("sandbox: %s", err_trail());
     l->sim.settings.state_dir = NULL; /* nothing is saved while it is measured */
 }
 
+static void print_ready(const struct load *l)
+{
+    AUTO(buf) key = {0};
+
+    text_hex(SLICE_ARRAY(l->sim.relay.keys.root.public.bytes), &key);
+    printf("{\"ready\": true, \"root_key\": \"%s\"}\n", buf_text(&key));
+    fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
     static struct load l;
-    struct sim_endpoint http = {0};
 
     signal(SIGPIPE, SIG_IGN);
-    read_options(&l.options, argc, argv);
-    take_endpoint(l.options.http, &http);
-    uv_ip4_addr(http.host, http.port, &l.http);
     raise_limits();
-    if (strcmp(l.options.mode, "fanout") == 0) fanout_fork(&l);
+    if (argc == 3 && strcmp(argv[1], "floor") == 0) return floor_main(atoi(argv[2]));
+    read_options(&l.options, argc, argv);
+    uv_loop_init(&l.loop);
     open_sim(&l);
-    printf("ready\n");
-    fflush(stdout);
-    l.began_ms = (int64_t)uv_now(&l.loop);
-    uv_timer_init(&l.loop, &l.watch);
-    l.watch.data = &l;
-    if (strcmp(l.options.mode, "pair") == 0)
-        pair_start(&l);
-    else if (strcmp(l.options.mode, "inbound") == 0)
-        l.on_ready = inbound_start;
-    else if (strcmp(l.options.mode, "send") == 0)
-        l.on_ready = send_start;
-    else if (strcmp(l.options.mode, "fanout") == 0)
-        l.on_ready = fanout_start;
-    else
-        load_fail("there is no mode %s", l.options.mode);
-    if (l.on_ready) uv_timer_start(&l.watch, on_watch, 50, 50);
+    uv_timer_init(&l.loop, &l.timer);
+    l.timer.data = &l;
+    uv_pipe_init(&l.loop, &l.tasks, 0);
+    l.tasks.data = &l;
+    uv_pipe_open(&l.tasks, STDIN_FILENO);
+    print_ready(&l);
+    uv_read_start((uv_stream_t *)&l.tasks, on_alloc, on_line);
     uv_run(&l.loop, UV_RUN_DEFAULT);
     return 0;
 }

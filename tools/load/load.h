@@ -1,93 +1,139 @@
-/* parley-load: the sandbox with many accounts, and the clients of a parleyd, in one process on one
- * loop and one clock, so that a latency is one subtraction. Results are one JSON object on stdout.
+/* parley-load: the sandbox with many accounts, and the clients of who serves them, in one process
+ * on one loop and one clock, so that a latency is one subtraction. Tasks come on stdin, one a line
+ * (`inbound rate=500 seconds=5 pid=4711`); each ends with one JSON object on stdout.
  *
- *   pair     pairs --accounts phones through POST /v1/accounts and keeps the sandbox in --state
- *   inbound  contacts write to accounts; latency from the sandbox's socket to /v1/events
- *   send     callers of POST /v1/messages; latency from the request to the answer
- *   fanout   the same events to --streams readers, beside the bare uv_try_write floor
- *
- * One thread; `floor` is a child process. */
+ * Who serves is `http`: parleyd, or a peer behind a bridge that speaks the two routes that matter
+ * (tests/interop/bridges). One thread; the floor of the fan-out is a process of its own. */
 #pragma once
 #include <jansson.h>
 
 #include "tools/sim/server.h"
 
-enum { LOAD_NUMBER_MAX = 24, LOAD_PAIRS_AT_ONCE = 8 };
+enum {
+    LOAD_NUMBER_MAX = 24,
+    LOAD_PAIRS_AT_ONCE = 32,
+    LOAD_ASKERS = 16,
+    LOAD_MESSAGES_MAX = 1 << 21
+};
 
+/* Where the process listens and keeps what it knows; the command line. */
 struct load_options {
-    const char *mode, *state, *http, *key;
+    const char *state, *tls_cert, *tls_key;
     struct sim_endpoint listen, control;
-    int64_t accounts, active, rate, window, seconds, streams, pid;
+};
+
+/* One task: what a line says, the rest as it is by default. */
+struct load_task {
+    int64_t accounts, active, rate, window, seconds, streams, messages, turn, prekeys, bytes, pid;
+    char http[64], key[128], what[32];
 };
 
 struct load {
     struct load_options options;
+    struct load_task task;
     uv_loop_t loop;
     struct sim_server sim;
     struct sockaddr_in http;
-    uv_timer_t watch; /* waits for the accounts */
-    void (*on_ready)(struct load *l);
-    int64_t began_ms; /* of uv_now */
-    int exit_code;
+    uv_timer_t timer; /* of the running task */
+    uv_pipe_t tasks;
+    struct buf line;
+    bool busy, ended; /* ended: stdin is closed */
 };
-
-/* ---- http.c: one connection to parleyd ---- */
-
-struct peer {
-    uv_tcp_t tcp;
-    uv_connect_t connect;
-    struct load *load;
-    struct sockaddr_in to;
-    struct buf in, waiting; /* waiting: a request until the connection stands */
-    bool connected, streaming;
-    /* The answer of a request. */
-    void (*on_answer)(struct peer *p, int status, struct slice body);
-    /* One frame of an event stream, without the empty line. NULL: frames are only counted. */
-    void (*on_frame)(struct peer *p, struct slice frame);
-    void (*on_stream)(struct peer *p); /* the stream's headers have come */
-    void *owner;
-    uint64_t frames, bytes;
-};
-void peer_init(struct load *l, struct peer *p);
-/* One request at a time. `body` NULL: none. */
-void peer_ask(struct peer *p, const char *method, const char *path, const char *body);
-void peer_close(struct peer *p);
 
 /* ---- load.c ---- */
 
 /* Numbers of the i-th account and the i-th contact. */
 const char *load_account(size_t i, char out[LOAD_NUMBER_MAX]);
 const char *load_contact(size_t i, char out[LOAD_NUMBER_MAX]);
-/* Writes; the time when the bytes were handed to the socket, us. */
-int64_t load_write(struct load *l, const char *from, const char *to, const char *text);
-/* Phones of the contacts, made where they are missing. */
-void load_contacts(struct load *l, size_t n);
-/* Companions that are connected and hold at least `prekeys` one-time keys. */
-size_t load_connected(const struct load *l, uint32_t prekeys);
+/* A phone with this number, made when it is missing. */
+struct sim_phone *load_phone(struct load *l, const char *number, const char *name);
+/* The i-th contact writes to its account, i modulo `accounts`; the time when the bytes were handed
+ * to the socket, us. */
+int64_t load_write(struct load *l, size_t i, const char *text);
+/* Companions that are logged in on a connection above `since`, with `prekeys` one-time keys. */
+size_t load_connected(const struct load *l, uint64_t since, uint32_t prekeys);
+/* Ends the process with an error. */
+void load_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+/* Ends the task: its result, the text of a JSON object. */
+void load_done(struct load *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- measure.c ---- */
+
 int64_t load_us(void);
-/* CPU seconds of a process (user + system), 0 for this one; -1 when it is gone. */
+/* CPU seconds of a process, 0 for this one, to the microsecond; -1 when it is gone. */
 double load_cpu(int64_t pid);
 /* RssAnon in bytes. */
 int64_t load_anon(int64_t pid);
-/* Bytes the process has written: the database, and its events (libwebsockets is not counted). The
- * count of the block layer is of no use: it takes a whole large folio for each dirty page. */
-int64_t load_written(int64_t pid);
-/* Ends the run with an error. */
-void load_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-/* Ends it well; the JSON was printed. */
-void load_stop(struct load *l);
 
-/* The modes; each is called when the accounts are connected (pair: at once). */
-void pair_start(struct load *l);
-void inbound_start(struct load *l);
-void fanout_start(struct load *l);
-void send_start(struct load *l);
-/* Before the loop: the child that plays the floor; fanout_start speaks to it. */
-void fanout_fork(struct load *l);
+/* What passes between two moments; several spans add up. */
+struct meter {
+    int64_t us, written, began_us, began_written;
+    double target_s, own_s, began_target, began_own;
+};
+void meter_go(struct load *l, struct meter *m);
+void meter_stop(struct load *l, struct meter *m);
+
+/* How long things took, for percentiles. */
+struct times {
+    int64_t *us;
+    size_t count, room;
+    bool sorted;
+};
+void times_add(struct times *t, int64_t us);
+double times_ms(struct times *t, unsigned per_mille);
+void times_done(struct times *t);
+/* The members that every result has: count, rate, percentiles, CPU, bytes. */
+const char *load_figures(struct meter *m, struct times *t, char out[1024]);
+
+/* ---- http.c: one connection to who serves ---- */
+
+struct peer {
+    uv_tcp_t tcp;
+    uv_connect_t connect;
+    struct load *load;
+    struct buf in, waiting; /* waiting: a request until the connection stands */
+    bool connected, streaming;
+    char session[128]; /* Mcp-Session-Id of the last answer that had one; sent along */
+    /* The answer of a request. */
+    void (*on_answer)(struct peer *p, int status, struct slice body);
+    /* One frame of an event stream, without the empty line. */
+    void (*on_frame)(struct peer *p, struct slice frame);
+    void (*on_stream)(struct peer *p); /* the stream's headers have come */
+    void *owner;
+    size_t number; /* of the owner's choice */
+};
+struct peer *peer_new(struct load *l, void *owner);
+/* One request at a time. `body` NULL: none. */
+void peer_ask(struct peer *p, const char *method, const char *path, const char *body);
+/* Frees it, later. */
+void peer_close(struct peer *p);
 
 /* ---- warm.c ---- */
 
-/* Each contact writes to its account and is answered, so that both chains run. */
+/* Contacts and accounts get to know each other: each of the first `contacts` writes to its account
+ * and is answered, so that chains run. Done once for each contact. */
 void warm_start(struct load *l, size_t contacts, void (*done)(struct load *l));
-/* The chat of the i-th account with its contact. */
+/* The chat of the i-th contact's account with it. */
 const char *warm_chat(size_t i);
+/* The accounts answer every one of the first `contacts` once more. */
+void warm_answer(struct load *l, size_t contacts, void (*done)(struct load *l));
+
+/* ---- the tasks ---- */
+
+void pair_start(struct load *l);    /* phones pair through POST /v1/accounts; state is saved */
+void phones_start(struct load *l);  /* phones that others pair with; saved by `save` */
+void save_start(struct load *l);    /* the sandbox goes to --state */
+void wait_start(struct load *l);    /* until the accounts are logged in */
+void drop_start(struct load *l);    /* all connections end at once; until all are back */
+void inbound_start(struct load *l); /* contacts write; latency from the socket to /v1/events */
+void fill_start(struct load *l);    /* the same without measuring: a history of words */
+void send_start(struct load *l);    /* callers of POST /v1/messages; latency until the ack */
+void fanout_start(
+    struct load *l);             /* the same events to many readers; what=events, mcp, sdk, floor */
+void read_start(struct load *l); /* callers of the reading tools */
+
+/* `parley-load floor PORT`: the process that does nothing but write frames. */
+int floor_main(int port);
+/* What fill writes as the n-th message, and a word of it: 0 is the most frequent one. */
+void words_message(size_t n, struct buf *out);
+void words_word(size_t rank, struct buf *out);

@@ -4,15 +4,14 @@
 
 #include <stdlib.h>
 
-enum { PREKEYS_ENOUGH = 30 };
-
 struct pairing {
-    struct peer peer;
+    struct load *load;
     uv_timer_t look;
     char number[LOAD_NUMBER_MAX];
 };
 
 static size_t next_account, waiting;
+static struct meter meter;
 
 static void pair_next(struct pairing *p);
 
@@ -23,7 +22,8 @@ static bool is_done(struct load *l, const char *number)
     LIST_EACH(node, &phone->account->devices)
     {
         struct sim_device *d = LIST_ENTRY(node, struct sim_device, link);
-        if (d->id != 0 && d->conn && d->bundle.prekey_count >= PREKEYS_ENOUGH) return true;
+        if (d->id != 0 && d->conn && d->bundle.prekey_count >= (uint32_t)l->task.prekeys)
+            return true;
     }
     if (phone->scan == SIM_SCAN_REFUSED) load_fail("the scan of %s was refused", number);
     return false;
@@ -33,7 +33,7 @@ static void on_look(uv_timer_t *t)
 {
     struct pairing *p = t->data;
 
-    if (!is_done(p->peer.load, p->number)) return;
+    if (!is_done(p->load, p->number)) return;
     uv_timer_stop(t);
     pair_next(p);
 }
@@ -44,55 +44,57 @@ static void on_code(struct peer *peer, int status, struct slice body)
     struct load *l = peer->load;
     json_t *answer = json_loadb((const char *)body.data, body.len, 0, NULL);
     const char *code = json_string_value(json_object_get(answer, "code"));
-    struct sim_phone *phone = sim_phone_find(&l->sim.phones, slice_text(p->number));
 
     if (status != 200 || !code) load_fail("pair: %d " SLICE_FMT, status, SLICE_ARG(body));
     sim_server_settle(&l->sim);
-    if (sim_phone_scan(phone, slice_text(code)) != OK) load_fail("scan: %s", err_trail());
+    if (sim_phone_scan(load_phone(l, p->number, "Load"), slice_text(code)) != OK)
+        load_fail("scan: %s", err_trail());
     sim_server_settle(&l->sim);
     json_decref(answer);
+    peer_close(peer); /* it may be a while until the next one, and idle connections are closed */
     uv_timer_start(&p->look, on_look, 10, 10);
 }
 
 static void finish(struct load *l)
 {
     if (--waiting) return;
-    printf("{\"accounts\": %zu, \"seconds\": %.1f}\n", load_connected(l, PREKEYS_ENOUGH),
-           (double)((int64_t)uv_now(&l->loop) - l->began_ms) / 1000);
-    load_stop(l);
+    meter_stop(l, &meter);
+    load_done(l, "{\"accounts\": %zu, \"seconds\": %.1f, \"cpu_s\": %.2f}",
+              load_connected(l, 0, (uint32_t)l->task.prekeys), (double)meter.us / 1e6,
+              meter.target_s);
 }
+
+static void on_closed(uv_handle_t *h) { free(h->data); }
 
 static void pair_next(struct pairing *p)
 {
-    struct load *l = p->peer.load;
-    struct sim_phone *phone;
+    struct load *l = p->load;
+    struct peer *peer;
 
-    if (next_account == (size_t)l->options.accounts) {
+    if (next_account == (size_t)l->task.accounts) {
+        uv_close((uv_handle_t *)&p->look, on_closed);
         finish(l);
         return;
     }
-    if (next_account % 100 == 0) fprintf(stderr, "parley-load: %zu accounts\n", next_account);
+    if (next_account % 500 == 0) fprintf(stderr, "parley-load: %zu accounts\n", next_account);
     load_account(next_account++, p->number);
-    sim_server_settle(&l->sim);
-    if (sim_phone_new(&l->sim.phones, slice_text(p->number), SLICE(""), SLICE("Load"), &phone) !=
-        OK)
-        load_fail("phone: %s", err_trail());
-    sim_server_settle(&l->sim);
-    peer_ask(&p->peer, "POST", "/v1/accounts", "{}");
+    load_phone(l, p->number, "Load");
+    peer = peer_new(l, p);
+    peer->on_answer = on_code;
+    peer_ask(peer, "POST", "/v1/accounts", "{}");
 }
 
 void pair_start(struct load *l)
 {
-    struct pairing *pairings = xcalloc(LOAD_PAIRS_AT_ONCE * sizeof *pairings);
-
     waiting = LOAD_PAIRS_AT_ONCE;
+    next_account = 0;
+    meter = (struct meter){0};
+    meter_go(l, &meter);
     for (size_t i = 0; i < LOAD_PAIRS_AT_ONCE; i++) {
-        struct pairing *p = &pairings[i];
-        peer_init(l, &p->peer);
+        struct pairing *p = xcalloc(sizeof *p);
+        p->load = l;
         uv_timer_init(&l->loop, &p->look);
         p->look.data = p;
-        p->peer.owner = p;
-        p->peer.on_answer = on_code;
         pair_next(p);
     }
 }

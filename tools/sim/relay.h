@@ -17,7 +17,7 @@
 struct sim_relay;
 
 enum {
-    SIM_CONNS_MAX = 20000,
+    SIM_CONNS_MAX = 65536,
     SIM_REFS = 6,             /* QR references of one pairing */
     SIM_REF_BYTES = 24,       /* as text */
     SIM_PRIMER = 5,           /* backlog stanzas sent before the client asks for more */

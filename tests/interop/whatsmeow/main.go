@@ -50,6 +50,13 @@ func fail(cmd command, err error) {
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "bridge" {
+		if err := runBridge(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "bridge:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	output.Encoder = json.NewEncoder(os.Stdout)
 	output.SetEscapeHTML(false)
 	ctx, cancel := context.WithCancel(context.Background())
