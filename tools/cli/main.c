@@ -8,13 +8,18 @@
 
 #include "tools/cli/cli.h"
 
+static void complain(const char *format, va_list args)
+{
+    fprintf(stderr, "parleyctl: ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+}
+
 int cli_usage(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "parleyctl: ");
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\n");
+    complain(format, args);
     va_end(args);
     return CLI_USAGE;
 }
@@ -23,9 +28,7 @@ int cli_failed(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "parleyctl: ");
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\n");
+    complain(format, args);
     va_end(args);
     return CLI_FAILED;
 }

@@ -505,3 +505,23 @@ static inline void log_event(struct account *a, enum event_kind kind, uint32_t p
     house_step();
     batch_done(&b);
 }
+
+/* `n` (a multiple of 100) sandbox events of 4 KB: more than a reader takes at once. `step` lets the
+ * house work between the commits. */
+static inline void log_large_events(const struct account *acc, int n, void (*step)(void))
+{
+    struct event_head head = {.account = acc->scope.account, .type = 1, .world = 1, .at_ms = 1};
+    char bytes[4100];
+
+    for (int i = 0; i < n / 100; i++) {
+        struct batch b;
+        batch_init(&b);
+        for (int k = 0; k < 100; k++) {
+            snprintf(bytes, sizeof(bytes), "{\"event\":\"x\",\"pad\":\"%04000d\"}", k);
+            batch_event(&b, 1, &head, slice_text(bytes));
+        }
+        writer_post(H.f.writer, &b);
+        step();
+        batch_done(&b);
+    }
+}

@@ -290,20 +290,7 @@ Test(mcp_stream, a_reader_that_stalls_catches_up_from_the_log)
     subscribe("whatsapp://events");
     a = listen_from(NULL);
     setsockopt(a.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-    for (int i = 0; i < MANY / 100; i++) {
-        struct batch b;
-        batch_init(&b);
-        for (int k = 0; k < 100; k++) {
-            struct event_head head = {
-                .account = acc->scope.account, .type = 1, .world = 1, .at_ms = 1};
-            char bytes[4100];
-            snprintf(bytes, sizeof(bytes), "{\"event\":\"x\",\"pad\":\"%04000d\"}", k);
-            batch_event(&b, 1, &head, slice_text(bytes));
-        }
-        writer_post(H.f.writer, &b);
-        door_step();
-        batch_done(&b);
-    }
+    log_large_events(acc, MANY, door_step);
     for (int i = 0; i < 3000 && !ends_with_seq(&a, MANY); i++) {
         struct pollfd wait = {.fd = a.fd, .events = POLLIN};
         hear(&a);

@@ -245,20 +245,7 @@ Test(rest, a_reader_that_stalls_catches_up_from_the_log)
 
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     door_step();
-    for (int i = 0; i < MANY / 100; i++) {
-        struct batch b;
-        batch_init(&b);
-        for (int k = 0; k < 100; k++) {
-            struct event_head head = {
-                .account = acc->scope.account, .type = 1, .world = 1, .at_ms = 1};
-            char bytes[4100];
-            snprintf(bytes, sizeof(bytes), "{\"event\":\"x\",\"pad\":\"%04000d\"}", k);
-            batch_event(&b, 1, &head, slice_text(bytes));
-        }
-        writer_post(H.f.writer, &b);
-        house_step();
-        batch_done(&b);
-    }
+    log_large_events(acc, MANY, house_step);
     for (int i = 0; i < 2000 && !(got.len && memmem(got.data, got.len, "id: 3000\n", 9)); i++) {
         struct pollfd wait = {.fd = fd, .events = POLLIN};
         cr_assert(hear(fd, &got));
