@@ -112,6 +112,9 @@ void parse_time_out(struct conn *c);
 bool parse_was_refused(const struct conn *c);
 void parse_answer_refusal(struct conn *c);
 
+/* The peer, on this machine, is a program of a service's user that is not ours: a proxy. False when
+ * the kernel does not tell. A few system calls. */
+bool peer_is_service(const struct conn *c);
 /* Runs the handler of the route, or answers 404, 405, 403 itself. */
 void router_dispatch(struct http_server *s, struct request *r);
 struct request *request_new(struct conn *c);

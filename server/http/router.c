@@ -107,7 +107,7 @@ bool request_is_local(const struct request *r)
     if (!r->peer_is_loopback || r->conn->parser.http_minor == 0) return false;
     for (size_t i = 0; i < r->header_count; i++)
         if (is_of_proxy(r->headers[i].name)) return false;
-    return is_loopback_name(host_name(request_header(r, "host")));
+    return is_loopback_name(host_name(request_header(r, "host"))) && !peer_is_service(r->conn);
 }
 
 /* Compares segment by segment; {name} matches one non-empty segment. */

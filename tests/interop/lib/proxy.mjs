@@ -23,7 +23,7 @@ const SILENCE = '1h';
 /** How each is run: its file in deploy/, what stands in it and must be exchanged, what goes around it. */
 const kinds = {
   nginx: {
-    file: 'nginx/parley.conf',
+    file: 'nginx.conf',
     changes: ({ port, backend, tls, silence }) => [
       ['listen 443 ssl', `listen 127.0.0.1:${port} ssl`],
       ['127.0.0.1:8790', backend],
@@ -43,7 +43,7 @@ ${text}
     args: (dir, config) => ['-e', 'stderr', '-p', dir, '-c', config],
   },
   haproxy: {
-    file: 'haproxy/parley.cfg',
+    file: 'haproxy.cfg',
     changes: ({ port, backend, tls, silence }) => [
       ['bind :443 ssl', `bind 127.0.0.1:${port} ssl`],
       ['127.0.0.1:8790', backend],
@@ -54,7 +54,7 @@ ${text}
     args: (dir, config) => ['-db', '-f', config],
   },
   caddy: {
-    file: 'caddy/Caddyfile',
+    file: 'Caddyfile',
     changes: ({ port, backend, tls }) => [
       [`${PUBLIC_NAME} {`, `https://${PUBLIC_NAME}:${port} {\n\tbind 127.0.0.1\n\ttls ${tls.cert} ${tls.key}`],
       ['127.0.0.1:8790', backend],

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/http/http.h"
@@ -581,6 +582,34 @@ Test(http, bodies_count_until_their_requests_have_ended, .init = start_with_smal
         post_large(fd, "/p/x", i == 3 ? CLOSE : "");
     got = hear(fd);
     cr_assert_eq(count(got, "HTTP/1.1 405"), 4, "%s", got);
+}
+
+/* What a user gets who asks as a browser would. */
+static bool is_local_for(uid_t uid)
+{
+    const char *request = "GET /local HTTP/1.1\r\n" H CLOSE "\r\n";
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (setuid(uid)) _exit(2);
+        _exit(strstr(ask(request), "\r\n\r\nhere") ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) < 2, "uid %d", (int)uid);
+    return WEXITSTATUS(status) == 0;
+}
+
+Test(http, a_program_of_another_service_is_not_local)
+{
+    enum { WWW_DATA = 33, SOMEBODY = 1000, DYNAMIC = 61200, NOBODY = 65534 };
+
+    cr_expect(is_local_for(getuid()));
+    if (getuid() != 0) cr_skip_test("only root can be somebody else");
+    cr_expect(is_local_for(SOMEBODY));
+    cr_expect_not(is_local_for(WWW_DATA));
+    cr_expect_not(is_local_for(DYNAMIC));
+    cr_expect_not(is_local_for(NOBODY));
 }
 
 Test(http, a_request_of_a_proxy_is_not_local)
