@@ -67,6 +67,21 @@ static void end_late_pairing(struct account *a, struct turn *t, struct account_c
     end_call(a, t, c, ERR_QUERY_TIMEOUT, words, err_name(ERR_QUERY_TIMEOUT));
 }
 
+void account_refuse_pairing(struct account *a, struct turn *t, err_t e, const char *why)
+{
+    char words[ACCOUNT_WORDS_MAX];
+
+    snprintf(words, sizeof words,
+             "%s (%s). Call pair_account with account_id %s again when that is mended.",
+             err_text(e), why, a->status.id);
+    a->pair_refused = true;
+    LIST_EACH(node, &a->calls)
+    {
+        struct account_call *c = LIST_ENTRY(node, struct account_call, link);
+        if (c->kind == CALL_PAIR) end_call(a, t, c, e, words, err_name(e));
+    }
+}
+
 static void on_call_timer(struct timer *timer, int64_t now)
 {
     struct account_call *c = CONTAINER_OF(timer, struct account_call, timer);

@@ -524,6 +524,19 @@ static struct event_down down_of(const struct account *a)
                                .retry_at = a->status.retry_at};
 }
 
+/* Another try cannot bring a code before the calls that wait for one give up. The sandbox's key is
+ * asked for again, where that is how we know it. */
+static void end_hopeless_pairing(struct account *a, struct turn *t, const struct wa_down *down)
+{
+    bool asks_again = a->status.sandbox && a->home->accounts->rootkey;
+
+    if (down->reason == WA_REASON_CERTIFICATE) {
+        if (!asks_again) account_refuse_pairing(a, t, ERR_NOT_TRUSTED, "its Noise certificate");
+    } else if (!down->retry_at || down->retry_at > t->now + ACCOUNT_PAIR_MS) {
+        account_refuse_pairing(a, t, ERR_PAIRING_REFUSED, a->text.reason);
+    }
+}
+
 static err_t on_disconnected(struct account *a, struct turn *t, const struct wa_event *event)
 {
     struct event_about head = about(a, t, t->now);
@@ -537,6 +550,7 @@ static err_t on_disconnected(struct account *a, struct turn *t, const struct wa_
     if (event->down.reason == WA_REASON_CERTIFICATE && a->status.sandbox)
         accounts_doubt_root_key(a->home->accounts);
     if (a->status.state == ACCOUNT_PAIRING) { /* its link may come and go */
+        end_hopeless_pairing(a, t, &event->down);
         account_status_changed(a);
         return OK;
     }

@@ -106,6 +106,8 @@ struct account {
 
     struct list calls; /* that wait for the world, oldest first */
     size_t call_count;
+    bool pair_refused; /* what waited for a code was told why none comes; who asks again starts over
+                        */
     uint64_t operation; /* of the newest call */
     struct list outbox;
     bool outbox_loaded, resend_due, resend_begun;
@@ -222,6 +224,8 @@ void account_drop_call(struct account *a, struct account_call *c);
 /* Ends a call in the open turn, with the words of the row. */
 void account_end_call(struct account *a, struct turn *t, struct account_call *c, err_t e);
 struct account_call *account_call_of(struct account *a, uint64_t operation);
+/* No code will come before somebody mends what `why` says: calls that wait for one end now. */
+void account_refuse_pairing(struct account *a, struct turn *t, err_t e, const char *why);
 /* All that wait, without a turn: nobody will answer them. */
 void account_fail_calls(struct account *a, err_t e);
 

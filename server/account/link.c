@@ -304,7 +304,7 @@ static void note_connect_error(struct link *k, struct lws *wsi, struct slice sai
     long verdict = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
 
     if (verdict != X509_V_OK)
-        snprintf(k->words, sizeof k->words, "certificate: %s",
+        snprintf(k->words, sizeof k->words, LINK_CERTIFICATE "%s",
                  X509_verify_cert_error_string(verdict));
     else if (said.data)
         snprintf(k->words, sizeof k->words, SLICE_FMT, SLICE_ARG(said));

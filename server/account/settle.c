@@ -1,5 +1,7 @@
 /* The world's inputs (link, timer) become turns here, and after every turn account_settle() brings
  * the world in line with what the client wishes. */
+#include <string.h>
+
 #include "server/account/inside.h"
 #include "server/log.h"
 #include "storage/keys.h"
@@ -46,6 +48,8 @@ void account_on_link_down(struct account *a, const char *why)
         a->link_why = why;
         err_t e = wa_client_link_down(a->client, why, t->now);
         a->link_why = NULL;
+        const char *certificate = strstr(why, LINK_CERTIFICATE);
+        if (e == OK && certificate) account_refuse_pairing(a, t, ERR_NOT_TRUSTED, certificate);
         turn_close(t, e);
     } else {
         account_settle(a);

@@ -20,6 +20,7 @@ static void name_pairing(struct account *a)
 static err_t start_pairing(struct account *a, struct turn *t)
 {
     name_pairing(a);
+    a->pair_refused = false;
     a->status.code[0] = '\0';
     a->status.reason = WA_REASON_NONE;
     a->status.reason_code = 0;
@@ -37,7 +38,7 @@ err_t account_pair(struct account *a, struct turn *t, struct account_call *c)
     if (state == WA_CLIENT_OFFLINE || state == WA_CLIENT_ONLINE)
         return fail(ALREADY_PAIRED, "the account is paired as %s; log it out first",
                     a->status.phone);
-    if (state != WA_CLIENT_PAIRING && !a->forgetting) TRY(start_pairing(a, t));
+    if ((state != WA_CLIENT_PAIRING || a->pair_refused) && !a->forgetting) TRY(start_pairing(a, t));
     if (a->status.code[0]) return OK;
     return account_keep_call(a, t, c, CALL_PAIR, ACCOUNT_PAIR_MS);
 }

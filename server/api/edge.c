@@ -28,6 +28,9 @@ static const struct {
 } exceptions[] = {
     /* Without a link a call leaves nothing behind; the surface has one code for both. */
     {ERR_NOT_CONNECTED, {409, -31009, "account_not_paired", 5}},
+    /* Waiting mends neither: somebody must look at options, versions or certificates first. */
+    {ERR_NOT_TRUSTED, {500, -32603, "server_error", 0}},
+    {ERR_PAIRING_REFUSED, {500, -32603, "server_error", 0}},
     {ERR_TOO_BUSY, {429, -31029, "rate_limited", 1}},
     {ERR_CANCELLED, {400, -32800, "invalid_request", 0}},
 };

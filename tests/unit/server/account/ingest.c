@@ -583,6 +583,82 @@ Test(ingest, who_was_replaced_comes_back_after_a_restart_but_not_after_a_break)
     cr_expect_eq(status().reason, WA_REASON_REPLACED);
 }
 
+/* ---- pairings without a hope ---- */
+
+static err_t pair(struct account *a, struct turn *t, struct account_call *c)
+{
+    return account_pair(a, t, c);
+}
+
+static void end_link(enum wa_reason reason, int code, int64_t retry_in)
+{
+    struct wa_event e = {.kind = WA_EVENT_DISCONNECTED,
+                         .down = {.reason = reason,
+                                  .code = code,
+                                  .retry_at = retry_in ? worker_now(house.worker) + retry_in : 0}};
+
+    house_emit(&e);
+    house_settle();
+}
+
+Test(ingest, a_pairing_that_cannot_be_mended_by_waiting_ends_at_once)
+{
+    static const struct {
+        enum wa_reason reason;
+        int64_t retry_in;
+        err_t error;
+        const char *words;
+    } rows[] = {
+        {WA_REASON_CERTIFICATE, 1000, ERR_NOT_TRUSTED, "Noise certificate"},
+        {WA_REASON_CLIENT_OUTDATED, 3600 * 1000, ERR_PAIRING_REFUSED, "client_outdated"},
+        {WA_REASON_REFUSED, 0, ERR_PAIRING_REFUSED, "refused"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct errand first = {.act = pair}, second = {.act = pair};
+
+        errand_start(&first);
+        errand_start(&second);
+        house_settle();
+        end_link(WA_REASON_LINK, 0, 1000);
+        end_link(WA_REASON_SERVER, 503, 2000);
+        cr_expect_eq(first.done, 0u, "these pass");
+        end_link(rows[i].reason, 0, rows[i].retry_in);
+        cr_expect_eq(first.done, 1u);
+        cr_expect_eq(second.done, 1u);
+        cr_expect_eq(first.call.error, rows[i].error);
+        cr_expect(strstr(first.call.words, rows[i].words), "%s", first.call.words);
+        cr_expect(strstr(first.call.words, house.account->status.id), "%s", first.call.words);
+        cr_expect_eq(status().state, ACCOUNT_PAIRING);
+    }
+}
+
+/* The first refusal ended the calls of then; who asks later is not left waiting for nothing. */
+Test(ingest, who_pairs_again_after_a_refusal_starts_over)
+{
+    struct errand first = {.act = pair}, again = {.act = pair};
+    int64_t at;
+
+    errand_start(&first);
+    house_settle();
+    house_link_up();
+    fake_link_drop("cannot connect: certificate: hostname mismatch");
+    house_settle();
+    cr_expect_eq(first.done, 1u);
+    cr_expect_eq(first.call.error, ERR_NOT_TRUSTED);
+    cr_expect(strstr(first.call.words, "hostname mismatch"), "%s", first.call.words);
+    errand_start(&again);
+    house_settle();
+    cr_expect_eq(again.done, 0u);
+    cr_expect_eq(wa_client_wish(house.account->client, &at), WA_WISH_LINK);
+    cr_expect_eq(at, worker_now(house.worker), "at once, without the back-off");
+    house_link_up();
+    fake_link_drop("cannot connect: certificate: hostname mismatch");
+    house_settle();
+    cr_expect_eq(again.done, 1u);
+    cr_expect_eq(again.call.error, ERR_NOT_TRUSTED);
+}
+
 static void refused(enum wa_event_kind kind, enum wa_reason reason, int code, const char *words)
 {
     struct wa_event e = {.kind = kind,

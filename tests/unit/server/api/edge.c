@@ -14,6 +14,7 @@ Test(edge, gives_each_error_its_public_code)
         {ERR_UNAUTHORIZED, 401, "unauthorized"},     {ERR_FORBIDDEN, 403, "forbidden"},
         {ERR_NOT_FOUND, 404, "not_found"},           {ERR_NOT_ON_WHATSAPP, 404, "not_found"},
         {ERR_NOT_PAIRED, 409, "account_not_paired"}, {ERR_NOT_CONNECTED, 409, "account_not_paired"},
+        {ERR_NOT_TRUSTED, 500, "server_error"},      {ERR_PAIRING_REFUSED, 500, "server_error"},
         {ERR_TOO_BUSY, 429, "rate_limited"},         {ERR_NEW_CHATS_CAPPED, 429, "rate_limited"},
         {ERR_BAD_MAC, 500, "server_error"},          {ERR_STORE_FULL, 500, "server_error"},
         {ERR_INTERNAL, 500, "server_error"},
