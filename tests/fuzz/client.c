@@ -3,58 +3,13 @@
  * Input: blocks of a length byte pair (big endian) and one encoded node each, handled one after
  * another in a turn each; a block that is no node is read as the inside of a message. Only a row
  * that the client itself wrote may be found damaged, and there is none of those. */
-#include <stdlib.h>
-
 #include "proto/base/reader.h"
 #include "proto/client/content.h"
-#include "proto/client/inside.h"
-#include "proto/client/keys.h"
 #include "proto/client/link.h"
 #include "proto/client/stanzas.h"
-#include "proto/signal/prekey.h"
-#include "tests/support/fake_host.h"
+#include "tests/fuzz/online.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static struct wa_config config = {.version = {2, 3000, 1}, .first_prekeys = 2};
-
-static void must(err_t e)
-{
-    if (e != OK) abort();
-}
-
-static void take(void *ctx, const struct wa_send *send)
-{
-    struct arena arena = {0};
-    struct wa_node *node;
-
-    if (send->kind == WA_SEND_STANZA) must(wa_node_decode(send->bytes, &arena, &node));
-    arena_done(&arena);
-}
-
-/* Paired and online, as pairing and login leave it. */
-static struct wa_client *online(struct fake_host *h, struct arena *arena)
-{
-    struct wa_client *c = wa_client_new(&config, &h->host);
-    struct wa_signed_prekey skey;
-
-    c->arena = arena;
-    c->now = 1700000000000;
-    wa_account_make(&c->account, h->host.random, h->host.ctx);
-    wa_keys_ready(c);
-    c->account.paired = true;
-    c->account.device = 5;
-    c->account.signed_prekey_id = 1;
-    memcpy(c->account.pn_user, "15550001111", 12);
-    memcpy(c->account.lid_user, "777", 4);
-    buf_put_text(&c->account.device_identity, "identity");
-    wa_signed_prekey_make(&c->keystore, arena, 1, &skey);
-    c->phase = WA_PHASE_ONLINE;
-    c->state = WA_CLIENT_ONLINE;
-    c->wants_link = true;
-    c->link = 1;
-    return c;
-}
 
 static void read_inside(struct slice bytes, struct arena *arena)
 {

@@ -1,0 +1,70 @@
+/* The arguments of every tool, with the tool and all behind it: byte 0 is the tool's number, the
+ * rest its arguments as JSON, called through the MCP door of a house with accounts, chats and
+ * messages. Whatever they say, the answer is a JSON-RPC answer. */
+#define main main_of_the_tests /* libFuzzer has its own */
+int main_of_the_tests(void);
+#include "server/api/tools.h"
+#include "tests/unit/server/mcp/agent.h"
+#undef main
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { CALLS = 2000, /* then a fresh house */ ARGUMENTS_MAX = 64 * 1024 };
+
+static size_t tool_count(void)
+{
+    size_t n = 0;
+
+    while (tool_at(n))
+        n++;
+    return n;
+}
+
+static bool is_object(struct slice in)
+{
+    struct json *j;
+
+    if (json_parse(in, ARGUMENTS_MAX, &j) != OK) return false;
+    bool is = json_kind(j) == JSON_OBJ;
+    json_free(j);
+    return is;
+}
+
+static void check(struct agent *a)
+{
+    const char *body = strstr(text_of(a), "\r\n\r\n");
+    struct json *j;
+
+    if (a->got.len == 0) return; /* still at work */
+    if (status_of_agent(a) != 200 || !body) abort();
+    if (!has(a, "Content-Type: application/json") || !a->closed) return;
+    if (json_parse(slice_text(body + 4), SIZE_MAX, &j) != OK) abort();
+    if (!json_get(j, "result") && !json_get(j, "error")) abort();
+    json_free(j);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static unsigned calls;
+    AUTO(buf) body = {0};
+
+    if (size < 3 || size > ARGUMENTS_MAX) return 0;
+    struct slice arguments = slice_of(data + 1, size - 1);
+    if (!is_object(arguments)) return 0;
+    if (calls % CALLS == 0) {
+        if (calls) agent_teardown();
+        agent_setup();
+        open_session();
+    }
+    calls++;
+    buf_put_text(&body, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{"
+                        "\"name\":\"");
+    buf_put_text(&body, tool_at(data[0] % tool_count())->name);
+    buf_put_text(&body, "\",\"arguments\":");
+    buf_put(&body, arguments);
+    buf_put_text(&body, "}}");
+    struct agent a = post(buf_text(&body));
+    check(&a);
+    leave(&a);
+    return 0;
+}

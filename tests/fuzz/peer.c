@@ -1,0 +1,179 @@
+/* What a paired person, a device of ours, or a member of a group can write: the input is sealed by
+ * a real Signal session, so all of it is read as content. Byte 0 says who writes, the rest is the
+ * message without its padding; blocks of a length byte pair (big endian) are messages one after
+ * another in the same session. */
+#include "proto/base/reader.h"
+#include "proto/client/link.h"
+#include "proto/client/stanzas.h"
+#include "proto/signal/padding.h"
+#include "tests/fuzz/online.h"
+#include "tests/support/signal_party.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { MESSAGES_MAX = 8, GROUP = 4, STATUS = 8, PEER = 16 };
+
+static const struct writer {
+    const char *name, *from;
+    uint32_t device;
+} writers[] = {
+    {"888@lid", "888@lid", 0},
+    {"888@lid", "888:2@lid", 2},
+    {"777@lid", "777@lid", 0},   /* our phone */
+    {"777@lid", "777:3@lid", 3}, /* a companion of ours */
+};
+static const struct slice group = {(const uint8_t *)"120363@g.us", 11};
+
+static struct wa_address us(void)
+{
+    return (struct wa_address){.name = SLICE("777@lid"), .device = 5};
+}
+
+/* The writer has our bundle, as the server would give it. */
+static void meet(struct party *p, struct wa_client *c, struct arena *arena)
+{
+    struct wa_address to = us();
+    struct wa_signed_prekey skey;
+    bool changed;
+
+    must(wa_signed_prekey_load(&c->keystore, arena, 1, &skey));
+    struct wa_bundle bundle = {.registration_id = c->account.registration_id,
+                               .identity = c->account.identity.public,
+                               .signed_prekey_id = 1,
+                               .signed_prekey = skey.pair.public};
+    memcpy(bundle.signature, skey.signature, sizeof(bundle.signature));
+    must(wa_session_from_bundle(&p->ks, arena, &to, &bundle, &changed));
+}
+
+static void add_enc(struct wa_node *stanza, struct arena *arena, const char *type,
+                    struct slice bytes)
+{
+    struct wa_node *enc = wa_node_add(stanza, arena, "enc");
+
+    wa_node_set_text(enc, arena, "v", "2");
+    wa_node_set_text(enc, arena, "type", type);
+    wa_node_set_bytes(enc, bytes);
+}
+
+static struct wa_node *envelope(uint8_t how, struct arena *arena, unsigned number)
+{
+    struct wa_node *n = wa_node_new(arena, how & STATUS ? "status" : "message");
+    struct slice from = slice_text(writers[how & 3].from);
+    struct wa_jid author = {0};
+
+    must(wa_jid_parse(from, &author));
+    wa_node_set(n, arena, "id", arena_printf(arena, "M%u", number));
+    wa_node_set_text(n, arena, "t", "1700000000");
+    wa_node_set_text(n, arena, "type", "text");
+    if (how & PEER) wa_node_set_text(n, arena, "category", "peer");
+    if (how & GROUP) {
+        wa_node_set_jid(n, arena, "from", wa_jid_of(WA_SERVER_GROUP, SLICE("120363"), 0));
+        wa_node_set_jid(n, arena, "participant", author);
+    } else {
+        wa_node_set_jid(n, arena, "from", author);
+        if ((how & 3) >= 2)
+            wa_node_set_jid(n, arena, "recipient", wa_jid_of(WA_SERVER_LID, SLICE("888"), 0));
+    }
+    return n;
+}
+
+/* A group's message brings its sender key along; the plaintext is the same in both parts. */
+static struct wa_node *letter(struct party *p, uint8_t how, struct slice plain, unsigned number,
+                              struct arena *arena)
+{
+    struct wa_node *n = envelope(how, arena, number);
+    struct slice padded = wa_pad(&p->ks, arena, plain), cipher;
+    struct wa_address to = us();
+    struct wa_encrypted e;
+
+    must(wa_session_encrypt(&p->ks, arena, &to, padded, &e));
+    add_enc(n, arena, e.is_prekey ? "pkmsg" : "msg", e.bytes);
+    if (how & GROUP && wa_group_encrypt(&p->ks, arena, group, &p->address, padded, &cipher) == OK)
+        add_enc(n, arena, "skmsg", cipher);
+    return n;
+}
+
+/* So that a group's message can be opened at all. */
+static void introduce_group(struct party *p, struct wa_client *c, struct arena *arena)
+{
+    struct slice key;
+
+    must(wa_group_distribute(&p->ks, arena, group, &p->address, &key));
+    must(wa_group_process(&c->keystore, arena, group, &p->address, key));
+}
+
+static void deliver(struct wa_client *c, struct fake_host *h, const struct wa_node *n)
+{
+    struct arena arena = {0};
+
+    c->arena = &arena;
+    fake_turn_open(h);
+    wa_stanza_fn *handler = wa_stanza_handler(n->tag);
+    if (wa_is_fatal(handler(c, n))) abort();
+    fake_turn_close(h);
+    fake_commit_all(h);
+    c->arena = NULL;
+    arena_done(&arena);
+}
+
+/* ---- the world: made anew now and then, for agreeing on keys takes longer than most inputs ---- */
+
+enum { INPUTS = 500 };
+
+static struct fake_host host;
+static struct wa_client *client;
+static struct party parties[ARRAY_LEN(writers)];
+static unsigned letters;
+
+static void open_world(void)
+{
+    struct arena arena = {0};
+
+    fake_host_init(&host, 1);
+    host.on_send = take;
+    fake_turn_open(&host);
+    client = online(&host, &arena);
+    for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
+        party_init(&parties[i], writers[i].name, writers[i].device, 11 + i);
+        parties[i].address.own = i >= 2;
+        meet(&parties[i], client, &arena);
+        introduce_group(&parties[i], client, &arena);
+    }
+    client->arena = NULL;
+    fake_turn_close(&host);
+    fake_commit_all(&host);
+    arena_done(&arena);
+}
+
+static void close_world(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(writers); i++)
+        party_done(&parties[i]);
+    wa_client_free(client);
+    fake_host_done(&host);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static unsigned inputs;
+    struct arena arena = {0};
+
+    if (inputs == 0) crypto_start();
+    if (inputs % INPUTS == 0) {
+        if (inputs) close_world();
+        open_world();
+    }
+    inputs++;
+    if (size == 0) return 0;
+    struct party *p = &parties[data[0] & 3];
+    struct reader r = reader_of(slice_of(data + 1, size - 1));
+    for (unsigned i = 0; i < MESSAGES_MAX && reader_left(&r) > 2; i++) {
+        size_t n = reader_be16(&r);
+        struct slice plain = reader_bytes(&r, n < reader_left(&r) ? n : reader_left(&r));
+        deliver(client, &host, letter(p, data[0], plain, letters++, &arena));
+        arena_reset(&arena);
+        arena_reset(&p->arena);
+    }
+    arena_done(&arena);
+    return 0;
+}
