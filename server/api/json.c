@@ -61,6 +61,8 @@ err_t json_parse(struct slice text, size_t max_bytes, struct json **out)
         return fail(BAD_JSON, "the JSON has %zu bytes, at most %zu are accepted", text.len,
                     max_bytes);
     TRY(check_depth(text));
+    /* jansson swallows a zero byte behind a number: another parser would see another document. */
+    if (slice_find(text, 0) < text.len) return fail(BAD_JSON, "the JSON has a zero byte");
     ran_out = false;
     v = json_loadb((const char *)(text.data ? text.data : (const uint8_t *)""), text.len,
                    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);

@@ -20,6 +20,12 @@ static size_t tool_count(void)
     return n;
 }
 
+/* The house has room for a few accounts. */
+static bool is_full(const struct tool *t)
+{
+    return strcmp(t->name, "pair_account") == 0 && H.account_count == ARRAY_LEN(H.accounts);
+}
+
 static bool is_object(struct slice in)
 {
     struct json *j;
@@ -57,9 +63,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         open_session();
     }
     calls++;
+    const struct tool *t = tool_at(data[0] % tool_count());
+    if (is_full(t)) return 0;
     buf_put_text(&body, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{"
                         "\"name\":\"");
-    buf_put_text(&body, tool_at(data[0] % tool_count())->name);
+    buf_put_text(&body, t->name);
     buf_put_text(&body, "\",\"arguments\":");
     buf_put(&body, arguments);
     buf_put_text(&body, "}}");

@@ -70,6 +70,20 @@ Test(json, refuses_what_is_not_strict)
     }
 }
 
+Test(json, refuses_a_zero_byte_wherever_it_stands)
+{
+    static const char text[] = "{\"n\": 2, \"t\": \"x\"}";
+    char copy[sizeof(text)];
+    struct json *j;
+
+    for (size_t i = 0; i < sizeof(text) - 1; i++) {
+        memcpy(copy, text, sizeof(text));
+        memmove(copy + i + 1, text + i, sizeof(text) - 1 - i);
+        copy[i] = '\0';
+        cr_expect_eq(json_parse(slice_of(copy, sizeof(text)), 1000, &j), ERR_BAD_JSON, "at %zu", i);
+    }
+}
+
 Test(json, refuses_too_deep_and_too_large)
 {
     char text[200];
