@@ -11,7 +11,7 @@
 #define FRIEND "15550007777"
 
 static struct door door;
-static char printed[1 << 18], new_test[160], new_live[160];
+static char printed[1 << 18], new_test[160], new_live[160], leaked[160];
 
 struct step {
     const char *line; /* $TEST, $LIVE: keys that this test made; $DATA: the data folder */
@@ -29,6 +29,11 @@ static const struct step steps[] = {
     {"key new", 2, "--live|--test", NULL},
     {"key new --live --test", 2, "--live|--test", NULL},
     {"key list", 0, "\"desk\"", "parley_live_"},
+    {"key new --test --name reader --rights read", 0, "parley_test_", NULL},
+    {"key list", 0, "\"name\":\"reader\",\"world\":\"test\",\"rights\":[\"read\"]", NULL},
+    {"key new --test --rights nonsense", 1, "rights are read, write and delete", "parley_test_"},
+    {"key revoke key_nonsense", 1, "not_found", NULL},
+    {"key revoke", 2, "key revoke KEY_ID", NULL},
     {"--data /nowhere --key $TEST key new --test", 1, "operator's socket", "parley_test_"},
     {"--key parley_test_wrong accounts", 1, "key", NULL},
     {"--key $TEST accounts", 0, "no account yet", NULL},
@@ -112,6 +117,26 @@ static void make_key(const char *line, const char *begins, char *out)
         door_failed(line, printed);
 }
 
+/* A key that is revoked opens nothing any more. */
+static void revoke_key(void)
+{
+    char line[300], id[64] = "";
+    const char *at;
+
+    make_key("key new --live --name leaked", "parley_live_", leaked);
+    check(&(struct step){"key list", 0, "\"name\":\"leaked\"", leaked});
+    at = strstr(printed, "\"name\":\"leaked\"");
+    while (at > printed && strncmp(at, "key_", 4) != 0)
+        at--;
+    sscanf(at, "%63[a-z0-9_]", id);
+    snprintf(line, sizeof(line), "--key %s accounts", leaked);
+    check(&(struct step){line, 0, "no account yet", NULL});
+    snprintf(line, sizeof(line), "key revoke %s", id);
+    check(&(struct step){line, 0, "\"revoked\":true", NULL});
+    snprintf(line, sizeof(line), "--key %s accounts", leaked);
+    check(&(struct step){line, 1, "not valid", NULL});
+}
+
 static void point_it_there(void)
 {
     char data[96], url[64], control[64];
@@ -143,6 +168,7 @@ int main(void)
     check(&(struct step){"key first --test", 0, door.key, NULL});
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
         check(&steps[i]);
+    revoke_key();
     door_close(&door);
     check(&(struct step){"accounts", 1, "parleyctl: ", NULL});
     printf("%zu command lines\n", sizeof(steps) / sizeof(steps[0]));

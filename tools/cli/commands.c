@@ -308,46 +308,64 @@ static int run_events(struct cli *c, int argc, char **argv)
 
 /* ---- keys ---- */
 
-static int run_key(struct cli *c, int argc, char **argv)
+static int print_first_key(struct cli *c, bool test)
 {
-    bool live = flag(&argc, argv, "--live"), test = flag(&argc, argv, "--test");
-    const char *name = option(&argc, argv, "--name");
-    AUTO(buf) body = {0};
-    struct pen p = pen_on(&body);
+    char key[256];
+
+    c->wants_test = test;
+    if (!door_first_key(c, key, sizeof(key)))
+        return cli_failed("there is no first-keys in %s; name the server's folder with --data",
+                          c->data);
+    printf("%s\n", key);
+    return CLI_DONE;
+}
+
+/* Asks the operator's door; of a new key only the key itself is printed. */
+static int change_keys(struct cli *c, const char *method, const char *path, const char *body)
+{
     struct answer a;
 
-    if (argc == 1 && strcmp(argv[0], "first") == 0 && live != test) {
-        char key[256];
-        c->wants_test = test;
-        if (!door_first_key(c, key, sizeof(key)))
-            return cli_failed("there is no first-keys in %s; name the server's folder with --data",
-                              c->data);
-        printf("%s\n", key);
-        return CLI_DONE;
-    }
-    if (argc == 1 && strcmp(argv[0], "list") == 0) {
-        if (!door_ask(c, "GET", "/v1/keys", NULL, &a)) return CLI_FAILED;
-    } else if (argc == 1 && strcmp(argv[0], "new") == 0 && live != test) {
-        pen_object(&p, NULL);
-        pen_word(&p, "world", live ? "live" : "test");
-        if (name) pen_text(&p, "name", slice_text(name));
-        pen_end(&p);
-        if (!door_ask(c, "POST", "/v1/keys", buf_text(&body), &a)) return CLI_FAILED;
-    } else {
-        return cli_usage(
-            "key new --live|--test [--name NAME], key first --live|--test, or key list");
-    }
+    if (!door_ask(c, method, path, body, &a)) return CLI_FAILED;
     int result = a.status < 300 ? CLI_DONE : door_problem(&a);
     struct json *j = result == CLI_DONE ? parse(&a) : NULL;
     struct slice key = json_get_text(j, "key");
-    if (!slice_is_none(key) && !c->json) {
-        printf(SLICE_FMT "\n", SLICE_ARG(key));
-    } else if (result == CLI_DONE) {
-        printf(SLICE_FMT "\n", SLICE_ARG(buf_slice(&a.body)));
-    }
+    struct slice shown = key.len && !c->json ? key : buf_slice(&a.body);
+    if (result == CLI_DONE) printf(SLICE_FMT "\n", SLICE_ARG(shown));
     json_free(j);
     answer_done(&a);
     return result;
+}
+
+static int make_key(struct cli *c, bool live, const char *name, const char *rights)
+{
+    AUTO(buf) body = {0};
+    struct pen p = pen_on(&body);
+
+    pen_object(&p, NULL);
+    pen_word(&p, "world", live ? "live" : "test");
+    if (name) pen_text(&p, "name", slice_text(name));
+    if (rights) tool_put_list(&p, "rights", rights);
+    pen_end(&p);
+    return change_keys(c, "POST", "/v1/keys", buf_text(&body));
+}
+
+static int run_key(struct cli *c, int argc, char **argv)
+{
+    bool live = flag(&argc, argv, "--live"), test = flag(&argc, argv, "--test");
+    const char *name = option(&argc, argv, "--name"), *rights = option(&argc, argv, "--rights");
+    const char *verb = argc ? argv[0] : "";
+    AUTO(buf) path = {0};
+
+    if (argc == 1 && strcmp(verb, "list") == 0) return change_keys(c, "GET", "/v1/keys", NULL);
+    if (argc == 1 && strcmp(verb, "first") == 0 && live != test) return print_first_key(c, test);
+    if (argc == 1 && strcmp(verb, "new") == 0 && live != test)
+        return make_key(c, live, name, rights);
+    if (argc != 2 || strcmp(verb, "revoke") != 0)
+        return cli_usage("key new --live|--test [--name NAME] [--rights read,write,delete], "
+                         "key first --live|--test, key list, or key revoke KEY_ID");
+    buf_put_text(&path, "/v1/keys/");
+    door_escape(&path, argv[1]);
+    return change_keys(c, "DELETE", buf_text(&path), NULL);
 }
 
 /* ---- check ---- */
@@ -390,8 +408,10 @@ const struct cli_command cli_commands[] = {
     {"send", "[--account ID] TO TEXT", "sends a text to a number or a chat", run_send},
     {"events", "[--follow] [--after SEQ] [--count N] [--events NAMES]",
      "prints the event log, or what arrives", run_events},
-    {"key", "new --live|--test [--name NAME] | first --live|--test | list",
-     "makes a key, prints one of those made at first start, or lists them", run_key},
+    {"key",
+     "new --live|--test [--name NAME] [--rights read,write,delete] | first --live|--test | list | "
+     "revoke KEY_ID",
+     "makes a key, prints one of those made at first start, lists or revokes them", run_key},
     {"check", "[DIR]", "verifies a database: checksums and row counts", run_check},
     {NULL, NULL, NULL, NULL},
 };
