@@ -49,3 +49,16 @@ bool db_account_next(struct range *r, struct db_account *out)
     out->account = key_read_int(&key);
     return true;
 }
+
+err_t db_account_search(struct view *v, struct scope scope, struct db_account *out)
+{
+    AUTO(range) r = {0};
+
+    db_accounts(&r, v, 0);
+    do {
+        while (db_account_next(&r, out))
+            if (out->tenant == scope.tenant && out->account == scope.account) return OK;
+    } while (range_pass_damage(&r));
+    TRY(range_error(&r));
+    return fail(NOT_FOUND, "no account %u", scope.account);
+}

@@ -23,6 +23,8 @@ struct db_account {
 void db_account_put(struct batch *b, const struct db_account *a);
 void db_account_delete(struct batch *b, struct scope scope);
 err_t db_account_get(struct view *v, struct scope scope, struct db_account *out) MUST_CHECK;
+/* The same by a walk: the damaged key of a neighbour may hide a row from a look-up. */
+err_t db_account_search(struct view *v, struct scope scope, struct db_account *out) MUST_CHECK;
 /* Of one tenant, or with tenant 0 of all. */
 void db_accounts(struct range *r, struct view *v, uint32_t tenant);
 bool db_account_next(struct range *r, struct db_account *out);

@@ -21,7 +21,8 @@ struct batch {
     /* set by who posts it */
     uint64_t owner; /* account number; 0: no account, fails alone */
     uint32_t epoch; /* of the opened account; see writer.h */
-    uint64_t turn;  /* rises within an owner; what the monitor calls durable */
+    uint64_t turn;  /* rises within an owner; what the monitor calls durable. Of owner 0 the
+                     * writer's, in test builds */
     /* Called on the writer's thread when the outcome is known, in the order of posting. From
      * here on the batch is the owner's again. NULL: nobody waits. */
     void (*done)(struct batch *batch);

@@ -1,12 +1,7 @@
 #include "storage/check.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "proto/base/buf.h"
 #include "storage/events.h"
@@ -150,19 +145,12 @@ static err_t walk_pages(struct check *c, struct slice file)
 static err_t check_pages(struct check *c)
 {
     AUTO(buf) path = {0};
-    struct stat st;
-    err_t e;
+    struct slice file;
 
     buf_printf(&path, "%s/data.mdb", store_path(c->store));
-    int fd = open(buf_text(&path), O_RDONLY | O_CLOEXEC);
-    bool opened = fd >= 0 && fstat(fd, &st) == 0;
-    size_t len = opened ? (size_t)st.st_size : 0;
-    void *map = len ? mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
-    if (fd >= 0) close(fd);
-    if (map == MAP_FAILED)
-        return fail(STORE_FAILED, "%s: %s", buf_text(&path), strerror(errno));
-    e = walk_pages(c, slice_of(map, len));
-    munmap(map, len);
+    TRY(pages_map(buf_text(&path), &file));
+    err_t e = walk_pages(c, file);
+    pages_unmap(file);
     return e;
 }
 

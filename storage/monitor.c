@@ -13,7 +13,8 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct map durable; /* owner -> turn, as a pointer */
-static atomic_ullong violations;
+static struct map logs;    /* tenant -> number of an event */
+static atomic_ullong violations, newest_read;
 
 atomic_bool monitor_on = true;
 void monitor_switch(bool on) { atomic_store(&monitor_on, on); }
@@ -56,7 +57,7 @@ static void put_row(struct buf *out, const struct batch_op *op, struct slice key
     buf_put(out, key);
 }
 
-void monitor_journal_turn(const struct batch *b)
+static void journal_turn(const struct batch *b)
 {
     AUTO(buf) rows = {0};
 
@@ -72,29 +73,61 @@ void monitor_journal_turn(const struct batch *b)
 
 /* ---- what is durable ---- */
 
-uint64_t monitor_durable(uint64_t owner)
+static uint64_t look(struct map *m, uint64_t key)
 {
     pthread_mutex_lock(&lock);
-    uint64_t turn = (uintptr_t)map_find(&durable, key_of(&owner));
+    uint64_t value = (uintptr_t)map_find(m, key_of(&key));
     pthread_mutex_unlock(&lock);
-    return turn;
+    return value;
 }
 
-void monitor_note(uint64_t owner, uint64_t turn)
+static void raise_to(struct map *m, uint64_t key, uint64_t value)
 {
-    if (turn == 0) return;
     pthread_mutex_lock(&lock);
-    if ((uintptr_t)map_find(&durable, key_of(&owner)) < turn)
-        map_put(&durable, key_of(&owner), (void *)(uintptr_t)turn);
+    if ((uintptr_t)map_find(m, key_of(&key)) < value)
+        map_put(m, key_of(&key), (void *)(uintptr_t)value);
     pthread_mutex_unlock(&lock);
 }
 
-bool monitor_is_durable(uint64_t owner, uint64_t turn)
+static bool judged(bool good)
 {
-    if (turn) append(MONITOR_RELEASE, owner, turn, SLICE_NONE);
-    if (turn == 0 || turn <= monitor_durable(owner)) return true;
-    atomic_fetch_add(&violations, 1);
-    return false;
+    if (!good) atomic_fetch_add(&violations, 1);
+    return good;
+}
+
+uint64_t monitor_durable(uint64_t owner) { return look(&durable, owner); }
+void monitor_note(uint64_t owner, uint64_t turn) { raise_to(&durable, owner, turn); }
+
+void monitor_note_batch(const struct batch *b)
+{
+    journal_turn(b);
+    for (const struct batch_op *op = batch_first(b); op; op = batch_next(op))
+        if (op->type == BATCH_EVENT) raise_to(&logs, op->tenant, op->through);
+    monitor_note(b->owner, b->turn);
+}
+
+bool monitor_is_durable(uint64_t owner, uint64_t turn, const char *what)
+{
+    if (turn) append(MONITOR_RELEASE, owner, turn, slice_text(what));
+    return judged(turn <= monitor_durable(owner));
+}
+
+/* Of a log that was not written yet all is older than this process. */
+bool monitor_is_shown(uint64_t tenant, uint64_t seq)
+{
+    uint64_t known = look(&logs, tenant);
+
+    if (seq) append(MONITOR_SHOWN, tenant, seq, SLICE_NONE);
+    return judged(known == 0 || seq <= known);
+}
+
+void monitor_reads(uint64_t commit)
+{
+    unsigned long long last = atomic_load_explicit(&newest_read, memory_order_relaxed);
+
+    if (commit <= last || atomic_load_explicit(&journal, memory_order_relaxed) < 0) return;
+    if (atomic_compare_exchange_strong(&newest_read, &last, commit))
+        append(MONITOR_READ, commit, 0, SLICE_NONE);
 }
 
 uint64_t monitor_violations(void) { return atomic_load(&violations); }
@@ -103,8 +136,10 @@ void monitor_reset(void)
 {
     pthread_mutex_lock(&lock);
     map_done(&durable);
+    map_done(&logs);
     pthread_mutex_unlock(&lock);
     atomic_store(&violations, 0);
+    atomic_store(&newest_read, 0);
     int fd = atomic_exchange(&journal, -1);
     if (fd >= 0) close(fd);
 }

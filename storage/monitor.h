@@ -21,11 +21,19 @@ void monitor_switch(bool on);
 
 /* The newest durable turn of the owner, 0 when none is. */
 uint64_t monitor_durable(uint64_t owner);
-/* Called by the writer after the commit. */
+/* Called by the writer after the commit: the batch's turn is durable, and so are its events. */
+void monitor_note_batch(const struct batch *b);
 void monitor_note(uint64_t owner, uint64_t turn);
-/* False, and counted, when `turn` is above the durable one. Turn 0 wrote nothing. */
-bool monitor_is_durable(uint64_t owner, uint64_t turn);
-/* How often monitor_is_durable() said no. */
+
+/* False, and counted, when `turn` is above the durable one. Turn 0 wrote nothing. `what` names what
+ * leaves, for the journal. Owner 0: a reply that waited for a batch of no account; the writer numbers
+ * those when they are posted. */
+bool monitor_is_durable(uint64_t owner, uint64_t turn, const char *what);
+/* The same for an event that a stream is shown. */
+bool monitor_is_shown(uint64_t tenant, uint64_t seq);
+/* A reader begins on what this commit left; for the journal. */
+void monitor_reads(uint64_t commit);
+/* How often one of the two said no. */
 uint64_t monitor_violations(void);
 /* Forgets all, and ends the journal. */
 void monitor_reset(void);
@@ -38,8 +46,11 @@ enum monitor_record_type {
     MONITOR_BARRIER,      /* a flush has returned */
     MONITOR_META,         /* a: offset; payload: one write through the O_DSYNC descriptor … */
     MONITOR_META_DURABLE, /* … that has returned */
-    MONITOR_TURN,         /* a: owner, b: turn; payload: its rows, see monitor_journal_turn */
-    MONITOR_RELEASE,      /* a: owner, b: turn; something of it leaves */
+    MONITOR_TURN,         /* a: owner, b: turn; payload: each row it wrote, as operation (1), database
+                           * (1), length of the key (2), CRC of the record (4), key */
+    MONITOR_RELEASE,      /* a: owner, b: turn; payload: what of it leaves, in words */
+    MONITOR_SHOWN,        /* a: tenant, b: number of an event that a stream is shown */
+    MONITOR_READ,         /* a: commit, as LMDB numbers them, that answers are read from */
     MONITOR_START,        /* another process goes on; turns are numbered from 1 again */
 };
 struct monitor_record {
@@ -48,6 +59,3 @@ struct monitor_record {
 };
 /* Appends to this file from now on. */
 err_t monitor_journal(const char *path) MUST_CHECK;
-/* A batch that is durable, with every row it wrote: operation (1), database (1), length of the key
- * (2), CRC of the record (4), key. Called by the writer. */
-void monitor_journal_turn(const struct batch *b);

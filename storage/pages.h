@@ -13,9 +13,13 @@
 enum page_part { PAGE_RECORD /* key or value of a row */, PAGE_STRUCTURE };
 
 struct pages {
-    struct slice file; /* whole pages of the data file; may be LMDB's own map */
+    struct slice file; /* the data file */
+    /* Rows are not looked at: of the pages that hold them only where they belong. One line of the
+     * processor's cache a page, for the start of a server. */
+    bool heads_only;
     void (*tell)(void *context, const char *line);
-    void (*part)(void *context, enum page_part part, size_t at, size_t len); /* NULL: not told */
+    /* NULL: not told. `tree` is the sub-database. */
+    void (*part)(void *context, enum page_part part, const char *tree, size_t at, size_t len);
     void *context;
     size_t findings;
 };
@@ -26,3 +30,10 @@ struct pages {
 err_t pages_newest(struct slice file, uint64_t *out_txn) MUST_CHECK;
 /* Walks what the commit `txn` left. NOT_FOUND when its meta page was written over meanwhile. */
 err_t pages_walk(struct pages *p, uint64_t txn) MUST_CHECK;
+
+/* The file `path`, as far as heads_only looks; nothing runs on it. STORE_DAMAGED says what was
+ * found. A file that is missing or empty is sound. */
+err_t pages_check_heads(const char *path) MUST_CHECK;
+/* Maps a file; pages_unmap() gives it back. SLICE_NONE when it is missing or empty. */
+err_t pages_map(const char *path, struct slice *out) MUST_CHECK;
+void pages_unmap(struct slice file);

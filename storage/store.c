@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proto/base/buf.h"
+#include "proto/base/text.h"
 #include "proto/base/xalloc.h"
 #include "storage/migrate.h"
 #include "storage/pages.h"
@@ -110,21 +111,36 @@ static err_t read_newest(int fd)
 
 /* LMDB takes the meta page with the higher number; one that is higher by a flipped bit leads to an
  * old commit, all of whose pages may still be there. Asked again in case a server is writing. */
-static err_t check_newest(struct store *s)
+static err_t check_newest(const char *path)
 {
     enum { TRIES = 5 };
-    AUTO(buf) path = {0};
     err_t e = ERR_STORE_DAMAGED;
 
-    buf_printf(&path, "%s/data.mdb", s->path);
-    int fd = open(buf_text(&path), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT ? OK : store_error(errno, buf_text(&path));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT ? OK : store_error(errno, path);
     for (int i = 0; e == ERR_STORE_DAMAGED && i < TRIES; i++) {
         err_clear();
         e = read_newest(fd);
     }
     close(fd);
     return e;
+}
+
+/* Who writes looks at every page first: damage there shows old rows as if they were new, or gives
+ * pages that are in use to the next commit, and both without an error. */
+static err_t check_file(struct store *s, bool writes)
+{
+    AUTO(buf) path = {0};
+
+    buf_printf(&path, "%s/data.mdb", s->path);
+    err_t e = writes ? pages_check_heads(buf_text(&path)) : check_newest(buf_text(&path));
+    if (e != ERR_STORE_DAMAGED) return e;
+    AUTO(buf) why = {0};
+    buf_put_text(&why, err_words());
+    return fail(STORE_DAMAGED,
+                "the database in %s is damaged: %s. Nothing was changed; `parleyctl check %s` tells "
+                "more. Bring back a backup.",
+                s->path, buf_text(&why), s->path);
 }
 
 static err_t open_env(struct store *s, const struct store_options *o)
@@ -140,7 +156,7 @@ static err_t open_env(struct store *s, const struct store_options *o)
     if (map_size) TRY(store_error(mdb_env_set_mapsize(s->env, map_size), "map size"));
     TRY(store_error(mdb_env_set_maxreaders(s->env, readers), "readers"));
     if (!o->read_only) TRY(reserve_lock_file(s, readers));
-    TRY(check_newest(s));
+    TRY(check_file(s, !o->read_only));
     TRY(store_error(mdb_env_open(s->env, s->path, flags, 0600), s->path));
     int dead; /* slots of readers that were killed */
     return store_error(mdb_reader_check(s->env, &dead), "readers");
@@ -167,12 +183,42 @@ static err_t open_dbs(struct store *s)
     return store_error(rc, "sub-databases");
 }
 
+static bool is_ours(struct slice name)
+{
+    for (int i = 0; i < DB_COUNT; i++)
+        if (slice_is(name, names[i])) return true;
+    return false;
+}
+
+/* A sub-database whose name is damaged would count as missing, and be made anew. */
+static err_t refuse_strange_names(struct store *s)
+{
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_cursor *cursor = NULL;
+    MDB_val name, value;
+    err_t e = OK;
+
+    TRY(store_error(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "transaction"));
+    int rc = mdb_dbi_open(txn, NULL, 0, &dbi);
+    if (rc == 0) rc = mdb_cursor_open(txn, dbi, &cursor);
+    while (rc == 0 && e == OK && (rc = mdb_cursor_get(cursor, &name, &value, MDB_NEXT)) == 0)
+        if (!is_ours(store_slice(name)))
+            e = fail(STORE_DAMAGED, "%s has a sub-database \"" SLICE_FMT "\", which is none of ours",
+                     s->path, SLICE_ARG(text_cut(store_slice(name), 40)));
+    if (cursor) mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    return e != OK || rc == 0 || rc == MDB_NOTFOUND ? e : store_error(rc, "sub-databases");
+}
+
 static err_t make_dbs(struct store *s)
 {
     bool missing = false;
     for (int i = 0; i < DB_COUNT; i++)
         missing |= s->dbs[i] == STORE_NO_DB;
     if (!missing) return OK;
+
+    TRY(refuse_strange_names(s));
 
     MDB_txn *txn;
     TRY(store_error(mdb_txn_begin(s->env, NULL, 0, &txn), "transaction"));
@@ -186,13 +232,26 @@ static err_t make_dbs(struct store *s)
     return store_error(rc, "sub-databases");
 }
 
-static err_t refuse_newer(struct store *s)
+/* The store's own rows are few and all depend on them: one whose key is damaged would count as
+ * missing, and be made anew. */
+static err_t check_meta(struct view *view)
+{
+    AUTO(range) r = {0};
+
+    range_prefix(&r, view, DB_meta, SLICE_NONE, RANGE_FORWARDS);
+    while (range_next(&r)) {
+    }
+    return range_error(&r);
+}
+
+static err_t refuse_newer(struct store *s, bool writes)
 {
     struct view *view;
     unsigned version = 0;
 
     TRY(view_new(s, &view));
     err_t e = view_begin(view);
+    if (e == OK && writes) e = check_meta(view);
     if (e == OK) e = schema_version(view, &version);
     view_free(view);
     TRY(e);
@@ -222,7 +281,7 @@ static err_t open_all(struct store *s, const struct store_options *o)
     }
     TRY(open_env(s, o));
     TRY(open_dbs(s));
-    TRY(refuse_newer(s));
+    TRY(refuse_newer(s, !o->read_only));
     if (o->read_only) return OK;
 
     TRY(sign_lock(s));

@@ -5,6 +5,7 @@
 
 #include "proto/base/xalloc.h"
 #include "storage/batch.h"
+#include "storage/monitor.h"
 #include "storage/record.h"
 #include "storage/store_inner.h"
 
@@ -30,6 +31,12 @@ void view_free(struct view *v)
     free(v);
 }
 
+uint64_t view_commit(const struct view *v)
+{
+    assert(v->begun);
+    return mdb_txn_id(v->txn);
+}
+
 err_t view_begin(struct view *v)
 {
     assert(!v->begun);
@@ -37,6 +44,7 @@ err_t view_begin(struct view *v)
         v->txn ? mdb_txn_renew(v->txn) : mdb_txn_begin(v->store->env, NULL, MDB_RDONLY, &v->txn);
     TRY(store_error(rc, "read transaction"));
     v->begun = true;
+    if (monitor_is_on()) monitor_reads(view_commit(v));
     return OK;
 }
 
@@ -46,12 +54,6 @@ void view_end(struct view *v)
     if (!v->begun) return;
     mdb_txn_reset(v->txn);
     v->begun = false;
-}
-
-uint64_t view_commit(const struct view *v)
-{
-    assert(v->begun);
-    return mdb_txn_id(v->txn);
 }
 
 err_t view_count(const struct view *v, enum db db, size_t *out)
@@ -177,10 +179,38 @@ static void gather_writes(struct range *r)
     }
 }
 
+static int step(struct range *r, MDB_val *key, MDB_val *value)
+{
+    return mdb_cursor_get(r->cursor, key, value,
+                          r->direction == RANGE_FORWARDS ? MDB_NEXT : MDB_PREV);
+}
+
+/* A row outside the range ends it, unless it is one whose key was damaged: then what is behind it
+ * may belong to the range, and the walk must not end in silence. */
+static err_t check_end(struct range *r, MDB_val key, MDB_val value)
+{
+    enum { PASSED_MAX = 4 };
+    struct slice payload;
+    err_t e;
+
+    for (int i = 0; i < PASSED_MAX; i++) {
+        e = record_open(r->db, store_slice(key), store_slice(value), &payload);
+        if (e == OK) return i && is_inside(r, store_slice(key)) ? ERR_STORE_DAMAGED : OK;
+        err_clear();
+        if (step(r, &key, &value) != 0) return OK;
+    }
+    return OK;
+}
+
 /* Takes what LMDB's cursor stands on as the next stored row. */
 static void stored_take(struct range *r, int rc, MDB_val key, MDB_val value)
 {
     r->stored_ready = false;
+    if (rc == 0 && !is_inside(r, store_slice(key)) && check_end(r, key, value) != OK) {
+        r->error = fail(STORE_DAMAGED, "a row of %s lies where its key does not belong",
+                        store_db_name(r->db));
+        return;
+    }
     if (rc == MDB_NOTFOUND || (rc == 0 && !is_inside(r, store_slice(key)))) {
         r->stored_end = true;
         return;
@@ -195,8 +225,8 @@ static void stored_take(struct range *r, int rc, MDB_val key, MDB_val value)
 static void stored_next(struct range *r)
 {
     MDB_val key, value;
-    int rc = mdb_cursor_get(r->cursor, &key, &value,
-                            r->direction == RANGE_FORWARDS ? MDB_NEXT : MDB_PREV);
+    int rc = step(r, &key, &value);
+
     stored_take(r, rc, key, value);
 }
 
@@ -274,6 +304,14 @@ void range_resume(struct range *r)
     assert(r->damaged);
     r->damaged = false;
     r->error = OK;
+}
+
+bool range_pass_damage(struct range *r)
+{
+    if (!r->damaged) return false;
+    range_resume(r);
+    err_clear();
+    return true;
 }
 
 bool range_next(struct range *r)

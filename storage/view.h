@@ -81,6 +81,9 @@ bool range_next(struct range *r);
 void range_skip_to(struct range *r, struct slice key);
 /* Goes on behind a damaged record, for who counts them (check.h). */
 void range_resume(struct range *r);
+/* True when range_next() gave false because of a damaged record: goes on behind it, for who serves
+ * the others. Says which database in err_words() until then. */
+bool range_pass_damage(struct range *r);
 /* Why range_next() gave false: OK at the end. */
 err_t range_error(const struct range *r) MUST_CHECK;
 void range_done(struct range *r);

@@ -14,6 +14,7 @@
 #include "proto/base/map.h"
 #include "storage/events.h"
 #include "storage/monitor.h"
+#include "storage/planted.h"
 #include "storage/record.h"
 #include "storage/store_inner.h"
 
@@ -41,6 +42,7 @@ struct writer {
     struct list queue;
     struct writer_stats stats;
     bool stopping;
+    uint64_t ownerless; /* turns of owner 0, numbered for the monitor */
     atomic_bool full;
 
     /* the writing thread's */
@@ -271,6 +273,13 @@ static enum outcome abort_txn(struct writer *w)
     return NO_ROOM;
 }
 
+static bool is_ignored(struct writer *w)
+{
+    if (atomic_load_explicit(&w->faults.ignore_flush, memory_order_relaxed) <= 0) return false;
+    fault_count("ignore_flush");
+    return true;
+}
+
 /* The commit proper. `*error` is set unless COMMITTED. */
 static enum outcome flush(struct writer *w, err_t *error)
 {
@@ -287,17 +296,14 @@ static enum outcome flush(struct writer *w, err_t *error)
     if (fault_due(&w->faults.fail_flush)) {
         fault_count("fail_flush");
         abort_txn(w);
-        if (atomic_load(&w->faults.ignore_flush) > 0) {
-            fault_count("ignore_flush");
-            return COMMITTED;
-        }
+        if (is_ignored(w)) return COMMITTED;
         *error = fail(STORE_FAILED, "provoked: flush: %s", strerror(EIO));
         return FATAL;
     }
     int rc = mdb_txn_commit(w->txn);
     w->txn = NULL;
     *error = store_error(rc, "commit");
-    if (rc == 0) return COMMITTED;
+    if (rc == 0 || is_ignored(w)) return COMMITTED;
     return *error == ERR_STORE_FULL ? NO_ROOM : FATAL;
 }
 
@@ -317,6 +323,23 @@ static err_t check_room(const struct writer *w, struct batch *const *batches, si
                 w->options.store->path, (unsigned long long)left, (unsigned long long)wanted);
 }
 
+static struct log_events *collect_events(struct writer *w, struct batch **batches, size_t count);
+
+/* The planted bug that shows events before they are durable. */
+static void show_early(struct writer *w, struct batch **batches, size_t count)
+{
+    size_t events = 0;
+
+    for (size_t i = 0; i < count; i++)
+        events += batches[i]->event_count;
+    if (!events || !w->options.on_events || !fault_due(&w->faults.early_event)) return;
+    fault_count("early_event");
+    struct log_events *early = collect_events(w, batches, count);
+    w->options.on_events(w->options.context, early);
+    log_events_unref(early);
+    wait_ms(20); /* they arrive */
+}
+
 static enum outcome try_commit(struct writer *w, struct batch **batches, size_t count, err_t *error)
 {
     w->number_count = 0;
@@ -329,7 +352,11 @@ static enum outcome try_commit(struct writer *w, struct batch **batches, size_t 
         if (batches[i]->result == OK) *error = apply(w, batches[i]);
     if (*error == OK) *error = put_numbers(w);
     if (*error != OK) return abort_txn(w);
-    return flush(w, error);
+    show_early(w, batches, count);
+    planted_kill(&w->faults, &w->faults.kill_before, batches, count);
+    enum outcome outcome = flush(w, error);
+    if (outcome == COMMITTED) planted_kill(&w->faults, &w->faults.kill_after, batches, count);
+    return outcome;
 }
 
 /* --- failing ------------------------------------------------------------------------------ */
@@ -491,11 +518,8 @@ static void tell(struct writer *w, struct batch **batches, size_t count)
     w->stats.events += events ? events->count : 0;
     pthread_mutex_unlock(&w->lock);
 
-    for (size_t i = 0; monitor_is_on() && i < count; i++) {
-        if (batches[i]->result != OK) continue;
-        monitor_journal_turn(batches[i]);
-        if (batches[i]->owner) monitor_note(batches[i]->owner, batches[i]->turn);
-    }
+    for (size_t i = 0; monitor_is_on() && i < count; i++)
+        if (batches[i]->result == OK) monitor_note_batch(batches[i]);
     if (events && w->options.on_events) w->options.on_events(w->options.context, events);
     log_events_unref(events);
     for (size_t i = 0; i < count; i++)
@@ -612,6 +636,8 @@ void writer_post(struct writer *w, struct batch *b)
 {
     assert(!b->overfull);
     pthread_mutex_lock(&w->lock);
+    if (monitor_is_on() && !b->owner) b->turn = ++w->ownerless;
+    if (monitor_is_on()) b = planted_copy(&w->faults, b);
     list_push(&w->queue, &b->queued);
     w->stats.queued++;
     pthread_cond_signal(&w->wake);

@@ -193,8 +193,11 @@ static err_t stay_held_off(struct account *a, struct turn *t)
 static err_t open_client(struct account *a, struct turn *t)
 {
     struct db_account row;
+    err_t found = db_account_get(turn_view(t), a->scope, &row);
 
-    TRY(db_account_get(turn_view(t), a->scope, &row));
+    /* It was there at the start: the key of a neighbour may be damaged, and hide it. */
+    if (found == ERR_NOT_FOUND) found = db_account_search(turn_view(t), a->scope, &row);
+    TRY(found);
     a->secret = row.secret;
     take_row(a, &row);
     a->deleted = a->deleted_ms != 0; /* the commit of a deletion may have failed */

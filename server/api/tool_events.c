@@ -4,6 +4,7 @@
 #include "server/api/tool.h"
 #include "server/api/tools_all.h"
 #include "server/events/hub.h"
+#include "server/release.h"
 #include "server/tenant/subscriptions.h"
 #include "storage/events.h"
 #include "storage/writer.h"
@@ -60,6 +61,7 @@ static void on_change_home(struct post *p, struct worker *w)
     err_t e = ch->batch.result;
 
     if (e != OK) e = err_fail(e, __FILE__, __LINE__, "the subscription could not be stored");
+    if (e == OK) release_check(0, ch->batch.turn, c->tool->name, "a subscription");
     batch_done(&ch->batch);
     c->travelling = false;
     if (e == OK) e = subscriptions_refresh(c->server, c->who.tenant, slice_text(c->who.key));

@@ -11,6 +11,7 @@
 #include "proto/base/map.h"
 #include "server/api/edge.h"
 #include "server/metrics.h"
+#include "server/release.h"
 #include "server/server.h"
 #include "storage/events.h"
 #include "storage/writer.h"
@@ -157,6 +158,7 @@ static bool show(struct hub *h, struct hub_stream *s, struct hub_event *e)
     bool taken = true;
 
     if (m.own || m.key) {
+        release_check_event(e->tenant, e->seq);
         h->current = s;
         metric_add(METRIC_events_shown, 1);
         taken = s->on_event(s, e, m);

@@ -8,6 +8,7 @@
 #include "proto/base/text.h"
 #include "proto/crypto/crypto.h"
 #include "server/mcp/mcp_table.h"
+#include "server/release.h"
 #include "storage/id.h"
 #include "storage/writer.h"
 
@@ -195,6 +196,8 @@ static void on_back(struct post *p, struct worker *worker)
 {
     struct commit *c = CONTAINER_OF(p, struct commit, post);
     err_t e = c->batch.result;
+
+    if (e == OK) release_check(0, c->batch.turn, NULL, "a session");
     struct mcp_sessions *t = table_lock(c->home);
 
     list_remove(&c->link);

@@ -15,6 +15,8 @@
 #include "server/api/edge.h"
 #include "server/events/hub.h"
 #include "server/http/http.h"
+#include "server/log.h"
+#include "server/release.h"
 #include "server/secret_file.h"
 #include "server/server.h"
 #include "server/tenant/subscriptions.h"
@@ -209,6 +211,16 @@ static err_t make_first(struct server *s, struct tenants *t, const char *path)
     return commit_first(s, live, test);
 }
 
+/* A key whose row is damaged opens nothing any more; the others do. */
+static bool next_key(struct range *r, struct db_apikey *out)
+{
+    while (!db_apikey_next(r, out)) {
+        if (r->damaged) LOG(ERROR, NULL, "an API key is left out: %s", err_trail());
+        if (!range_pass_damage(r)) return false;
+    }
+    return true;
+}
+
 static err_t load(struct tenants *t, struct view *v, bool *out_any)
 {
     AUTO(range) tenants = {0};
@@ -223,7 +235,7 @@ static err_t load(struct tenants *t, struct view *v, bool *out_any)
         *out_any = true;
         if (row.deleted) continue;
         db_apikeys(&keys, v, row.tenant);
-        while (db_apikey_next(&keys, &key))
+        while (next_key(&keys, &key))
             if (!key.revoked) add_entry(t, entry_of(&key));
         TRY(range_error(&keys));
     }
@@ -265,8 +277,13 @@ err_t tenants_start(struct server *s)
     struct key_entry *e;
     size_t at = 0;
 
-    while ((e = map_next(&s->tenants->keys, &at, NULL)))
-        TRY(subscriptions_refresh(s, e->principal.tenant, slice_text(e->principal.key)));
+    while ((e = map_next(&s->tenants->keys, &at, NULL))) {
+        err_t why = subscriptions_refresh(s, e->principal.tenant, slice_text(e->principal.key));
+
+        if (why != ERR_STORE_DAMAGED) TRY(why);
+        if (why != OK)
+            LOG(ERROR, NULL, "key=%s is subscribed to nothing: %s", e->principal.key, err_trail());
+    }
     return OK;
 }
 
@@ -362,6 +379,8 @@ static void on_key_home(struct post *p, struct worker *w)
     struct key_change *k = kb->change;
     struct tenants *t = k->server->tenants;
     err_t e = kb->batch.result;
+
+    if (e == OK) release_check(0, kb->batch.turn, k->id, "a key");
 
     if (kb->revokes || e != OK) {
         free(k->entry);

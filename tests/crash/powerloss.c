@@ -8,8 +8,10 @@
  * all, or some of its 512-byte sectors. What was written before a flush that returned is there. The
  * meta page is one write inside a sector through an O_DSYNC descriptor: there or not, and there
  * once it returned. Of every state: the database opens; it holds exactly what one commit left, not
- * half a turn; and that commit is not older than any turn of which something had left before the
- * cut. What each commit leaves is itself held against the rows that its turns say they wrote.
+ * half a turn; and that commit is not older than any of which something had left before the cut: a
+ * turn's stanzas and replies, a reply that waited for a batch of no account, an event that a stream
+ * was shown, an answer that was read. What each commit leaves is itself held against the rows that
+ * its turns say they wrote, and the numbers of its events follow those before.
  *
  * --lying-disk is the counter-proof: a disk whose flushes do nothing. It must fail. */
 #include <fcntl.h>
@@ -27,6 +29,7 @@
 #include "storage/monitor.h"
 #include "storage/record.h"
 #include "storage/store_inner.h"
+#include "storage/view.h"
 
 enum {
     SECTOR = 512,
@@ -60,14 +63,19 @@ struct run {
     struct content now;        /* the newest commit that is there for certain */
     size_t required;           /* the commit that something had left of */
     struct map turns;          /* owner and turn -> commit */
+    struct map events;         /* tenant and number -> commit */
+    struct map numbers;        /* tenant -> newest number, since the process began */
     struct map model;          /* database and key -> CRC of the record, as the turns tell it */
     bool model_begun, stopped; /* stopped: it was wrong once, and is not followed further */
     size_t model_turns;
 
     double per_write; /* states that are tried for each write */
     double credit;
-    unsigned long long states, prefixes, commits, releases, starts, failures;
+    unsigned long long states, prefixes, commits, starts, failures;
+    unsigned long long stanzas, replies, shown, read; /* marks of what left */
 };
+
+enum { MARKS_WANTED = 3 }; /* of each kind: a record without them proves less than it says */
 
 static uint64_t draw(struct run *r)
 {
@@ -306,6 +314,20 @@ static void try_some(struct run *r)
 
 /* ---- commits ---- */
 
+/* The writer gives each log its numbers one after the other. */
+static void take_number(struct run *r, struct slice key)
+{
+    struct reader parts = reader_of(key);
+    uint64_t name[2] = {key_read_int(&parts), reader_be64(&parts)};
+    struct slice tenant = slice_of(name, 8);
+    uint64_t last = (uintptr_t)map_find(&r->numbers, tenant);
+
+    if (parts.error != OK) give_up("an event in the journal");
+    if (last && name[1] != last + 1) broken(r, "an event has not the number behind the last", "");
+    map_put(&r->numbers, tenant, (void *)(uintptr_t)name[1]);
+    map_put(&r->events, slice_of(name, sizeof name), (void *)(uintptr_t)(r->now.txn + 1));
+}
+
 static void take_row(struct run *r, struct reader *rows)
 {
     uint8_t room[KEY_MAX + 1], type = reader_u8(rows), db = reader_u8(rows);
@@ -316,6 +338,7 @@ static void take_row(struct run *r, struct reader *rows)
     memcpy(&key_len, len.data, 2);
     struct slice key = reader_bytes(rows, key_len);
     if (rows->error != OK || key_len > KEY_MAX) give_up("a turn in the journal");
+    if (type == BATCH_EVENT) take_number(r, key);
     if (type == BATCH_PUT || type == BATCH_EVENT)
         map_put(&r->model, model_key(room, db, key), crc_of(crc.data));
     else if (type == BATCH_DELETE)
@@ -343,17 +366,74 @@ static void on_start(struct run *r)
     r->model_begun = false;
     r->starts++;
     map_done(&r->turns);
+    map_done(&r->numbers);
+}
+
+/* Something that this commit left is out: no later state may be without it. */
+static void require(struct run *r, size_t commit)
+{
+    if (commit > r->required) r->required = commit;
 }
 
 static void on_release(struct run *r, const struct record *rec)
 {
     uintptr_t commit = (uintptr_t)map_find(&r->turns, turn_key(rec));
+    char what[100];
 
-    r->releases++;
+    snprintf(what, sizeof what, SLICE_FMT, SLICE_ARG(slice_sub(rec->payload, 0, 90)));
+    if (rec->head.a)
+        r->stanzas++;
+    else
+        r->replies++;
     if (commit == 0)
-        broken(r, "something was released before its commit", "");
-    else if (commit - 1 > r->required)
-        r->required = commit - 1;
+        broken(r, "something was released before its commit: ", what);
+    else
+        require(r, commit - 1);
+}
+
+/* A row of the newest commit that is there for certain. */
+static bool has_row(struct run *r, enum db db, struct slice key)
+{
+    struct store_options options = {.path = r->folder, .map_size = MAP_BYTES, .read_only = true};
+    struct slice found = SLICE_NONE;
+    struct store *s;
+    struct view *v;
+
+    if (store_open(&options, &s) != OK) return false;
+    err_t e = view_new(s, &v);
+    if (e == OK) e = view_begin(v);
+    if (e == OK) e = view_find(v, db, key, &found);
+    view_free(v);
+    store_close(s);
+    return e == OK && !slice_is_none(found);
+}
+
+/* Told by its turn, or older than the process: what it wrote last before it was killed it may not
+ * have told. */
+static void on_shown(struct run *r, const struct record *rec)
+{
+    struct slice name = slice_of(&rec->head.a, 16);
+    struct key key = event_key((uint32_t)rec->head.a, rec->head.b);
+    uintptr_t commit = (uintptr_t)map_find(&r->events, name);
+
+    r->shown++;
+    if (commit == 0 && r->starts > 1 && has_row(r, DB_events, key_slice(&key))) {
+        commit = r->now.txn + 1;
+        map_put(&r->events, name, (void *)commit);
+    }
+    if (commit == 0)
+        broken(r, "an event is shown before its commit", "");
+    else
+        require(r, commit - 1);
+}
+
+static void on_read(struct run *r, const struct record *rec)
+{
+    r->read++;
+    if (rec->head.a > r->now.txn)
+        broken(r, "a commit is read before it is durable", "");
+    else
+        require(r, rec->head.a);
 }
 
 /* The turns of the last commit are all told: it must have left what they say. */
@@ -450,6 +530,8 @@ static void take_record(struct run *r, const struct record *rec)
     case MONITOR_META_DURABLE: settle_disk(r); break;
     case MONITOR_TURN: on_turn(r, rec); break;
     case MONITOR_RELEASE: on_release(r, rec); break;
+    case MONITOR_SHOWN: on_shown(r, rec); break;
+    case MONITOR_READ: on_read(r, rec); break;
     case MONITOR_START: on_start(r); break;
     default: give_up("the journal");
     }
@@ -490,14 +572,18 @@ static void set_up(struct run *r, const char *journal, const char *folder)
 
 static int finish(const struct run *r)
 {
-    printf("states %llu (%llu prefixes), starts %llu, commits %llu, turns %zu, releases %llu, "
-           "failures %llu\n",
-           r->states, r->prefixes, r->starts, r->commits, r->model_turns, r->releases, r->failures);
-    if (r->model_turns == 0 || r->releases == 0) {
-        printf("BROKEN: the run committed or released nothing\n");
-        return 1;
-    }
-    return r->failures > 0;
+    const unsigned long long marks[] = {r->stanzas, r->replies, r->shown, r->read};
+    bool enough = r->model_turns > 0;
+
+    printf("states %llu (%llu prefixes), starts %llu, commits %llu, turns %zu; left: %llu turns of "
+           "accounts, %llu replies of no account, %llu events shown, %llu commits read; failures "
+           "%llu\n",
+           r->states, r->prefixes, r->starts, r->commits, r->model_turns, r->stanzas, r->replies,
+           r->shown, r->read, r->failures);
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        enough = enough && marks[i] >= MARKS_WANTED;
+    if (!enough) printf("BROKEN: too little left the run to judge it\n");
+    return !enough || r->failures > 0;
 }
 
 int main(int argc, char **argv)

@@ -2,6 +2,8 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pause, until } from '../interop/lib/wait.mjs';
+import { Desk } from './desk.mjs';
+import { Stream } from './door.mjs';
 import { Traffic } from './traffic.mjs';
 import { World } from './world.mjs';
 
@@ -17,18 +19,28 @@ async function run() {
   const world = new World(dir, { env });
   await world.open();
   const traffic = new Traffic(world);
+  const desk = new Desk(world);
+  const stream = new Stream(world.door);
+  let over = false;
   traffic.begin();
   // The second half is written by a process that found the data of the first.
   for (let half = 1; half <= 2; half++) {
     traffic.resume();
+    over = false;
+    const desking = desk.askUntil(() => over);
     await pause(Number(seconds) * 500);
     traffic.pause();
-    await until(20_000, 'the traffic to end', () => traffic.isStill);
+    over = true;
+    await desking;
+    await until(20_000, 'the traffic to end', () => world.hasEnded || traffic.isStill);
+    world.check();
     await pause(500);
     await world.parleyd.kill();
     if (half === 1) await world.parleyd.start();
   }
-  console.log(`recorded ${traffic.inbound.size} messages in and ${traffic.outbound.size} out`);
+  stream.close();
+  console.log(`recorded ${traffic.inbound.size} messages in and ${traffic.outbound.size} out, ${desk.keys.length} keys, `
+    + `${desk.sessions.length} sessions, ${stream.events.length} events shown`);
 }
 
 // Who plants a fault may find the server ended by it; what it wrote until then is judged all the same.

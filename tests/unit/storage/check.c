@@ -104,6 +104,53 @@ Test(check, finds_an_event_that_is_missing)
     cr_assert(strstr(said, "tenant 1"), "%s", said);
 }
 
+/* What counted as missing would be made anew, and a data key or a tenant with it. */
+Test(check, a_damaged_name_keeps_the_store_shut)
+{
+    static const char *const texts[] = {"tenants", "schema"};
+    struct store_options o = {.path = f.path, .map_size = FIXTURE_MAP};
+    struct store *s;
+
+    fill();
+    fixture_close(&f);
+    for (size_t i = 0; i < 2; i++) {
+        flip(texts[i]);
+        cr_expect_eq(store_open(&o, &s), ERR_STORE_DAMAGED, "%s: %s", texts[i], err_trail());
+        char damaged[16];
+        snprintf(damaged, sizeof(damaged), "%s", texts[i]);
+        damaged[2] ^= 0x10;
+        flip(damaged);
+    }
+    fixture_open(&f);
+}
+
+/* The keys 100, 101 … 120 of one tenant, of which one in the middle is damaged. */
+Test(check, a_walk_does_not_end_in_silence_at_a_damaged_key)
+{
+    struct key prefix = {0};
+    struct batch b;
+    size_t rows = 0;
+
+    batch_init(&b);
+    for (int i = 0; i < 20; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "abc%03d", i);
+        batch_put(&b, DB_data, slice_text(key), SLICE("value"));
+    }
+    fixture_commit(&f, &b);
+    batch_done(&b);
+    flip("abc010");
+    key_bytes(&prefix, SLICE("abc"));
+    CHECK_OK(view_begin(f.view));
+    AUTO(range) r = {0};
+    range_prefix(&r, f.view, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    while (range_next(&r))
+        rows++;
+    cr_expect(rows >= 20 || range_error(&r) == ERR_STORE_DAMAGED, "%zu rows", rows);
+    range_done(&r);
+    view_end(f.view);
+}
+
 /* --- random damage ------------------------------------------------------------------------ */
 
 enum { ROWS = 1500, FLIPS = 100 };

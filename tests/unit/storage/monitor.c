@@ -11,19 +11,38 @@
 Test(monitor, says_no_to_what_is_not_durable_and_counts_it)
 {
     monitor_reset();
-    cr_assert(monitor_is_durable(7, 0));
-    cr_assert(!monitor_is_durable(7, 1));
+    cr_assert(monitor_is_durable(7, 0, "1 sends"));
+    cr_assert(!monitor_is_durable(7, 1, "1 sends"));
     monitor_note(7, 5);
     monitor_note(7, 3); /* never falls back */
     monitor_note(7, 0);
     cr_assert_eq(monitor_durable(7), 5);
-    cr_assert(monitor_is_durable(7, 5));
-    cr_assert(!monitor_is_durable(7, 6));
-    cr_assert(!monitor_is_durable(8, 5));
+    cr_assert(monitor_is_durable(7, 5, "1 sends"));
+    cr_assert(!monitor_is_durable(7, 6, "1 sends"));
+    cr_assert(!monitor_is_durable(8, 5, "1 sends"));
     cr_assert_eq(monitor_violations(), 3);
     monitor_reset();
     cr_assert_eq(monitor_violations(), 0);
     cr_assert_eq(monitor_durable(7), 0);
+}
+
+/* Of a tenant whose log this process has not written, all is older. */
+Test(monitor, says_no_to_an_event_that_is_not_durable)
+{
+    struct event_head head = {.account = 3};
+    struct batch b;
+
+    monitor_reset();
+    batch_init(&b);
+    batch_event(&b, 1, &head, SLICE("{}"));
+    b.last->through = 9;
+    cr_expect(monitor_is_shown(1, 9));
+    monitor_note_batch(&b);
+    cr_expect(monitor_is_shown(1, 9));
+    cr_expect_not(monitor_is_shown(1, 10));
+    cr_expect(monitor_is_shown(2, 10));
+    cr_assert_eq(monitor_violations(), 1);
+    batch_done(&b);
 }
 
 /* ---- the journal ---- */
@@ -75,12 +94,16 @@ Test(monitor, the_journal_tells_turns_and_releases_in_order)
     batch_put(&b, DB_meta, SLICE("a"), SLICE("old"));
     batch_put(&b, DB_meta, SLICE("a"), SLICE("new")); /* replaces the first */
     batch_event(&b, 1, &head, SLICE("{}"));
-    b.last->through = 9;      /* as the writer numbers it */
-    monitor_journal_turn(&b); /* nobody listens yet */
+    b.last->through = 9;    /* as the writer numbers it */
+    monitor_note_batch(&b); /* nobody listens yet */
     cr_assert_eq(monitor_journal(path), OK);
-    cr_expect(monitor_is_durable(7, 0)); /* left nothing that needs a commit */
-    monitor_journal_turn(&b);
-    cr_expect_not(monitor_is_durable(7, 3));
+    cr_expect(monitor_is_durable(7, 0, "1 sends")); /* left nothing that needs a commit */
+    monitor_note_batch(&b);
+    cr_expect_not(monitor_is_durable(7, 3, "1 sends"));
+    cr_expect(monitor_is_shown(1, 9));
+    cr_expect_not(monitor_is_shown(1, 10));
+    monitor_reads(4);
+    monitor_reads(4); /* once is enough */
     monitor_reset();
 
     struct reader r = read_back(path);
@@ -94,6 +117,13 @@ Test(monitor, the_journal_tells_turns_and_releases_in_order)
     struct monitor_record release = next(&r);
     cr_expect_eq(release.type, MONITOR_RELEASE);
     cr_expect_eq(release.b, 3);
+    cr_expect(slice_is(reader_bytes(&r, release.len), "1 sends"));
+    struct monitor_record shown = next(&r);
+    cr_expect(shown.type == MONITOR_SHOWN && shown.a == 1 && shown.b == 9);
+    shown = next(&r);
+    cr_expect(shown.type == MONITOR_SHOWN && shown.b == 10);
+    struct monitor_record read = next(&r);
+    cr_expect(read.type == MONITOR_READ && read.a == 4 && read.len == 0);
     cr_expect_eq(reader_end(&r), OK);
     batch_done(&b);
     unlink(path);

@@ -64,7 +64,7 @@ static void read_file(void)
 }
 
 static size_t parts[2];
-static void part(void *context, enum page_part what, size_t at, size_t n)
+static void part(void *context, enum page_part what, const char *tree, size_t at, size_t n)
 {
     parts[what] += n;
 }
@@ -91,6 +91,18 @@ Test(pages, a_sound_file_has_no_finding)
     CHECK_OK(e);
     cr_assert_geq(parts[PAGE_RECORD], 20 * 20000 + 2000 * 60);
     cr_assert_geq(parts[PAGE_STRUCTURE], 2000 * 10);
+}
+
+Test(pages, the_heads_alone_have_no_finding)
+{
+    uint64_t txn;
+
+    fill();
+    read_file();
+    struct pages p = {.file = slice_of(file, len), .tell = tell, .heads_only = true};
+    CHECK_OK(pages_newest(p.file, &txn));
+    CHECK_OK(pages_walk(&p, txn));
+    cr_assert_eq(p.findings, 0, "%s", said);
 }
 
 Test(pages, a_backup_has_no_finding)
@@ -135,7 +147,7 @@ static uint16_t old_copy_of(uint8_t *page, const uint8_t *used)
     return 0;
 }
 
-static void mark(void *context, enum page_part what, size_t at, size_t n)
+static void mark(void *context, enum page_part what, const char *tree, size_t at, size_t n)
 {
     ((uint8_t *)context)[at / 4096] = 1;
 }
@@ -162,6 +174,8 @@ Test(pages, an_old_copy_of_a_page_is_found)
             if (!old) continue;
             memcpy(pointer, &old, 2);
             cr_assert(walk(&e) > 0 && e == OK, "page %u in the place of %u", old, now);
+            struct pages heads = {.file = p.file, .tell = tell, .heads_only = true};
+            cr_assert(pages_walk(&heads, txn) == OK && heads.findings);
             memcpy(pointer, &now, 2);
             tried++;
         }

@@ -160,10 +160,10 @@ Test(writer, commits_what_is_queued_together_and_tells_in_order)
 Test(writer, notes_the_durable_turn_before_it_tells)
 {
     post(7, 1, 5);
-    cr_assert(!monitor_is_durable(7, 5));
+    cr_assert(!monitor_is_durable(7, 5, ""));
     writer_step(f.writer);
-    cr_assert(monitor_is_durable(7, 5));
-    cr_assert(!monitor_is_durable(7, 6));
+    cr_assert(monitor_is_durable(7, 5, ""));
+    cr_assert(!monitor_is_durable(7, 6, ""));
     cr_assert_eq(monitor_violations(), 2);
     forget_batches();
 }
