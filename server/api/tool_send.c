@@ -103,12 +103,16 @@ static err_t run_send(struct call *c, struct account *a, struct turn *t)
 
 /* ---- the answer ---- */
 
+/* The answer is about WhatsApp's ack, whenever it is given: what receipts have told since then
+ * would make a repeated call answer something else. */
 static err_t write_sent(struct call *c, struct view *v, const struct call_chat *in,
                         const struct db_message *m)
 {
     struct pen p = pen_on(&c->result);
+    struct db_message acked = *m;
 
-    return call_write_message(c, &p, NULL, v, in, m);
+    if (m->status > MESSAGE_SENT && m->status < MESSAGE_FAILED) acked.status = MESSAGE_SENT;
+    return call_write_message(c, &p, NULL, v, in, &acked);
 }
 
 /* Pending means that there was no ack, even when the other phone has told already that it got it.

@@ -660,7 +660,7 @@ void flips_record(uint64_t seed, struct slice *out)
 
     crypto_start();
     tools_start();
-    begin(w, seed, false);
+    world_begin(w, seed, false);
     w->storm = false;
     need(mcp_open(&w->server, &mcp_offer, &w->server.mcp), "MCP");
     take_key(w->folder);

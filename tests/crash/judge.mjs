@@ -24,8 +24,8 @@ export class Judge {
   #traced = 0;
 
   /** `patience`: the seconds after which what has not arrived is lost. */
-  constructor(world, traffic, streams, patience) {
-    Object.assign(this, { world, traffic, streams, patience });
+  constructor(world, traffic, desk, streams, patience) {
+    Object.assign(this, { world, traffic, desk, streams, patience });
   }
 
   #says(what) {
@@ -50,6 +50,7 @@ export class Judge {
   /** Waits until everything under way has arrived; what has not by then is judged as lost. */
   async settle() {
     const still = until(this.patience * 1000, 'the world to be still', async () => {
+      await this.world.revive();
       if (this.world.hasEnded) return true;
       if (!this.traffic.isStill) return false;
       for (const account of this.world.accounts) if (!(await this.world.isQuiet(account))) return false;
@@ -128,6 +129,7 @@ export class Judge {
     const outbound = [...this.traffic.outbound.keys()].slice(this.#seenOut);
     this.#seenIn += inbound.length;
     this.#seenOut += outbound.length;
+    for (const words of await this.desk.missing(REPEATED)) this.#says(words);
     await this.#repeats(outbound.map((text) => this.traffic.outbound.get(text)));
     await this.#read();
     this.#numbers();

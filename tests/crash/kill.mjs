@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { program } from '../interop/lib/process.mjs';
 import { pause } from '../interop/lib/wait.mjs';
+import { Desk } from './desk.mjs';
 import { Stream } from './door.mjs';
 import { Judge } from './judge.mjs';
 import { Traffic, between } from './traffic.mjs';
@@ -20,12 +21,16 @@ function options() {
 }
 
 /** Rounds until the last one or the first broken promise. */
-async function rounds(world, traffic, judge, count) {
+async function rounds(world, traffic, desk, judge, count) {
   for (let round = 1; round <= count; round++) {
+    let over = false;
     traffic.resume();
+    const asking = desk.askUntil(() => over);
     await pause(between(50, 1200));
     await world.kill(round);
     traffic.pause();
+    over = true;
+    await asking;
     if (!(await judge.round())) return round;
     if (round % 10 === 0) console.log(`round ${round}: ${judge.log.length} events, no promise broken`);
   }
@@ -38,14 +43,16 @@ async function run() {
   await world.open();
   const streams = Array.from({ length: SUBSCRIBERS }, () => new Stream(world.door));
   const traffic = new Traffic(world);
-  const judge = new Judge(world, traffic, streams, patience);
+  const desk = new Desk(world);
+  const judge = new Judge(world, traffic, desk, streams, patience);
   traffic.begin();
-  const done = await rounds(world, traffic, judge, count);
+  const done = await rounds(world, traffic, desk, judge, count);
   streams.forEach((stream) => stream.close());
   await world.close();
   execFileSync(program('parleyctl'), ['check', world.parleyd.data], { stdio: ['ignore', 'ignore', 'inherit'] });
-  console.log(`rounds ${done}, messages ${traffic.inbound.size} in and ${traffic.outbound.size} out, events ${judge.log.length}, `
+  console.log(`rounds ${done} (${world.placed} kills where they were placed), messages ${traffic.inbound.size} in and ${traffic.outbound.size} out, events ${judge.log.length}, `
     + `resumptions ${streams.reduce((sum, { resumed }) => sum + resumed, 0)}, losses ${judge.losses}, doubles ${judge.doubles}`);
+  console.log(`keys ${desk.keys.length}, sessions ${desk.sessions.length}, subscriptions ${desk.subscriptions.length}`);
   if (traffic.inbound.size === 0 || traffic.outbound.size === 0) throw new Error('there was no traffic to judge');
   return judge.broken.length === 0;
 }

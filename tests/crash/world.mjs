@@ -9,10 +9,16 @@ const ACCOUNTS = 3;
 const PHONES = 4;
 const SLOW = 'commit_delay_ms=40';
 
+/** Moments that chance would seldom find: around the commit of an outbox row, a ratchet, a message (storage/kinds.def). */
+const PLACES = ['kill_after=70', 'kill_before=70', 'kill_after=32', 'kill_after=50', 'kill_before=50', 'kill_before=32'];
+const PLACED_EVERY = 4;
+const PLACED_MS = 6000;
+
 /** The sandbox, the server on it, its accounts and the phones they talk with. */
 export class World {
   accounts = [];
   phones = [];
+  placed = 0; // kills that fell where they were placed
 
   /** `env` is the environment of the first parleyd, `faults` what every later one is told to do wrong. */
   constructor(dir, { env = {}, faults = '' } = {}) {
@@ -58,12 +64,40 @@ export class World {
     return (await fetch(`${this.sim.control}/trace?since=${since}`)).json();
   }
 
-  /** Half the rounds run with slow commits, so that a kill finds turns in flight. */
+  /** Half the rounds run with slow commits, so that a kill finds turns in flight; every fourth kills itself at a chosen commit. */
   async kill(round) {
-    this.check();
-    await this.parleyd.kill();
-    this.parleyd.env = { PARLEY_FAULTS: [this.faults, round % 2 ? SLOW : ''].join(' ').trim() };
+    await this.#end();
+    const next = round + 1;
+    this.place = next % PLACED_EVERY === 2 ? `${PLACES[Math.floor(next / PLACED_EVERY) % PLACES.length]} kill_wait=${between(0, 6)}` : '';
+    this.parleyd.env = { PARLEY_FAULTS: [this.faults, round % 2 ? SLOW : '', this.place].join(' ').trim() };
     if (Math.random() < 0.25) await this.#killWhileStarting();
+    await this.parleyd.start();
+  }
+
+  async #end() {
+    if (this.place) await until(PLACED_MS, 'the placed kill', () => this.hasEnded, 20).catch(() => {});
+    if (this.hasFallen) this.#noteFall();
+    else {
+      this.check();
+      await this.parleyd.kill();
+    }
+  }
+
+  #noteFall() {
+    this.placed++;
+    this.place = '';
+  }
+
+  /** It killed itself where it was told to. */
+  get hasFallen() {
+    return Boolean(this.place) && this.parleyd.child.end?.signal === 'SIGKILL';
+  }
+
+  /** A placed kill may come while the round is judged: nobody's fault, the server starts again. */
+  async revive() {
+    if (!this.hasFallen) return;
+    this.#noteFall();
+    this.parleyd.env = { PARLEY_FAULTS: this.faults };
     await this.parleyd.start();
   }
 
