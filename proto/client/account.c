@@ -1,5 +1,5 @@
 /* Layout of the row: version, flags, registration id, device, the keys, then the texts as blocks,
- * then (since version 2) why the server holds us off.
+ * then (since version 2) why the server holds us off, then (3) the age of the signed prekey.
  * Public halves are stored beside the secrets: deriving them again would add 60 us per account to
  * the start of a server. */
 #include "proto/client/account.h"
@@ -8,7 +8,7 @@
 
 #include "proto/base/reader.h"
 
-enum { ROW_VERSION = 2, ROW_OLDEST = 1 };
+enum { ROW_VERSION = 3, ROW_OLDEST = 1 };
 enum { FLAG_PAIRED = 1, FLAG_LID_MIGRATED = 2, FLAG_HIDES_READS = 4 };
 
 void wa_account_done(struct wa_account *a)
@@ -63,6 +63,7 @@ void wa_account_encode(const struct wa_account *a, struct buf *out)
     buf_put_u8(out, a->held_off.reason);
     buf_put_be32(out, a->held_off.code);
     buf_put_be64(out, (uint64_t)a->held_off.until_s);
+    buf_put_be64(out, (uint64_t)a->signed_prekey_at_s);
 }
 
 static void read_pair(struct reader *r, struct crypto_pair *out)
@@ -83,17 +84,22 @@ static void read_user(struct reader *r, char out[WA_USER_MAX + 1])
         snprintf(out, WA_USER_MAX + 1, SLICE_FMT, SLICE_ARG(user));
 }
 
+static int64_t read_seconds(struct reader *r)
+{
+    uint64_t s = reader_be64(r);
+
+    if (s > UINT64_MAX / 4000) {
+        r->error = ERR_TOO_LARGE; /* milliseconds of it would not fit */
+        return 0;
+    }
+    return (int64_t)s;
+}
+
 static void read_held_off(struct reader *r, struct wa_held_off *out)
 {
-    uint64_t until_s;
-
     out->reason = reader_u8(r);
     out->code = reader_be32(r);
-    until_s = reader_be64(r);
-    if (until_s > UINT64_MAX / 4000)
-        r->error = ERR_TOO_LARGE; /* milliseconds of it would not fit */
-    else
-        out->until_s = (int64_t)until_s;
+    out->until_s = read_seconds(r);
 }
 
 err_t wa_account_decode(struct slice row, struct wa_account *out)
@@ -120,6 +126,7 @@ err_t wa_account_decode(struct slice row, struct wa_account *out)
     buf_put(&out->device_identity, reader_block(&r));
     buf_put(&out->routing, reader_block(&r));
     if (version > 1) read_held_off(&r, &out->held_off);
+    if (version > 2) out->signed_prekey_at_s = read_seconds(&r);
     if (version >= ROW_OLDEST && reader_end(&r) == OK) return OK;
 
     wa_account_done(out);

@@ -1,7 +1,8 @@
 /* The account row: who this device is. One per client, held in memory while the client lives.
  *
  * Written at pairing, at logout, when the server refuses us, when it tells a new edge-routing blob
- * and when a privacy setting changes, not per message. One thread. */
+ * when a privacy setting changes and when the signed prekey is replaced, not per message. One
+ * thread. */
 #pragma once
 #include "proto/base/buf.h"
 #include "proto/base/err.h"
@@ -27,12 +28,13 @@ struct wa_account {
     struct crypto_key adv_secret; /* in the QR code; the phone proves that it scanned it */
     uint32_t registration_id;
     bool paired;
-    bool lid_migrated;         /* the phone keeps its chats by LID: new stanzas go there */
-    bool hides_reads;          /* its owner lets nobody see what was read */
-    uint32_t signed_prekey_id; /* the current one */
-    uint32_t next_prekey;      /* id of the next one-time key to be made */
-    uint32_t upload_from;      /* keys made for an upload that was not accepted yet … */
-    uint16_t upload_count;     /* … and how many; 0: none */
+    bool lid_migrated;          /* the phone keeps its chats by LID: new stanzas go there */
+    bool hides_reads;           /* its owner lets nobody see what was read */
+    uint32_t signed_prekey_id;  /* the current one, … */
+    int64_t signed_prekey_at_s; /* … and since when; 0: not noted */
+    uint32_t next_prekey;       /* id of the next one-time key to be made */
+    uint32_t upload_from;       /* keys made for an upload that was not accepted yet … */
+    uint16_t upload_count;      /* … and how many; 0: none */
     char pn_user[WA_USER_MAX + 1], lid_user[WA_USER_MAX + 1];
     uint16_t device;
     struct buf device_identity; /* ours, signed by the phone and by us */

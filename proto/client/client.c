@@ -17,6 +17,7 @@
 #include "proto/client/pair_qr.h"
 #include "proto/client/prekeys.h"
 #include "proto/client/receipt.h"
+#include "proto/client/signed_prekey.h"
 
 /* Every input runs between these two: its arena and its time. */
 static void enter(struct wa_client *c, struct arena *arena, int64_t now)

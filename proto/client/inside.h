@@ -68,6 +68,7 @@ struct wa_client {
     enum wa_reason told; /* last DISCONNECTED reason; the same is not told twice */
     int told_code;
     uint32_t refused_version; /* version[2] that got a 405 */
+    int64_t rotate_after;     /* the server did not want a new signed prekey before */
 
     int64_t timers[WA_TIMER_COUNT];
     struct list queries; /* struct wa_query, oldest first */

@@ -8,6 +8,7 @@
 #include "proto/client/mapping.h"
 #include "proto/client/prekeys.h"
 #include "proto/client/privacy.h"
+#include "proto/client/signed_prekey.h"
 #include "proto/client/stanzas.h"
 
 /* ---- in ---- */
@@ -81,6 +82,7 @@ err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
     wa_unified_session(c);
     TRY(ask_active(c));
     TRY(wa_privacy_ask(c));
+    wa_rotation_plan(c);
     return wa_prekeys_check(c);
 }
 

@@ -113,6 +113,7 @@ err_t wa_pair_start(struct wa_client *c)
     wa_account_make(&c->account, c->host.random, c->host.ctx);
     wa_keys_ready(c);
     c->account.signed_prekey_id = 1;
+    c->account.signed_prekey_at_s = c->now / 1000;
     wa_signed_prekey_make(&c->keystore, c->arena, c->account.signed_prekey_id, &skey);
     crypto_wipe(&skey, sizeof(skey));
     wa_save_account(c);

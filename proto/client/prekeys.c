@@ -24,11 +24,11 @@ static void add_prekey(struct wa_client *c, struct wa_node *parent,
     add_bytes(c, node, "value", SLICE_ARRAY(key->key.bytes));
 }
 
-static err_t add_signed_prekey(struct wa_client *c, struct wa_node *parent)
+err_t wa_put_signed_prekey(struct wa_client *c, struct wa_node *parent, uint32_t id)
 {
     struct wa_signed_prekey *skey = arena_new(c->arena, struct wa_signed_prekey);
 
-    TRY(wa_signed_prekey_load(&c->keystore, c->arena, c->account.signed_prekey_id, skey));
+    TRY(wa_signed_prekey_load(&c->keystore, c->arena, id, skey));
     crypto_wipe(&skey->pair.secret, sizeof(skey->pair.secret));
 
     struct wa_node *node = wa_node_add(parent, c->arena, "skey");
@@ -47,7 +47,7 @@ err_t wa_prekeys_put_bundle(struct wa_client *c, struct wa_node *keys)
     add_bytes(c, keys, "type", wa_be_bytes(c, WA_KEY_TYPE, 1));
     add_bytes(c, keys, "identity", SLICE_ARRAY(c->account.identity.public.bytes));
     add_prekey(c, keys, fresh);
-    TRY(add_signed_prekey(c, keys));
+    TRY(wa_put_signed_prekey(c, keys, c->account.signed_prekey_id));
     add_bytes(c, keys, "device-identity", buf_slice(&c->account.device_identity));
     return OK;
 }
@@ -125,7 +125,7 @@ err_t wa_prekeys_upload(struct wa_client *c)
     struct wa_node *list = wa_node_add(iq, c->arena, "list");
     for (size_t i = 0; i < n; i++)
         add_prekey(c, list, &keys[i]);
-    TRY(add_signed_prekey(c, iq));
+    TRY(wa_put_signed_prekey(c, iq, c->account.signed_prekey_id));
 
     c->uploading = true;
     return wa_iq_ask(c, iq, on_uploaded, NULL);

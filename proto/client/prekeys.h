@@ -19,6 +19,8 @@ err_t wa_prekeys_upload(struct wa_client *c) MUST_CHECK;
 /* Fills <keys>, as a retry receipt carries them: identity, a fresh one-time key that is never
  * uploaded, the signed prekey, and our device identity. */
 err_t wa_prekeys_put_bundle(struct wa_client *c, struct wa_node *keys) MUST_CHECK;
+/* <skey> with the signed prekey of this number. */
+err_t wa_put_signed_prekey(struct wa_client *c, struct wa_node *parent, uint32_t id) MUST_CHECK;
 /* n bytes of a big-endian number, in the arena. */
 struct slice wa_be_bytes(struct wa_client *c, uint32_t v, unsigned n);
 

@@ -58,7 +58,7 @@ Test(account, comes_back_from_its_row)
 
 Test(account, reads_rows_of_the_first_version)
 {
-    enum { HELD_OFF = 1 + 4 + 8 };
+    enum { HELD_OFF = 1 + 4 + 8, SIGNED_AT = 8 };
     AUTO(wa_account) a = {0};
     AUTO(wa_account) b = {0};
     AUTO(buf) row = {0};
@@ -66,9 +66,29 @@ Test(account, reads_rows_of_the_first_version)
     make(&a);
     wa_account_encode(&a, &row);
     row.data[0] = 1;
-    cr_assert_eq(wa_account_decode(slice_of(row.data, row.len - HELD_OFF), &b), OK);
+    cr_assert_eq(wa_account_decode(slice_of(row.data, row.len - HELD_OFF - SIGNED_AT), &b), OK);
     cr_assert(slice_is(buf_slice(&b.routing), "route"));
     cr_assert_eq(b.held_off.reason, WA_REASON_NONE);
+}
+
+Test(account, reads_rows_that_do_not_know_the_age_of_the_signed_prekey)
+{
+    enum { SIGNED_AT = 8 };
+    AUTO(wa_account) a = {0};
+    AUTO(wa_account) b = {0};
+    AUTO(wa_account) c = {0};
+    AUTO(buf) row = {0};
+
+    make(&a);
+    a.signed_prekey_at_s = 1700000000;
+    a.held_off.until_s = 9;
+    wa_account_encode(&a, &row);
+    cr_assert_eq(wa_account_decode(buf_slice(&row), &b), OK);
+    cr_assert_eq(b.signed_prekey_at_s, 1700000000);
+    row.data[0] = 2;
+    cr_assert_eq(wa_account_decode(slice_of(row.data, row.len - SIGNED_AT), &c), OK);
+    cr_assert_eq(c.signed_prekey_at_s, 0);
+    cr_assert_eq(c.held_off.until_s, 9);
 }
 
 Test(account, refuses_an_end_of_a_ban_beyond_all_time)
@@ -122,6 +142,6 @@ Test(account, refuses_a_cut_longer_or_newer_row)
     buf_put_u8(&row, 0);
     cr_assert_eq(wa_account_decode(buf_slice(&row), &longer), ERR_STORE_DAMAGED);
     AUTO(wa_account) newer = {0};
-    row.data[0] = 3;
+    row.data[0] = 4;
     cr_assert_eq(wa_account_decode(buf_slice(&row), &newer), ERR_STORE_VERSION);
 }
