@@ -14,6 +14,7 @@
 
 #include "storage/store.h"
 #include "storage/writer.h"
+#include "tests/flow/rig_port.h"
 
 static char folder[64], data[96], out_path[96], listen_at[32];
 static int port;
@@ -21,6 +22,7 @@ static pid_t server;
 
 static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
+/* One that somebody has. */
 static int take_port(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -41,7 +43,9 @@ static void start(void)
     cr_assert(mkdtemp(folder));
     snprintf(data, sizeof data, "%s/data", folder);
     snprintf(out_path, sizeof out_path, "%s/out", folder);
-    close(take_port());
+    port = rig_port_free();
+    cr_assert(port, "no free port");
+    snprintf(listen_at, sizeof listen_at, "127.0.0.1:%d", port);
 }
 
 static void stop(void)

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,6 +32,7 @@
 #include "storage/id.h"
 #include "storage/messages.h"
 #include "storage/writer.h"
+#include "tests/flow/rig_port.h"
 
 static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 static int64_t now_ms(void)
@@ -190,6 +192,15 @@ static void show(const char *verb, const char *account)
     out_line("%s %s%s", verb, e == OK ? "" : err_trail(), buf_text(&text));
 }
 
+/* What is allocated in this process, whoever keeps the count. */
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+static void show_heap(void)
+{
+    out_line("heap %zu", __sanitizer_get_current_allocated_bytes
+                             ? __sanitizer_get_current_allocated_bytes()
+                             : mallinfo2().uordblks);
+}
+
 static void show_accounts(void)
 {
     struct account_status all[64];
@@ -236,6 +247,8 @@ static void obey(char *line)
         show_metric(account);
     } else if (strcmp(verb, "status") == 0) {
         show_status(account);
+    } else if (strcmp(verb, "heap") == 0) {
+        show_heap();
     } else if (strcmp(verb, "accounts") == 0) {
         show_accounts();
     } else if (strcmp(verb, "messages") == 0 || strcmp(verb, "events") == 0 ||
@@ -368,40 +381,15 @@ static int server_main(const struct rig *r)
 
 /* ==== the test's side ==== */
 
-static bool is_free(int port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = bind(fd, (struct sockaddr *)&at, sizeof at) == 0;
-
-    close(fd);
-    return ok;
-}
-
-/* Below the ports that the kernel gives to outgoing connections, and in ten of this process's own,
- * so that neither a client nor a test beside this one takes it before the program does. */
-static int free_port(void)
-{
-    static unsigned tried;
-
-    for (int i = 0; i < 1000; i++) {
-        int port = 10000 + (int)(((unsigned)getpid() * 10 + tried++) % 22000);
-        if (is_free(port)) return port;
-    }
-    cr_assert_fail("no free port");
-    return 0;
-}
-
 void rig_open(struct rig *r)
 {
     signal(SIGPIPE, SIG_IGN);
     *r = (struct rig){.workers = 2};
     snprintf(r->folder, sizeof r->folder, "/tmp/parley-flow-XXXXXX");
     cr_assert(mkdtemp(r->folder));
-    r->sim_port = free_port();
-    r->control_port = free_port();
+    r->sim_port = rig_port_free();
+    r->control_port = rig_port_free();
+    cr_assert(r->sim_port && r->control_port, "no free port");
     snprintf(r->sim_listen, sizeof r->sim_listen, "127.0.0.1:%d", r->sim_port);
     snprintf(r->sim_control, sizeof r->sim_control, "127.0.0.1:%d", r->control_port);
     rig_sim_start(r);

@@ -33,7 +33,7 @@ int rig_server_stop(struct rig *r);
 
 /* Says a line to the server: "pair", "send ACC JID TEXT", "status ACC", "messages ACC", "chats
  * ACC", "events", "read ACC CHAT", "reconnect ACC", "logout ACC", "delete ACC", "accounts", "pair
- * ACC", "faults NAME=N …", "metric NAME". */
+ * ACC", "faults NAME=N …", "metric NAME", "heap" (bytes allocated). */
 void rig_say(struct rig *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The next line; fails the test after `ms`. */
 const char *rig_hear(struct rig *r, int ms);

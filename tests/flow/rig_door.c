@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proto/base/buf.h"
+#include "tests/flow/rig_port.h"
 #include "server/api/json.h"
 
 void door_failed(const char *what, const char *text)
@@ -90,7 +91,7 @@ const char *door_ask_sim(const struct door *d, const char *head, const char *bod
 
 /* ---- accounts ---- */
 
-static void scan(int control_port, const char *number, struct slice code)
+void door_scan(int control_port, const char *number, struct slice code)
 {
     AUTO(buf) phone = {0}, head = {0}, body = {0};
 
@@ -112,7 +113,7 @@ void door_pair(struct line *l, const char *headers, int control_port, const char
     const char *answer = line_hear(l);
     if (json_parse(slice_text(answer), DOOR_ANSWER_MAX, &pairing) != OK)
         door_failed("pair", answer);
-    scan(control_port, number, json_get_text(pairing, "code"));
+    door_scan(control_port, number, json_get_text(pairing, "code"));
     struct slice id = json_get_text(pairing, "account_id");
     if (out_id) snprintf(out_id, 64, SLICE_FMT, SLICE_ARG(id));
     json_free(pairing);
@@ -141,15 +142,10 @@ long door_anon_kb(const struct door *d)
 
 static int free_port(void)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int port = rig_port_free();
 
-    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) ||
-        getsockname(fd, (struct sockaddr *)&at, &len))
-        door_failed("no free port", NULL);
-    close(fd);
-    return ntohs(at.sin_port);
+    if (!port) door_failed("no free port", NULL);
+    return port;
 }
 
 static pid_t start(const char *const *words)
@@ -233,14 +229,24 @@ void door_open_with(struct door *d, const char *workers, const char *const *word
 
 void door_open(struct door *d, const char *workers) { door_open_with(d, workers, NULL); }
 
+void door_stop(struct door *d)
+{
+    int status = 0;
+
+    if (d->parleyd > 0) {
+        kill(d->parleyd, SIGTERM);
+        waitpid(d->parleyd, &status, 0);
+    }
+    d->parleyd = 0;
+    if (status != 0) door_failed("parleyd did not end well", NULL);
+}
+
 void door_close(struct door *d)
 {
     char command[128];
     int status;
 
-    kill(d->parleyd, SIGTERM);
-    waitpid(d->parleyd, &status, 0);
-    if (status != 0) door_failed("parleyd did not end well", NULL);
+    door_stop(d);
     kill(d->sim, SIGTERM);
     waitpid(d->sim, &status, 0);
     snprintf(command, sizeof(command), "rm -rf '%s'", d->folder);

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "proto/base/slice.h"
+
 enum { DOOR_ANSWER_MAX = 1 << 20, DOOR_PATIENCE_S = 30 };
 
 struct door {
@@ -24,7 +26,9 @@ void door_open(struct door *d, const char *workers);
 void door_open_with(struct door *d, const char *workers, const char *const *words);
 /* The first key of this kind ("parley_live_") into `out`. */
 void door_read_key(const struct door *d, const char *kind, char out[128]);
-/* SIGTERM; parleyd must end with 0. */
+/* SIGTERM to parleyd, which must end with 0; the sandbox goes on. */
+void door_stop(struct door *d);
+/* Stops what still runs. */
 void door_close(struct door *d);
 void door_failed(const char *what, const char *text) __attribute__((noreturn));
 /* -1 when nobody listens. */
@@ -38,6 +42,8 @@ const char *line_hear(struct line *l);
 /* One request to a sandbox's control API, which must succeed. One thread at a time. */
 const char *door_ask_control(int port, const char *head, const char *body);
 const char *door_ask_sim(const struct door *d, const char *head, const char *body);
+/* The phone of this number, made when there is none, scans the code. */
+void door_scan(int control_port, const char *number, struct slice code);
 /* Pairs an account of this key with a new phone of the sandbox at `control_port` and waits until
  * it is connected. `headers` authorises; its id goes into `out_id` (NULL: nobody asks). */
 void door_pair(struct line *l, const char *headers, int control_port, const char *number,

@@ -1,9 +1,12 @@
-/* parleyd with four workers and one keep-alive connection on each: all of them reach the same MCP
- * session. A POST on one, its stream on another, a cancellation from a third; then all four press
- * at once while messages come in, and the stream shows every one of them, once and in order.
+/* The whole flow on four workers: an account on each of them, and keep-alive connections on each,
+ * which all reach the same MCP session. A POST on one, its stream on another, a cancellation from a
+ * third; then all press and send at once while messages come in to every account, and both streams,
+ * the session's and that of /v1/events, show each message once and each account's in order. In the
+ * end parleyd is stopped in the middle of traffic, with all connections open.
  *
  *     flow_workers [messages]     (40) */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,20 +15,21 @@
 #include "server/api/json.h"
 #include "tests/flow/rig_door.h"
 
-enum { CONNECTIONS = 4, ROUNDS = 100 };
+enum { CONNECTIONS = 5, ACCOUNTS = 4, ROUNDS = 100, SENDS_EVERY = 10 };
 
-#define ME "15550001111"
+#define ME "1555000111%d" /* one for each account */
 #define OTHER "15550002222"
 #define ACCEPT "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
 
 static struct door door;
-static char session[64];
+static char session[64], authorization[192];
+static char accounts[ACCOUNTS][64];
 
 static void say(struct line *l, const char *head, const char *body)
 {
     AUTO(buf) headers = {0};
 
-    buf_printf(&headers, ACCEPT "Authorization: Bearer %s\r\n", door.key);
+    buf_printf(&headers, ACCEPT "%s", authorization);
     if (session[0]) buf_printf(&headers, "Mcp-Session-Id: %s\r\n", session);
     line_say(l, head, buf_text(&headers), body);
 }
@@ -49,16 +53,25 @@ static const char *tool(struct line *l, const char *name, const char *arguments)
     return answer;
 }
 
-/* Until the stream has shown `text`. */
-static void wait_on_stream(struct line *l, const char *text)
+static int times(const char *text, const char *in)
 {
-    while (!strstr(l->answer, text))
+    int n = 0;
+
+    for (; (in = strstr(in, text)); in += strlen(text))
+        n++;
+    return n;
+}
+
+/* Until the stream has shown `text` so often. */
+static void wait_on_stream(struct line *l, const char *text, int often)
+{
+    while (times(text, l->answer) < often)
         line_more(l);
 }
 
 /* ---- the story ---- */
 
-static struct line a, b, c, d;
+static struct line a, b, c, d, e;
 
 static void open_session(void)
 {
@@ -77,6 +90,9 @@ static void open_stream(void)
     say(&c, "GET /mcp", NULL);
     line_hear(&c);
     if (c.status != 200) door_failed("the session's stream on a third connection", c.answer);
+    line_say(&e, "GET /v1/events", authorization, NULL);
+    line_hear(&e);
+    if (e.status != 200) door_failed("/v1/events", e.answer);
     tool(&d, "subscribe_events", "{\"events\":[\"*\"]}");
 }
 
@@ -99,23 +115,42 @@ static void cancel(void)
         door_failed("the cancelled call", b.answer);
 }
 
+/* The first by the tool, the others by REST: each lands on the worker with the fewest. */
 static void pair(void)
 {
     const char *answer = tool(&d, "pair_account", "{}");
+    char number[32];
     struct json *content;
-    AUTO(buf) scan = {0};
 
     if (json_parse(slice_text(answer), DOOR_ANSWER_MAX, &content) != OK)
         door_failed("pair_account", answer);
     const struct json *result = json_get(json_get(content, "result"), "structuredContent");
-    buf_put_text(&scan, "{\"qr\":");
-    json_quote(&scan, json_get_text(result, "code"));
-    buf_put_text(&scan, "}");
+    struct slice id = json_get_text(result, "account_id");
+    snprintf(accounts[0], sizeof(accounts[0]), SLICE_FMT, SLICE_ARG(id));
+    snprintf(number, sizeof(number), ME, 0);
+    door_scan(door.control_port, number, json_get_text(result, "code"));
     json_free(content);
-    door_ask_sim(&door, "POST /phones", "{\"number\":\"" ME "\",\"name\":\"Me\"}");
+    wait_on_stream(&c, "account.connected", 1);
+    for (int i = 1; i < ACCOUNTS; i++) {
+        snprintf(number, sizeof(number), ME, i);
+        door_pair(&d, authorization, door.control_port, number, accounts[i]);
+    }
+    wait_on_stream(&c, "account.connected", ACCOUNTS);
     door_ask_sim(&door, "POST /phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
-    door_ask_sim(&door, "POST /phones/" ME "/scan", buf_text(&scan));
-    wait_on_stream(&c, "account.connected");
+}
+
+static struct presser {
+    struct line *line;
+    int number;
+} pressers[3] = {{&a, 0}, {&b, 1}, {&d, 2}};
+
+static void send_one(const struct presser *p, int i)
+{
+    AUTO(buf) arguments = {0};
+
+    buf_printf(&arguments, "{\"account_id\":\"%s\",\"to\":\"+" OTHER "\",\"text\":\"sent %d-%d.\"}",
+               accounts[(p->number + i) % ACCOUNTS], p->number, i);
+    tool(p->line, "send_message", buf_text(&arguments));
 }
 
 static void *press(void *arg)
@@ -132,9 +167,11 @@ static void *press(void *arg)
         "{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"resources/unsubscribe\",\"params\":"
         "{\"uri\":\"whatsapp://accounts\"}}",
     };
-    struct line *l = arg;
+    const struct presser *p = arg;
+    struct line *l = p->line;
 
     for (int i = 0; i < ROUNDS; i++) {
+        if (i % SENDS_EVERY == 0) send_one(p, i);
         const char *answer = post(l, asks[i % (int)(sizeof(asks) / sizeof(asks[0]))]);
         if (l->status != 200 || !strstr(answer, "\"result\"")) door_failed("pressing", answer);
     }
@@ -145,35 +182,68 @@ static void write_messages(int messages)
 {
     for (int i = 0; i < messages; i++) {
         char body[128];
-        snprintf(body, sizeof(body), "{\"to\":\"" ME "\",\"text\":\"number %d.\"}", i);
+        snprintf(body, sizeof(body), "{\"to\":\"" ME "\",\"text\":\"number %d.\"}", i % ACCOUNTS,
+                 i);
         door_ask_sim(&door, "POST /phones/" OTHER "/send", body);
     }
 }
 
-static void read_messages(int messages)
+/* Every message once, those of an account in the order in which they were written. */
+static void read_messages(struct line *l, int messages)
 {
-    const char *at = c.answer;
+    const char *last[ACCOUNTS] = {l->answer, l->answer, l->answer, l->answer};
     char text[64];
 
     for (int i = 0; i < messages; i++) {
         snprintf(text, sizeof(text), "\"number %d.\"", i);
-        wait_on_stream(&c, text);
-        const char *here = strstr(c.answer, text);
-        if (here < at) door_failed("out of order", text);
-        at = here;
+        wait_on_stream(l, text, 1);
+        const char *here = strstr(l->answer, text);
+        if (here < last[i % ACCOUNTS]) door_failed("out of order", text);
+        last[i % ACCOUNTS] = here;
         if (strstr(here + 1, text)) door_failed("twice", text);
     }
 }
 
+static void read_sends(struct line *l)
+{
+    char text[64];
+
+    for (int i = 0; i < 3 * ROUNDS; i += SENDS_EVERY) {
+        snprintf(text, sizeof(text), "\"sent %d-%d.\"", i / ROUNDS, i % ROUNDS);
+        wait_on_stream(l, text, 1);
+        if (times(text, l->answer) != 1) door_failed("sent twice", text);
+    }
+}
+
+static atomic_int late;
+static void *write_on(void *arg)
+{
+    for (; atomic_load(&late) < 200; atomic_fetch_add(&late, 1))
+        write_messages(1);
+    return NULL;
+}
+
+/* With turns under way, streams and connections open, and a client that goes on writing. */
+static void stop_in_the_middle(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, write_on, NULL)) door_failed("thread", NULL);
+    while (atomic_load(&late) < 20)
+        usleep(1000);
+    door_stop(&door);
+    pthread_join(thread, NULL);
+}
+
 int main(int argc, char **argv)
 {
-    struct line *all[CONNECTIONS] = {&a, &b, &c, &d};
+    struct line *all[CONNECTIONS] = {&a, &b, &c, &d, &e};
     int messages = argc > 1 ? atoi(argv[1]) : 40;
     pthread_t threads[3];
-    struct line *pressing[3] = {&a, &b, &d};
 
     door_open(&door, "4");
-    /* Each goes to the worker with the fewest: one to each of the four. */
+    snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s\r\n", door.key);
+    /* Each goes to the worker with the fewest, so that each of the four has one. */
     for (int i = 0; i < CONNECTIONS; i++)
         all[i]->fd = door_dial(door.port);
     open_session();
@@ -181,16 +251,20 @@ int main(int argc, char **argv)
     cancel();
     pair();
     for (int i = 0; i < 3; i++)
-        if (pthread_create(&threads[i], NULL, press, pressing[i])) door_failed("thread", NULL);
+        if (pthread_create(&threads[i], NULL, press, &pressers[i])) door_failed("thread", NULL);
     write_messages(messages);
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
-    read_messages(messages);
+    read_messages(&c, messages);
+    read_messages(&e, messages);
+    read_sends(&c);
+    read_sends(&e);
+    stop_in_the_middle();
     for (int i = 0; i < CONNECTIONS; i++)
         close(all[i]->fd);
     door_close(&door);
-    printf("one session on four workers: a call, its stream, a cancellation; %d messages in order "
-           "beside %d requests\n",
-           messages, 3 * ROUNDS);
+    printf("one session on four workers: a call, its stream, a cancellation; %d messages to %d "
+           "accounts in order and %d sent beside %d requests; stopped in the middle of traffic\n",
+           messages, ACCOUNTS, 3 * ROUNDS / SENDS_EVERY, 3 * ROUNDS);
     return 0;
 }
