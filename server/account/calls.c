@@ -60,8 +60,9 @@ static void end_late_pairing(struct account *a, struct turn *t, struct account_c
     char words[ACCOUNT_WORDS_MAX];
 
     snprintf(words, sizeof words,
-             "WhatsApp gave no code in time (%s); it is tried again. Call pair_account with "
+             "%s gave no code in time (%s); it is tried again. Call pair_account with "
              "account_id %s later.",
+             a->status.sandbox ? "The sandbox (is it running? tools/run starts it)" : "WhatsApp",
              a->status.reason == WA_REASON_NONE ? "no answer" : wa_reason_text(a->status.reason),
              a->status.id);
     end_call(a, t, c, ERR_QUERY_TIMEOUT, words, err_name(ERR_QUERY_TIMEOUT));
