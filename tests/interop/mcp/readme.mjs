@@ -1,24 +1,29 @@
 // The README's snippets for MCP clients: each has the shape that its client documents, and what stands in it leads to a
 // session in which a tool answers. Programs that are editors do not run here; what they would do with the address and the
-// headers does the SDK that they are built on.
+// headers does the SDK that they are built on. The lines for curl are typed into a shell.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { check, same } from '../lib/context.mjs';
 import { interop, root } from '../lib/paths.mjs';
+import { RestSubscriber } from '../lib/subscribers.mjs';
 import { pairAccount } from '../lib/tools.mjs';
 import { Feed, within } from '../lib/wait.mjs';
 
 const PHONE = '15550004000';
 
+/** How the key stands in a block, where it is not the usual placeholder. */
+const placeholders = { vscode: '${input:parley-key}', curl: '$PARLEY_API_KEY' };
+
 /** The text of the block marked "client NAME", with the address and the key of this run. */
 function snippet(name, { port, testKey }) {
   const text = new RegExp(`^\`\`\`\\w+ client ${name}\\n([^]*?)^\`\`\``, 'm').exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1];
-  check(text?.includes(name === 'vscode' ? '${input:parley-key}' : 'parley_test_…'), `the README has no snippet for ${name}`);
-  return text.replace('127.0.0.1:8790', `127.0.0.1:${port}`).replaceAll(/parley_test_…|\$\{input:parley-key\}/g, testKey);
+  check(text?.includes(placeholders[name] ?? 'parley_test_…'), `the README has no snippet for ${name}`);
+  return text.replaceAll('127.0.0.1:8790', `127.0.0.1:${port}`).replaceAll(/parley_test_…|\$\{input:parley-key\}/g, testKey);
 }
 
 /** What an editor's entry holds: exactly the members that its documentation names for a server at an address. */
@@ -93,7 +98,26 @@ async function throughMcpRemote(t) {
     event === 'account.connected' && account_id === account);
 }
 
+/** The lines for scripts, each typed into a shell; a stream is left after two seconds. */
+async function curlLines(t) {
+  const sim = await t.sim();
+  const parleyd = await t.parleyd({ sim });
+  const script = new RestSubscriber({ url: parleyd.url, key: parleyd.testKey, name: 'script' });
+  await sim.addPhone(PHONE, 'Script');
+  await pairAccount(script, sim, PHONE);
+  const lines = snippet('curl', parleyd).trim().split('\n').map((line) => line.replace(/ +#.*$/, ''));
+  const want = [/^retry: 1000\n/, /^event: gap\n.*"reset":true/m, /^\{"chats":\[\]/];
+  same(lines.length, want.length, 'lines for curl');
+  for (const [i, line] of lines.entries()) {
+    const { stdout } = spawnSync('bash', ['-c', line.replace(/^curl /, 'curl -s --max-time 2 ')], {
+      encoding: 'utf8', env: { ...process.env, PARLEY_API_KEY: parleyd.testKey },
+    });
+    check(want[i].test(stdout), `${line}: ${stdout}`);
+  }
+}
+
 export const readmeCases = [
+  { name: 'readme-curl', about: 'the lines for scripts, typed into a shell', needs: ['sim', 'parleyd'], run: curlLines },
   { name: 'readme-clients', about: 'the snippets for Cursor, Cline, VS Code and Claude Code lead to a session', needs: ['parleyd'], run: addresses },
   {
     name: 'readme-mcp-remote',
