@@ -1,4 +1,4 @@
-// kill -9 of parleyd, round after round: see `run`.
+// kill -9 of parleyd, round after round, or a resource that fails: see `run`.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,15 +9,21 @@ import { pause } from '../interop/lib/wait.mjs';
 import { Desk } from './desk.mjs';
 import { Stream } from './door.mjs';
 import { Judge } from './judge.mjs';
+import { RESOURCES, tryResource } from './resource.mjs';
 import { Traffic, between } from './traffic.mjs';
 import { World } from './world.mjs';
 
 const SUBSCRIBERS = 2;
 
 function options() {
-  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '200' }, patience: { type: 'string', default: '40' }, build: { type: 'string' }, keep: { type: 'boolean' } } });
-  if (values.build) process.env.PARLEY_BUILD = resolve(values.build);
-  return { rounds: Number(values.rounds), patience: Number(values.patience), keep: values.keep };
+  const text = { type: 'string' };
+  const { values } = parseArgs({ options: { rounds: { ...text, default: '200' }, patience: { ...text, default: '40' }, resource: text, build: text, keep: { type: 'boolean' } } });
+  process.env.PARLEY_BUILD = resolve(values.build ?? join(import.meta.dirname, '../../build/release'));
+  if (values.resource && !RESOURCES.includes(values.resource)) {
+    console.error(`tests/crash/run: --resource wants one of ${RESOURCES.join(', ')}`);
+    process.exit(2);
+  }
+  return { ...values, rounds: Number(values.rounds), patience: Number(values.patience) };
 }
 
 /** Rounds until the last one or the first broken promise. */
@@ -57,7 +63,8 @@ async function run() {
   return judge.broken.length === 0;
 }
 
-const { rounds: count, patience, keep } = options();
+const { rounds: count, patience, resource, keep } = options();
+const preload = join(process.env.PARLEY_BUILD, 'tests/crash/libcrash_disk.so');
 for (const name of ['parleyd', 'parley-sim', 'parleyctl'])
   if (!program(name)) {
     console.log(`${name} is not built`);
@@ -66,7 +73,7 @@ for (const name of ['parleyd', 'parley-sim', 'parleyctl'])
 const dir = mkdtempSync(join(tmpdir(), 'parley-crash-'));
 let good = false;
 try {
-  good = await run();
+  good = await (resource ? tryResource(resource, dir, patience, preload) : run());
 } catch (error) {
   console.log(`BROKEN: ${error.stack}`);
 }
