@@ -95,7 +95,7 @@ export class Context {
 
   async parleyd(options = {}) {
     const parleyd = new Parleyd({ dir: this.dir, ...options });
-    this.atEnd(() => parleyd.kill());
+    this.atEnd(() => parleyd.over());
     return parleyd.start();
   }
 }
