@@ -78,20 +78,22 @@ err_t outbox_add(struct account *a, struct turn *t, const struct wa_event *event
 
 /* ---- the end of a row ---- */
 
-/* The message row says how it ended; a receipt may have come before the ack. */
-static err_t finish_message(struct account *a, struct turn *t, struct place place, err_t error,
+/* The message row says how it ended. A receipt may have come before the ack; then the message did
+ * arrive, and what is refused is only its twin, sent because the ack got lost. */
+static err_t finish_message(struct account *a, struct turn *t, struct place place, err_t *error,
                             int code)
 {
     struct db_message m;
 
     if (place_is_none(place)) return OK;
     TRY(db_message_get(turn_view(t), a->scope, place, &m));
-    metric_add(error == OK ? METRIC_messages_out : METRIC_messages_failed, 1);
-    if (error == OK && m.status == MESSAGE_PENDING) m.status = MESSAGE_SENT;
-    if (error != OK) m.status = MESSAGE_FAILED;
-    m.error = (uint16_t)code;
+    if (m.status > MESSAGE_SENT && m.status != MESSAGE_FAILED) *error = OK;
+    metric_add(*error == OK ? METRIC_messages_out : METRIC_messages_failed, 1);
+    if (*error == OK && m.status == MESSAGE_PENDING) m.status = MESSAGE_SENT;
+    if (*error != OK) m.status = MESSAGE_FAILED;
+    m.error = *error == OK ? 0 : (uint16_t)code;
     db_message_put(&t->batch, a->scope, &m);
-    return error == OK ? ingest_message_sent(a, t, &m) : OK;
+    return *error == OK ? ingest_message_sent(a, t, &m) : OK;
 }
 
 static void finish_call(struct account *a, struct turn *t, uint64_t operation, err_t error,
@@ -114,7 +116,7 @@ static err_t finish(struct account *a, struct turn *t, struct outbox_entry *o, e
     db_outbox_delete(&t->batch, a->scope, o->ordinal);
     list_remove(&o->node);
     free(o);
-    TRY(finish_message(a, t, place, error, code));
+    TRY(finish_message(a, t, place, &error, code));
     finish_call(a, t, operation, error, code);
     return OK;
 }

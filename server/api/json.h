@@ -28,7 +28,7 @@ enum json_kind {
     JSON_NIL
 };
 
-/* Once, before the first: values are outside-sized memory (xtry). */
+/* Once, before the first: whose memory jansson takes. */
 void json_start(void);
 /* BAD_JSON with words that say where, TOO_LARGE, NO_MEMORY. `*out` is the caller's: json_free. */
 err_t json_parse(struct slice text, size_t max_bytes, struct json **out) MUST_CHECK;

@@ -89,6 +89,22 @@ Test(sends, without_an_ack_the_call_says_pending_and_the_outbox_goes_on)
     expect_once("slow"); /* the twin is known by its id */
 }
 
+/* Its receipt shows that it arrived, so the error is about the twin; it was told as failed. */
+Test(sends, a_refused_twin_of_what_arrived_is_a_message_that_was_sent)
+{
+    fault("{\"fault\":\"drop_ack\",\"count\":1}");
+    rig_say(&rig, "send %s " TO " once", account);
+    rig_until(&rig, "[me delivered text once]", 20000, "messages %s", account);
+    fault("{\"fault\":\"ack_error\",\"value\":479}");
+    rig_say(&rig, "reconnect %s", account);
+    for (int i = 0; i < 2 && !strstr(rig.line, "send "); i++)
+        rig_hear(&rig, 30000);
+    cr_expect(strstr(rig.line, "send sent msg_"), "%s", rig.line);
+    rig_ask(&rig, "messages %s", account);
+    cr_expect(strstr(rig.line, "[me delivered text once]"), "%s", rig.line);
+    cr_expect_eq(rig_count(&rig, "message.sent", "events"), 1);
+}
+
 /* Without a message the answer must not be `pending`: the caller sends again, and it arrived twice.
  * A link that was silent for so long is given up in the same moment, before or after the call: who
  * sends again may be told that there is none yet, which leaves nothing either. */
