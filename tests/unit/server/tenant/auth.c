@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <uv.h>
@@ -68,6 +69,34 @@ Test(keys, name_their_tenant_world_and_rights)
     cr_assert_eq(strncmp(who.key, "key_", 4), 0);
     CHECK_OK(auth_key(&server, slice_text(test), &who));
     cr_assert_eq(who.world, WORLD_TEST);
+}
+
+/* Flips a bit wherever the data file holds the text. */
+static void flip(const char *text)
+{
+    char data[512];
+    static uint8_t file[1 << 20];
+
+    snprintf(data, sizeof(data), "%s/data.mdb", f.path);
+    int fd = open(data, O_RDWR);
+    ssize_t n = pread(fd, file, sizeof(file), 0);
+    cr_assert_gt(n, 0);
+    for (uint8_t *at = file; (at = memmem(at, (size_t)(file + n - at), text, strlen(text))); at++) {
+        uint8_t flipped = *at ^ 1;
+        cr_assert_eq(pwrite(fd, &flipped, 1, at - file), 1);
+    }
+    close(fd);
+}
+
+Test(keys, one_that_is_damaged_closes_no_other)
+{
+    struct principal who;
+
+    tenants_close(server.tenants);
+    flip("first test key");
+    open_tenants();
+    CHECK_OK(auth_key(&server, slice_text(live), &who));
+    cr_assert_eq(auth_key(&server, slice_text(test), &who), ERR_UNAUTHORIZED);
 }
 
 Test(keys, survive_a_restart_and_are_not_made_again)
