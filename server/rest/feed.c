@@ -158,6 +158,11 @@ void feed_open(struct request *r)
         auth_refuse(r, e);
         return;
     }
+    if (slice_is(r->method, "HEAD")) { /* would be a stream; an answer to HEAD has no body */
+        free(f);
+        reply_bytes(r, 200, "text/event-stream", SLICE(""));
+        return;
+    }
     f->sse = sse_start(r, f, on_closed);
     f->sse->on_drained = on_drained;
     sse_write(f->sse, SLICE("retry: 1000\n\n"));

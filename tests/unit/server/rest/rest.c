@@ -225,6 +225,17 @@ Test(rest, an_empty_log_resets_to_nothing)
     door_step();
 }
 
+Test(rest, head_of_the_feed_is_a_head_alone)
+{
+    struct reply *r = ask("HEAD /v1/events?after=0", door_test, NULL);
+
+    cr_assert_eq(r->status, 200);
+    cr_assert(strstr(r->text, "Content-Type: text/event-stream\r\n"));
+    cr_assert_str_eq(r->body, "");
+    cr_assert_eq(http_streams(door_server), 0);
+    cr_assert_eq(ask("HEAD /v1/events?after=x", door_test, NULL)->status, 400);
+}
+
 Test(rest, a_feed_with_a_bad_position_or_filter_is_refused)
 {
     char headers[300];
