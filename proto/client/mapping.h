@@ -6,6 +6,8 @@
 #pragma once
 #include "proto/client/inside.h"
 
+enum { WA_MEMBERS_MAX = 4096 }; /* learnt from one notification; a group has no more */
+
 /* Both addresses of a person as far as they are known, bare; a group, broadcast or newsletter
  * comes back as it is, in `pn`. */
 err_t wa_party_of(struct wa_client *c, const struct wa_jid *jid, struct wa_party *out) MUST_CHECK;

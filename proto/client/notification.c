@@ -70,13 +70,11 @@ static err_t on_contacts(struct wa_client *c, const struct wa_node *n)
     return wa_mapping_learn(c, &new_pn, &new_lid);
 }
 
-enum { MEMBERS_MAX = 4096 }; /* learnt from one notification; a group has no more */
-
 static err_t learn_participants(struct wa_client *c, const struct wa_node *change, size_t *count)
 {
     const struct wa_node *participant;
 
-    for (size_t i = 0; *count < MEMBERS_MAX; ++*count) {
+    for (size_t i = 0; *count < WA_MEMBERS_MAX; ++*count) {
         participant = wa_node_next(change, "participant", &i);
         if (!participant) return OK;
         struct wa_jid jid = wa_node_jid(participant, "jid"),

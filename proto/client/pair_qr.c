@@ -173,20 +173,21 @@ static err_t read_success(struct wa_client *c, const struct wa_node *node, struc
     const struct wa_node *device = wa_node_child(node, "device"),
                          *platform = wa_node_child(node, "platform"),
                          *biz = wa_node_child(node, "biz");
-    struct slice props = wa_node_child_bytes(node, "client-props");
+    struct slice props = wa_node_child_bytes(node, "client-props"),
+                 identity = wa_node_child_bytes(node, "device-identity");
     const Wa__ClientPairingProps *p;
 
     ENSURE(device, BAD_STANZA);
     out->pn = wa_node_jid(device, "jid");
     out->lid = wa_node_jid(device, "lid");
     ENSURE(out->pn.server == WA_SERVER_USER && out->pn.user.len > 0, BAD_STANZA);
+    ENSURE(identity.len <= WA_DEVICE_IDENTITY_MAX, BAD_STANZA);
     ENSURE(out->pn.user.len <= WA_USER_MAX && out->lid.user.len <= WA_USER_MAX, BAD_STANZA);
     if (platform) out->platform = text_or_none(wa_node_text(platform, "name"));
     if (biz) out->business = text_or_none(wa_node_text(biz, "name"));
     if (props.len && WA_UNPACK(wa__client_pairing_props, props, c->arena, &p) == OK)
         out->lid_migrated = p->is_chat_db_lid_migrated;
-    return wa_adv_accept(&c->keystore, c->arena, c->account.adv_secret.bytes,
-                         wa_node_child_bytes(node, "device-identity"), &out->adv);
+    return wa_adv_accept(&c->keystore, c->arena, c->account.adv_secret.bytes, identity, &out->adv);
 }
 
 static const struct {

@@ -328,6 +328,7 @@ static bool raise_limit(void)
     idle_count = 600;
     printf("%lu descriptors (ulimit -Hn): 600 idle connections, and no crowd\n",
            (unsigned long)files.rlim_cur);
+    fflush(stdout);
     return false;
 }
 

@@ -3,6 +3,7 @@
 
 #include "proto/client/bundles.h"
 #include "proto/client/devices.h"
+#include "proto/client/mapping.h"
 #include "proto/client/message_info.h"
 #include "proto/client/prekeys.h"
 #include "proto/client/receipt.h"
@@ -38,7 +39,7 @@ Test(bounds, of_the_members_that_one_notification_names)
         wa_node_set_jid(p, &w.arena, "phone_number", somebody(&w, WA_SERVER_USER, i));
     }
     world_serve_node(&w, n);
-    cr_assert_eq(fake_row_count(&w.h, WA_NS_LID) - before, 4096);
+    cr_assert_eq(fake_row_count(&w.h, WA_NS_LID) - before, WA_MEMBERS_MAX);
     cr_assert(strstr(world_next(&w), "<ack class=\"notification\" id=\"N\""));
     world_done(&w);
 }

@@ -195,6 +195,27 @@ Test(pair_qr, refuses_a_forged_answer)
 }
 
 /* The secret is right, but the phone signed another companion's key. */
+/* It is kept, and goes out with every first message. */
+Test(pair_qr, refuses_an_identity_that_is_too_long)
+{
+    struct world w;
+
+    start(&w);
+    world_next(&w);
+    char *xml = success(&w, NULL, 0);
+    const char *end = strstr(xml, "]</device-identity>");
+    AUTO(buf) longer = {0};
+    buf_put(&longer, slice_of(xml, (size_t)(end - xml)));
+    buf_put_text(&longer, "7a8040"); /* a field that nobody knows, 8192 bytes long */
+    for (int i = 0; i < 8192; i++)
+        buf_put_text(&longer, "00");
+    buf_put_text(&longer, end);
+    world_serve(&w, buf_text(&longer));
+    cr_assert(strstr(world_next(&w), "internal-error"));
+    cr_assert_neq(wa_client_state_of(w.client), WA_CLIENT_OFFLINE);
+    world_done(&w);
+}
+
 Test(pair_qr, refuses_a_signature_over_another_key)
 {
     struct world w;
