@@ -223,10 +223,10 @@ static void write_row(struct buf *page, const struct account_status *s)
     put_html(page, slice_text(*s->phone ? s->phone : "not paired yet"));
     buf_put_text(page, "</td><td>");
     put_html(page, slice_text(s->name));
-    buf_printf(page, "</td><td>%s%s%s</td><td>%s</td></tr>", account_state_text(s->state),
-               s->reason == WA_REASON_NONE ? "" : ", ",
-               s->reason == WA_REASON_NONE ? "" : wa_reason_text(s->reason),
-               s->sandbox ? "sandbox" : "WhatsApp");
+    const char *state = account_state_text(s->state), *reason = wa_reason_text(s->reason);
+    bool has_reason = s->reason != WA_REASON_NONE && strcmp(reason, state) != 0;
+    buf_printf(page, "</td><td>%s%s%s</td><td>%s</td></tr>", state, has_reason ? ", " : "",
+               has_reason ? reason : "", s->sandbox ? "sandbox" : "WhatsApp");
 }
 
 static void write_table(struct server *s, struct buf *page)
@@ -244,15 +244,23 @@ static void write_table(struct server *s, struct buf *page)
 static void reply_status_page(struct request *r, struct server *s)
 {
     struct directory_counts counts;
+    bool is_local = request_is_local(r);
     AUTO(buf) page = {0};
 
     directory_count(s->directory, &counts);
     open_page(&page, "Parley", true);
     buf_printf(&page, "<h1>Parley</h1><p>%zu account%s, %zu connected.</p>", counts.accounts,
                counts.accounts == 1 ? "" : "s", counts.by_state[ACCOUNT_CONNECTED]);
-    if (request_is_local(r)) write_table(s, &page);
-    buf_put_text(&page, "<p>MCP: <code>/mcp</code> · REST: <code>/v1</code> · events: "
-                        "<code>/v1/events</code> · pairing: <code>/qr</code></p>");
+    if (is_local && !counts.accounts)
+        buf_put_text(&page, "<p>Pair one: <code>parleyctl pair</code>, or without a phone "
+                            "<code>parleyctl pair --sandbox</code>.</p>");
+    else if (is_local)
+        write_table(s, &page);
+    buf_put_text(&page, "<p>MCP: <code>/mcp</code> · REST: <code>/v1</code> "
+                        "(<a href=\"/openapi.json\">described</a>) · events: "
+                        "<code>/v1/events</code>");
+    if (is_local) buf_put_text(&page, " · pairing: <a href=\"/qr\">/qr</a>");
+    buf_put_text(&page, "</p>");
     reply_page(r, 200, &page);
 }
 

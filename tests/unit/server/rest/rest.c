@@ -311,6 +311,25 @@ Test(pages, the_code_is_shown_under_its_name_alone, .init = door_setup, .fini = 
     cr_assert(strstr(r->body, "connected") && !strstr(r->body, "<svg"));
 }
 
+Test(pages, the_status_says_where_to_go, .init = door_setup, .fini = door_teardown)
+{
+    struct account *acc;
+    const char *body = ask("GET /", HTML, NULL)->body;
+
+    cr_assert(strstr(body, "parleyctl pair") && !strstr(body, "<table"));
+    cr_assert(strstr(body, "href=\"/qr\"") && strstr(body, "href=\"/openapi.json\""));
+    acc = add_account(true, ACCOUNT_EXPIRED);
+    acc->status.reason = WA_REASON_EXPIRED;
+    directory_update(H.server.directory, &acc->status);
+    body = ask("GET /", HTML, NULL)->body;
+    cr_assert(strstr(body, "<td>expired</td>") && !strstr(body, "expired, expired"));
+    acc->status.state = ACCOUNT_DISCONNECTED;
+    acc->status.reason = WA_REASON_LINK;
+    directory_update(H.server.directory, &acc->status);
+    cr_assert(strstr(ask("GET /", HTML, NULL)->body, "<td>disconnected, link</td>"));
+    cr_assert_null(strstr(ask("GET /", HTML "Via: 1.1 proxy\r\n", NULL)->body, "/qr"));
+}
+
 /* What a request of a proxy on this machine looks like. */
 static const char *const proxied[] = {
     "X-Forwarded-For: 192.0.2.1\r\n", "x-forwarded-proto: https\r\n", "X-Forwarded-Host: a\r\n",
