@@ -114,14 +114,23 @@ static err_t on_message_ack(struct wa_client *c, const struct wa_node *ack)
     return after_accept(c, ack, &e.outbox_done.chat, &from);
 }
 
-/* Delivery receipts are not kept, so only read ones are told. */
+/* Kept until the server has them: what we say of our own reading. */
+static bool is_kept(struct slice type)
+{
+    static const char *const kept[] = {"read", "read-self", "played", "played-self"};
+
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+        if (slice_is(type, kept[i])) return true;
+    return false;
+}
+
 static err_t on_receipt_ack(struct wa_client *c, const struct wa_node *ack)
 {
     struct slice type = wa_node_text(ack, "type");
     struct wa_jid from = wa_node_jid(ack, "from");
     struct wa_event e = {.kind = WA_EVENT_OUTBOX_DONE};
 
-    if (!slice_is(type, "read") && !slice_is(type, "read-self")) return OK;
+    if (!is_kept(type)) return OK;
     e.outbox_done.id = wa_node_text(ack, "id");
     e.outbox_done.code = code_of(ack);
     e.outbox_done.error = error_of(e.outbox_done.code);

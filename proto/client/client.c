@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/client/ask_phone.h"
 #include "proto/client/inside.h"
 #include "proto/client/iq.h"
 #include "proto/client/keepalive.h"
@@ -45,6 +46,7 @@ struct wa_client *wa_client_new(const struct wa_config *config, const struct wa_
         c->timers[t] = WA_NEVER;
     list_init(&c->queries);
     list_init(&c->sends);
+    list_init(&c->asks);
     wa_keys_init(c);
     return c;
 }
@@ -54,6 +56,7 @@ void wa_client_free(struct wa_client *c)
     if (!c) return;
     wa_iq_free(c);
     wa_sends_free(c);
+    wa_asks_free(c);
     wa_pairing_free(c);
     wa_frames_done(&c->frames);
     if (c->handshake) wa_handshake_wipe(c->handshake);
@@ -321,5 +324,5 @@ size_t wa_client_memory(const struct wa_client *c)
 
     for (const struct list *l = c->queries.next; l != &c->queries; l = l->next)
         n += sizeof(struct wa_query);
-    return n + wa_sends_memory(c) + wa_pairing_memory(c);
+    return n + wa_asks_memory(c) + wa_sends_memory(c) + wa_pairing_memory(c);
 }

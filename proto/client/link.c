@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "proto/client/ask_phone.h"
 #include "proto/client/iq.h"
 #include "proto/client/login.h"
 #include "proto/client/message_out.h"
@@ -41,6 +42,7 @@ static void forget_link(struct wa_client *c)
     c->handshake = NULL;
     wa_frames_done(&c->frames);
     wa_pairing_free(c);
+    wa_asks_free(c);
     for (int t = 0; t < WA_TIMER_COUNT; t++)
         if (timer_is_of_link[t]) c->timers[t] = WA_NEVER;
     c->offline_left = 0;

@@ -2,7 +2,10 @@
  *
  * Everything here happens in one turn: the ratchet's step, the event and the receipt are committed
  * together, and the receipt leaves last. Start at wa_on_message(). */
+#include "proto/client/message_in.h"
+
 #include "proto/client/acks.h"
+#include "proto/client/ask_phone.h"
 #include "proto/client/bundles.h"
 #include "proto/client/content.h"
 #include "proto/client/keys.h"
@@ -244,11 +247,24 @@ static err_t find_held(struct wa_client *c, struct inbound *in)
     return OK;
 }
 
+err_t wa_message_recovered(struct wa_client *c, const struct wa_info *info, struct slice message)
+{
+    struct inbound in = {.info = *info, .held = WA_HELD_WAITING};
+
+    if (!message.len || !wa_pb_is_whole(message)) return OK; /* the phone has it no more */
+    emit_content(c, &in, message);
+    if (in.is_told) wa_retry_over(c, info);
+    return OK;
+}
+
 static err_t undecryptable(struct wa_client *c, struct inbound *in)
 {
     struct wa_message m = {.kind = WA_KIND_UNKNOWN, .waiting = true};
 
-    if (in->held == WA_HELD_NO && !in->info.is_peer) emit(c, in, &m);
+    if (in->held == WA_HELD_NO && !in->info.is_peer) {
+        emit(c, in, &m);
+        wa_ask_phone(c, &in->info, WA_ASK_AFTER_MS);
+    }
     return wa_retry_ask(c, &in->info, in->failure);
 }
 
@@ -298,6 +314,7 @@ static err_t on_unavailable(struct wa_client *c, struct inbound *in,
     struct wa_message m = {.kind = WA_KIND_UNAVAILABLE, .waiting = !is_for_phone_only(unavailable)};
 
     if (in->held == WA_HELD_NO) emit(c, in, &m);
+    if (in->held == WA_HELD_NO && m.waiting) wa_ask_phone(c, &in->info, 0);
     wa_ack_message(c, in->info.stanza, WA_NACK_NONE);
     return OK;
 }

@@ -1,6 +1,7 @@
 #include "proto/client/peer.h"
 
 #include "proto/client/acks.h"
+#include "proto/client/ask_phone.h"
 #include "proto/client/jobs.h"
 #include "proto/client/pb.h"
 #include "proto/schema/message.pb-c.h"
@@ -51,7 +52,8 @@ static const struct {
     {WA__PROTOCOL_MESSAGE__TYPE__INITIAL_SECURITY_NOTIFICATION_SETTING_SYNC, 9, NULL},
     {WA__PROTOCOL_MESSAGE__TYPE__APP_STATE_FATAL_EXCEPTION_NOTIFICATION, 10, NULL},
     {WA__PROTOCOL_MESSAGE__TYPE__PEER_DATA_OPERATION_REQUEST_MESSAGE, 16, NULL},
-    {WA__PROTOCOL_MESSAGE__TYPE__PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE, 17, NULL},
+    {WA__PROTOCOL_MESSAGE__TYPE__PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE, 17,
+     wa_phone_answered},
     {WA__PROTOCOL_MESSAGE__TYPE__LID_MIGRATION_MAPPING_SYNC, 23, take_lid_mappings},
 };
 

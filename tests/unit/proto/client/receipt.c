@@ -102,6 +102,27 @@ Test(receipt, marks_read_and_waits_for_the_ack)
     world_done(&w);
 }
 
+/* A kind whose ack was not known would be repeated at every login for ever. */
+Test(receipt, every_kind_we_keep_is_finished_by_its_ack)
+{
+    static const char *const types[] = {"read", "read-self", "played", "played-self"};
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct world w;
+
+        start(&w);
+        read_ids(&w, 1, false, WA_SERVER_NONE);
+        world_expect_event(&w, "outbox M0 receipt");
+        struct slice ack = arena_printf(&w.arena,
+                                        "<ack class=\"receipt\" id=\"M0\" "
+                                        "from=\"15550002222@s.whatsapp.net\" type=\"%s\"/>",
+                                        types[i]);
+        world_serve(&w, arena_text(&w.arena, ack));
+        world_expect_event(&w, "outbox_done M0 OK");
+        world_done(&w);
+    }
+}
+
 Test(receipt, names_the_author_in_groups_as_the_group_does)
 {
     struct world w;

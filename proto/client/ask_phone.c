@@ -1,0 +1,236 @@
+#include "proto/client/ask_phone.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/client/bundles.h"
+#include "proto/client/mapping.h"
+#include "proto/client/message_in.h"
+#include "proto/client/message_out.h"
+#include "proto/client/pb.h"
+#include "proto/client/receipt.h"
+
+enum { TYPE_REQUEST = 16, TYPE_PLACEHOLDER_RESEND = 4 };
+
+struct ask {
+    struct list node;
+    int64_t due;
+    char chat[WA_JID_TEXT_MAX], author[WA_JID_TEXT_MAX];
+    char id[WA_MESSAGE_ID_MAX + 1];
+    bool from_me, is_group;
+};
+
+static struct ask *ask_of(struct list *node) { return LIST_ENTRY(node, struct ask, node); }
+
+void wa_asks_free(struct wa_client *c)
+{
+    for (struct list *node; (node = list_pop(&c->asks));)
+        free(ask_of(node));
+    c->ask_count = 0;
+}
+
+size_t wa_asks_memory(const struct wa_client *c) { return c->ask_count * sizeof(struct ask); }
+
+static const struct wa_jid *address_of(const struct wa_party *party)
+{
+    return wa_jid_is_none(&party->lid) ? &party->pn : &party->lid;
+}
+
+static void plan(struct wa_client *c, int64_t due)
+{
+    if (due < c->timers[WA_TIMER_ASK]) wa_timer_set(c, WA_TIMER_ASK, due);
+}
+
+void wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t after_ms)
+{
+    bool of_phone = info->from_me && info->author_jid.device == 0;
+
+    if (of_phone || c->ask_count >= WA_ASKS_WAITING) return;
+    if (info->time_s < wa_server_now(c) - WA_ASK_AGE_S) return;
+    struct ask *ask = xcalloc(sizeof(*ask));
+    ask->due = c->now + after_ms;
+    ask->from_me = info->from_me;
+    ask->is_group = info->place == WA_PLACE_GROUP;
+    wa_jid_text(address_of(&info->chat), ask->chat);
+    wa_jid_text(address_of(&info->author), ask->author);
+    snprintf(ask->id, sizeof(ask->id), SLICE_FMT, SLICE_ARG(info->id));
+    list_push(&c->asks, &ask->node);
+    c->ask_count++;
+    plan(c, ask->due);
+}
+
+/* ---- the question ---- */
+
+static err_t info_of(struct wa_client *c, const struct ask *ask, struct wa_info *out)
+{
+    struct wa_jid chat, author;
+
+    *out = (struct wa_info){.id = slice_text(ask->id), .from_me = ask->from_me};
+    TRY(wa_jid_parse(slice_text(ask->chat), &chat));
+    TRY(wa_jid_parse(slice_text(ask->author), &author));
+    TRY(wa_party_of(c, &author, &out->author));
+    return wa_party_of(c, &chat, &out->chat);
+}
+
+/* Message{protocolMessage{peerDataOperationRequest{placeholderMessageResend{key}}}}. */
+static err_t put_request(struct wa_client *c, const struct ask *ask, const struct wa_info *info,
+                         struct buf *out)
+{
+    struct wa_jid chat, participant;
+    AUTO(buf) key = {0};
+    AUTO(buf) placeholder = {0};
+    AUTO(buf) request = {0};
+    AUTO(buf) protocol = {0};
+
+    TRY(wa_chat_jid(c, &info->chat, &chat));
+    TRY(wa_participant_jid(c, &info->chat, &info->author, ask->is_group, &participant));
+    wa_pb_put_bytes(&key, 1, wa_bare_text(c, &chat));
+    wa_pb_put_int(&key, 2, ask->from_me);
+    wa_pb_put_bytes(&key, 3, info->id);
+    if (ask->is_group) wa_pb_put_bytes(&key, 4, wa_bare_text(c, &participant));
+    wa_pb_put_bytes(&placeholder, 1, buf_slice(&key));
+    wa_pb_put_int(&request, 1, TYPE_PLACEHOLDER_RESEND);
+    wa_pb_put_bytes(&request, 5, buf_slice(&placeholder));
+    wa_pb_put_int(&protocol, 2, TYPE_REQUEST);
+    wa_pb_put_bytes(&protocol, 16, buf_slice(&request));
+    wa_pb_put_bytes(out, 12, buf_slice(&protocol));
+    return OK;
+}
+
+static err_t send_request(struct wa_client *c, const struct wa_jid *phone, struct slice request)
+{
+    struct wa_node *message = wa_node_new(c->arena, "message");
+    bool has_prekey = false;
+
+    wa_node_set_jid(message, c->arena, "to", *phone);
+    wa_node_set(message, c->arena, "id", wa_client_message_id(c, c->now, c->arena));
+    wa_node_set_text(message, c->arena, "type", "text");
+    wa_node_set_text(message, c->arena, "category", "peer");
+    wa_node_set_text(message, c->arena, "push_priority", "high_force");
+    wa_node_set_text(wa_node_add(message, c->arena, "meta"), c->arena, "appdata", "default");
+    TRY(wa_encrypt_for(c, phone, request, message, &has_prekey));
+    if (has_prekey) wa_add_device_identity(c, message);
+    wa_send_node(c, message, WA_SEND_ACKED);
+    return OK;
+}
+
+/* A retry may have brought it meanwhile. */
+static err_t is_waiting(struct wa_client *c, const struct wa_info *info, bool *out)
+{
+    struct wa_held_message held;
+    struct slice row;
+
+    TRY(wa_load(c, WA_NS_MESSAGE, wa_info_owner(c, info), wa_info_name(c, info), &row));
+    TRY(wa_held_decode(row, &held));
+    *out = held.state == WA_HELD_WAITING;
+    return OK;
+}
+
+static bool may_ask(struct wa_client *c)
+{
+    if (c->now - c->asks_since >= 3600 * 1000) {
+        c->asks_since = c->now;
+        c->asks_made = 0;
+    }
+    return c->asks_made < WA_ASKS_HOUR;
+}
+
+static err_t ask_now(struct wa_client *c, const struct wa_jid *phone, const struct ask *ask)
+{
+    AUTO(buf) request = {0};
+    struct wa_info info;
+    bool waiting;
+
+    TRY(info_of(c, ask, &info));
+    TRY(is_waiting(c, &info, &waiting));
+    if (!waiting || !may_ask(c)) return OK;
+    TRY(put_request(c, ask, &info, &request));
+    c->asks_made++;
+    return send_request(c, phone, buf_slice(&request));
+}
+
+static err_t ask_all_due(struct wa_client *c, const struct wa_jid *phone)
+{
+    LIST_EACH(node, &c->asks)
+    {
+        struct ask *ask = ask_of(node);
+        if (ask->due > c->now) {
+            plan(c, ask->due);
+            continue;
+        }
+        list_remove(&ask->node);
+        c->ask_count--;
+        err_t e = ask_now(c, phone, ask);
+        free(ask);
+        if (wa_is_fatal(e)) return e;
+    }
+    return OK;
+}
+
+static struct wa_jid own_phone(const struct wa_client *c)
+{
+    struct wa_jid self = wa_self_pn(c);
+    return wa_jid_bare(&self);
+}
+
+static err_t on_bundle(struct wa_client *c, void *op, const struct wa_node *iq, err_t e)
+{
+    struct wa_jid phone = own_phone(c);
+
+    if (e != OK) return OK; /* asked for again with the next message that needs it */
+    TRY(wa_bundles_take(c, iq, false));
+    return ask_all_due(c, &phone);
+}
+
+err_t on_ask_due(struct wa_client *c)
+{
+    struct wa_jid phone = own_phone(c), device;
+    bool has;
+
+    if (!wa_is_online(c)) return OK;
+    TRY(wa_has_session(c, &phone, &has));
+    if (has) return ask_all_due(c, &phone);
+    TRY(wa_session_jid(c, &phone, &device));
+    return wa_bundles_ask(c, &device, 1, NULL, on_bundle, NULL, false);
+}
+
+/* ---- the answer ---- */
+
+/* WebMessageInfo: key 1 {chat 1, from me 2, id 3, participant 4}, message 2, time 3, author 5. */
+static err_t take(struct wa_client *c, struct slice web)
+{
+    struct slice key = wa_pb_bytes(web, 1), message = wa_pb_bytes(web, 2), by = wa_pb_text(key, 4);
+    struct wa_jid chat, author;
+    struct wa_info info = {.id = wa_pb_text(key, 3), .from_me = wa_pb_int_or(key, 2, 0) != 0};
+    bool waiting;
+
+    TRY(wa_jid_parse(wa_pb_text(key, 1), &chat));
+    ENSURE(wa_id_ok(info.id) && chat.user.len <= WA_USER_MAX, BAD_STANZA);
+    info.place = wa_jid_is_group(&chat) ? WA_PLACE_GROUP : WA_PLACE_PERSON;
+    author = info.from_me ? own_phone(c) : chat;
+    if (!info.from_me && info.place == WA_PLACE_GROUP)
+        TRY(wa_jid_parse(slice_is_none(by) ? wa_pb_text(web, 5) : by, &author));
+    ENSURE(wa_jid_is_person(&author) && author.user.len <= WA_USER_MAX, BAD_STANZA);
+    info.author_jid = author;
+    TRY(wa_party_of(c, &author, &info.author));
+    TRY(wa_party_of(c, &chat, &info.chat));
+    info.time_s = (int64_t)(wa_pb_int_or(web, 3, 0) & UINT32_MAX);
+    TRY(is_waiting(c, &info, &waiting));
+    return waiting ? wa_message_recovered(c, &info, message) : OK;
+}
+
+/* Result 3, several: placeholder 4 {bytes 1}. */
+err_t wa_phone_answered(struct wa_client *c, const struct wa_info *info, struct slice response)
+{
+    struct reader r = reader_of(response);
+    struct wa_pb_field field;
+
+    if (wa_pb_int_or(response, 1, 0) != TYPE_PLACEHOLDER_RESEND) return OK;
+    for (int n = 0; n < WA_ASK_ANSWERS && wa_pb_next(&r, &field);) {
+        if (field.number != 3 || !field.is_bytes) continue;
+        n++;
+        err_t e = take(c, wa_pb_bytes(wa_pb_bytes(field.bytes, 4), 1));
+        if (wa_is_fatal(e)) return e;
+    }
+    return OK;
+}

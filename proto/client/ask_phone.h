@@ -1,0 +1,28 @@
+/* Messages that only our phone can still give us (protocol.md 6.5, 7.4): those that cannot be read
+ * here while their sender does not repeat them, and those that came as <unavailable>.
+ *
+ * Asked for once each, WA_ASK_AFTER_MS after the first failure, when no retry has brought them; at
+ * most WA_ASKS_HOUR in an hour, so that a peer who sends rubbish does not make us flood the phone.
+ * What waits lives in memory: a link that ends forgets it, and the sender's retry is left. */
+#pragma once
+#include "proto/client/message_info.h"
+
+enum {
+    WA_ASK_AFTER_MS = 5 * 1000,
+    WA_ASK_AGE_S = 14 * 24 * 3600, /* the phone has no older ones */
+    WA_ASKS_WAITING = 64,          /* at once; more are not asked for */
+    WA_ASKS_HOUR = 120,
+    WA_ASK_ANSWERS = 64, /* messages taken out of one answer */
+};
+
+/* Plans to ask in `after_ms`. Nothing for messages of the phone itself, which is asked by retry. */
+void wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t after_ms);
+/* PeerDataOperationRequestResponseMessage, from the phone. */
+err_t wa_phone_answered(struct wa_client *c, const struct wa_info *info,
+                        struct slice response) MUST_CHECK;
+/* The link has ended. */
+void wa_asks_free(struct wa_client *c);
+size_t wa_asks_memory(const struct wa_client *c);
+
+/* Timer. */
+err_t on_ask_due(struct wa_client *c);
