@@ -227,6 +227,30 @@ Test(call, after_a_crash_the_reply_is_read_from_the_message)
     answer_done(&b);
 }
 
+/* Receipts go on raising the message; the answer was about the ack. */
+Test(call, a_reply_that_is_read_from_the_message_stays_what_the_ack_made_it)
+{
+    static const unsigned later[] = {MESSAGE_SENT, MESSAGE_DELIVERED, MESSAGE_READ, MESSAGE_PLAYED};
+    struct account *a = add_account(true, ACCOUNT_CONNECTED);
+    struct answer first, again;
+    struct place place;
+
+    H.ack = ACK_PENDING;
+    first = use(&H.test, "send_message", hello);
+    place = H.unacked_place[0]; /* the only send */
+    for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+        struct turn *t = open_turn(a);
+        set_status(a, t, place, later[i], 0);
+        close_turn(t, true);
+        again = use(&H.test, "send_message", hello);
+        cr_expect_str_eq(member(&again, "status"), "sent");
+        cr_expect_str_eq(member(&again, "id"), member(&first, "id"));
+        answer_done(&again);
+    }
+    cr_assert_eq(H.sends, 1);
+    answer_done(&first);
+}
+
 /* ---- cancellation ---- */
 
 Test(call, one_that_waits_is_cancelled_at_once)
