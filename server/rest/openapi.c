@@ -104,8 +104,11 @@ static void write_paths(struct pen *p)
     pen_raw(p, "/v1/events",
             SLICE("{\"get\":{\"operationId\":\"stream_events\",\"summary\":\"Stream events\","
                   "\"description\":\"Server-sent events; id is the seq. Resumes behind the "
-                  "Last-Event-ID header or `after`.\",\"parameters\":["
-                  "{\"name\":\"events\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
+                  "Last-Event-ID header or `after`, else begins now. What is not in the log (any "
+                  "more) is announced by an event `gap` with first, last and reset, which says "
+                  "that this log never gave out the position.\",\"parameters\":["
+                  "{\"name\":\"events\",\"in\":\"query\",\"description\":"
+                  "\"names or groups such as message.*, with commas\",\"schema\":{\"type\":\"string\"}},"
                   "{\"name\":\"account_id\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
                   "{\"name\":\"chat_id\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
                   "{\"name\":\"after\",\"in\":\"query\",\"schema\":{\"type\":\"integer\"}}],"
