@@ -26,8 +26,8 @@ void monitor_note_batch(const struct batch *b);
 void monitor_note(uint64_t owner, uint64_t turn);
 
 /* False, and counted, when `turn` is above the durable one. Turn 0 wrote nothing. `what` names what
- * leaves, for the journal. Owner 0: a reply that waited for a batch of no account; the writer numbers
- * those when they are posted. */
+ * leaves, for the journal. Owner 0: a reply that waited for a batch of no account; the writer
+ * numbers those when they are posted. */
 bool monitor_is_durable(uint64_t owner, uint64_t turn, const char *what);
 /* The same for an event that a stream is shown. */
 bool monitor_is_shown(uint64_t tenant, uint64_t seq);
@@ -46,12 +46,12 @@ enum monitor_record_type {
     MONITOR_BARRIER,      /* a flush has returned */
     MONITOR_META,         /* a: offset; payload: one write through the O_DSYNC descriptor … */
     MONITOR_META_DURABLE, /* … that has returned */
-    MONITOR_TURN,         /* a: owner, b: turn; payload: each row it wrote, as operation (1), database
-                           * (1), length of the key (2), CRC of the record (4), key */
-    MONITOR_RELEASE,      /* a: owner, b: turn; payload: what of it leaves, in words */
-    MONITOR_SHOWN,        /* a: tenant, b: number of an event that a stream is shown */
-    MONITOR_READ,         /* a: commit, as LMDB numbers them, that answers are read from */
-    MONITOR_START,        /* another process goes on; turns are numbered from 1 again */
+    MONITOR_TURN,    /* a: owner, b: turn; payload: each row it wrote, as operation (1), database
+                      * (1), length of the key (2), CRC of the record (4), key */
+    MONITOR_RELEASE, /* a: owner, b: turn; payload: what of it leaves, in words */
+    MONITOR_SHOWN,   /* a: tenant, b: number of an event that a stream is shown */
+    MONITOR_READ,    /* a: commit, as LMDB numbers them, that answers are read from */
+    MONITOR_START,   /* another process goes on; turns are numbered from 1 again */
 };
 struct monitor_record {
     uint32_t type, len;

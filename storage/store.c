@@ -137,10 +137,11 @@ static err_t check_file(struct store *s, bool writes)
     if (e != ERR_STORE_DAMAGED) return e;
     AUTO(buf) why = {0};
     buf_put_text(&why, err_words());
-    return fail(STORE_DAMAGED,
-                "the database in %s is damaged: %s. Nothing was changed; `parleyctl check %s` tells "
-                "more. Bring back a backup.",
-                s->path, buf_text(&why), s->path);
+    return fail(
+        STORE_DAMAGED,
+        "the database in %s is damaged: %s. Nothing was changed; `parleyctl check %s` tells "
+        "more. Bring back a backup.",
+        s->path, buf_text(&why), s->path);
 }
 
 static err_t open_env(struct store *s, const struct store_options *o)
@@ -204,8 +205,9 @@ static err_t refuse_strange_names(struct store *s)
     if (rc == 0) rc = mdb_cursor_open(txn, dbi, &cursor);
     while (rc == 0 && e == OK && (rc = mdb_cursor_get(cursor, &name, &value, MDB_NEXT)) == 0)
         if (!is_ours(store_slice(name)))
-            e = fail(STORE_DAMAGED, "%s has a sub-database \"" SLICE_FMT "\", which is none of ours",
-                     s->path, SLICE_ARG(text_cut(store_slice(name), 40)));
+            e = fail(STORE_DAMAGED,
+                     "%s has a sub-database \"" SLICE_FMT "\", which is none of ours", s->path,
+                     SLICE_ARG(text_cut(store_slice(name), 40)));
     if (cursor) mdb_cursor_close(cursor);
     mdb_txn_abort(txn);
     return e != OK || rc == 0 || rc == MDB_NOTFOUND ? e : store_error(rc, "sub-databases");

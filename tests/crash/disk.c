@@ -18,8 +18,8 @@
 
 /* What resource.mjs writes and reads, one little-endian word each. */
 struct control {
-    unsigned full;       /* 1: no space, and the system says so; 2: a quota, which it does not say */
-    unsigned slow_ms;    /* each flush takes so long */
+    unsigned full;    /* 1: no space, and the system says so; 2: a quota, which it does not say */
+    unsigned slow_ms; /* each flush takes so long */
     unsigned fail_flush; /* 1: the next flush fails; it becomes 2 then */
     unsigned refused;    /* writes that found no space */
     unsigned flushes;

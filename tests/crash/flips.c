@@ -13,10 +13,10 @@
  *   undetected     neither: what is served is not what was stored, or something is lost
  *
  * Whatever the verdict, these must not be: a row served with other bytes than were stored; a
- * message that the sandbox may forget and nobody has, without a trace; a broken rule of the sandbox;
- * of a flip inside a row: a process ended; of one that not all depend on (the store's own, the
- * tenant's, the number row of the log): more than one account stopped, another one that does not
- * work, a server that does not start. Ends with 1 when one of them was. */
+ * message that the sandbox may forget and nobody has, without a trace; a broken rule of the
+ * sandbox; of a flip inside a row: a process ended; of one that not all depend on (the store's own,
+ * the tenant's, the number row of the log): more than one account stopped, another one that does
+ * not work, a server that does not start. Ends with 1 when one of them was. */
 #include "tests/crash/flips.h"
 
 #include <fcntl.h>
@@ -57,8 +57,8 @@ struct job {
 
 static struct {
     struct slice file;
-    uint8_t *areas;          /* of each byte */
-    size_t *places[AREAS];   /* the bytes of each area */
+    uint8_t *areas;        /* of each byte */
+    size_t *places[AREAS]; /* the bytes of each area */
     size_t counts[AREAS];
     unsigned long table[AREAS][VERDICTS], stopped[FLIP_ACCOUNTS + 1];
     unsigned long wrong, begun, done, hidden, fewer, lost;
@@ -336,9 +336,10 @@ static void print_table(void)
     }
     printf("flips in rows that stopped no account %lu, one %lu, more %lu\n", all.stopped[0],
            all.stopped[1], all.stopped[2] + all.stopped[3]);
-    printf("flips that hid a row %lu; of which an answer lacked something and only the check says so "
-           "%lu; after which a new message was not found again, where server or check say so %lu\n",
-           all.hidden, all.fewer, all.lost);
+    printf(
+        "flips that hid a row %lu; of which an answer lacked something and only the check says so "
+        "%lu; after which a new message was not found again, where server or check say so %lu\n",
+        all.hidden, all.fewer, all.lost);
     printf("%lu flips, %lu wrong\n", all.done, all.wrong);
 }
 

@@ -25,8 +25,8 @@ int world_main(int argc, char **argv);
 #include "tests/flow/world.c" /* NOLINT */
 #undef main
 #define leave leave_the_house
-#include "tests/flow/world_clock.c"   /* NOLINT */
-#include "tests/flow/world_house.c"   /* NOLINT */
+#include "tests/flow/world_clock.c" /* NOLINT */
+#include "tests/flow/world_house.c" /* NOLINT */
 #undef leave
 #include "tests/flow/world_judge.c"   /* NOLINT */
 #include "tests/flow/world_traffic.c" /* NOLINT */
@@ -34,9 +34,9 @@ int world_main(int argc, char **argv);
 _Static_assert((int)FLIP_ACCOUNTS == (int)RESIDENTS, "the report has a bit for each");
 
 enum {
-    MOMENTS = 80,    /* of the recorded life */
-    CLAIMS = 6,       /* calls with a key that are repeated later */
-    ASKS_MAX = 100,   /* questions that must be answered as before */
+    MOMENTS = 80,   /* of the recorded life */
+    CLAIMS = 6,     /* calls with a key that are repeated later */
+    ASKS_MAX = 100, /* questions that must be answered as before */
     LOGIN_MS = 4000,
     PATIENCE_MS = 12000,
     SESSIONS = 3,
@@ -57,7 +57,7 @@ static struct {
     struct ask items[ASKS_MAX];
     size_t count;
     uint64_t events; /* a hash of what a stream is shown from the beginning */
-} * asks; /* shared: made in a child */
+} * asks;            /* shared: made in a child */
 
 static void need(err_t e, const char *what)
 {
@@ -413,7 +413,8 @@ static void learn_answers(void)
         struct answer a = {0};
 
         call_tool(&who, &asks->items[i], &a);
-        if (!a.done || a.error != OK) need(a.error ? a.error : ERR_QUERY_TIMEOUT, asks->items[i].tool);
+        if (!a.done || a.error != OK)
+            need(a.error ? a.error : ERR_QUERY_TIMEOUT, asks->items[i].tool);
         asks->items[i].answer = hash_of(1, buf_slice(&a.text));
         buf_done(&a.text);
     }
@@ -431,7 +432,8 @@ static void compare_answers(struct flip_report *out)
         err_t e = auth_key(&the_life->server, slice_text(key_text), &who);
 
         if (e == OK)
-            e = session_find(&the_life->server.mcp->workers[0], &who, slice_text(sessions[i]), &info);
+            e = session_find(&the_life->server.mcp->workers[0], &who, slice_text(sessions[i]),
+                             &info);
         out->failed += e != OK && e != ERR_NOT_FOUND && e != ERR_UNAUTHORIZED;
         out->different += e == ERR_NOT_FOUND || e == ERR_UNAUTHORIZED;
     }
@@ -535,8 +537,8 @@ static bool is_stopped(unsigned resident)
     struct account *a = house_account(the_life, resident);
 
     return !a || a->broken || a->failures ||
-           !directory_status(the_life->server.directory, slice_text(the_life->residents[resident].id),
-                             &status) ||
+           !directory_status(the_life->server.directory,
+                             slice_text(the_life->residents[resident].id), &status) ||
            status.blocked;
 }
 
@@ -566,8 +568,8 @@ static void judge_trial(const struct trial *t, struct flip_report *out)
 {
     for (unsigned i = 0; i < RESIDENTS; i++) {
         const struct errand *e = t->sends[i];
-        bool sent = e->done && e->call.error == OK &&
-                    copies(the_life->people[RESIDENTS + 1], e->text) == 1;
+        bool sent =
+            e->done && e->call.error == OK && copies(the_life->people[RESIDENTS + 1], e->text) == 1;
         bool stops = is_stopped(i);
 
         if (stops) out->stopped |= 1u << i;

@@ -50,7 +50,6 @@ export class Judge {
   /** Waits until everything under way has arrived; what has not by then is judged as lost. */
   async settle() {
     const still = until(this.patience * 1000, 'the world to be still', async () => {
-      await this.world.revive();
       if (this.world.hasEnded) return true;
       if (!this.traffic.isStill) return false;
       for (const account of this.world.accounts) if (!(await this.world.isQuiet(account))) return false;

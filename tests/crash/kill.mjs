@@ -30,6 +30,7 @@ function options() {
 async function rounds(world, traffic, desk, judge, count) {
   for (let round = 1; round <= count; round++) {
     let over = false;
+    await world.prepare(round);
     traffic.resume();
     const asking = desk.askUntil(() => over);
     await pause(between(50, 1200));

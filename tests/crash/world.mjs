@@ -64,41 +64,39 @@ export class World {
     return (await fetch(`${this.sim.control}/trace?since=${since}`)).json();
   }
 
-  /** Half the rounds run with slow commits, so that a kill finds turns in flight; every fourth kills itself at a chosen commit. */
+  /** Every fourth round runs on a server that kills itself at a chosen commit. */
+  async prepare(round) {
+    if (round % PLACED_EVERY !== 2) return;
+    this.check();
+    await this.parleyd.kill();
+    this.place = `${PLACES[Math.floor(round / PLACED_EVERY) % PLACES.length]} kill_wait=${between(0, 6)}`;
+    this.parleyd.env = { PARLEY_FAULTS: `${this.faults} ${this.place}`.trim() };
+    await this.parleyd.start().catch((error) => {
+      if (!this.hasFallen) throw error; // it may come to that commit while it starts
+    });
+  }
+
+  /** Half the rounds run with slow commits, so that a kill finds turns in flight. */
   async kill(round) {
     await this.#end();
-    const next = round + 1;
-    this.place = next % PLACED_EVERY === 2 ? `${PLACES[Math.floor(next / PLACED_EVERY) % PLACES.length]} kill_wait=${between(0, 6)}` : '';
-    this.parleyd.env = { PARLEY_FAULTS: [this.faults, round % 2 ? SLOW : '', this.place].join(' ').trim() };
+    this.parleyd.env = { PARLEY_FAULTS: [this.faults, round % 2 ? SLOW : ''].join(' ').trim() };
     if (Math.random() < 0.25) await this.#killWhileStarting();
     await this.parleyd.start();
   }
 
   async #end() {
     if (this.place) await until(PLACED_MS, 'the placed kill', () => this.hasEnded, 20).catch(() => {});
-    if (this.hasFallen) this.#noteFall();
+    if (this.hasFallen) this.placed++;
     else {
       this.check();
       await this.parleyd.kill();
     }
-  }
-
-  #noteFall() {
-    this.placed++;
     this.place = '';
   }
 
   /** It killed itself where it was told to. */
   get hasFallen() {
     return Boolean(this.place) && this.parleyd.child.end?.signal === 'SIGKILL';
-  }
-
-  /** A placed kill may come while the round is judged: nobody's fault, the server starts again. */
-  async revive() {
-    if (!this.hasFallen) return;
-    this.#noteFall();
-    this.parleyd.env = { PARLEY_FAULTS: this.faults };
-    await this.parleyd.start();
   }
 
   async #killWhileStarting() {

@@ -166,8 +166,8 @@ Test(call, a_joined_call_may_leave)
 
 Test(call, who_joined_gets_the_reply_that_came_after_the_first_ones_deadline)
 {
-    static const char *const tools[][3] = {
-        {"send_message", hello, "id"}, {"pair_account", "{\"idempotency_key\":\"k\"}", "code"}};
+    static const char *const tools[][3] = {{"send_message", hello, "id"},
+                                           {"pair_account", "{\"idempotency_key\":\"k\"}", "code"}};
 
     add_account(true, ACCOUNT_CONNECTED);
     for (size_t i = 0; i < ARRAY_LEN(tools); i++) {
