@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "proto/base/map.h"
 #include "storage/events.h"
 
 enum { SLOTS_FROM = 16 };
@@ -36,12 +37,10 @@ void batch_reset(struct batch *b)
     b->first_seq = 0;
 }
 
+/* Keyed by chance: parts of keys are chosen by strangers, who could make thousands of them meet. */
 static uint32_t hash_of(enum db db, struct slice key)
 {
-    uint32_t h = 2166136261u ^ (uint32_t)db;
-    for (size_t i = 0; i < key.len; i++)
-        h = (h ^ key.data[i]) * 16777619u;
-    return h ^ h >> 15;
+    return (uint32_t)map_hash(key) ^ (uint32_t)db * 0x9e3779b1u;
 }
 
 static bool is_write_of(const struct batch_op *op, enum db db, struct slice key, uint32_t hash)

@@ -69,6 +69,20 @@ static bool origin_is_allowed(const struct http_config *config, struct slice ori
     return in_list(config->origins, origin) || (is_url && name_is_ours(config, url_name(origin)));
 }
 
+/* Headers of which there is one, or two parties read two different ones. */
+static const char *twice(const struct request *r)
+{
+    static const char *const once[] = {"host", "origin", "authorization"};
+
+    for (size_t k = 0; k < ARRAY_LEN(once); k++) {
+        unsigned n = 0;
+        for (size_t i = 0; i < r->header_count; i++)
+            n += is_text(r->headers[i].name, once[k]);
+        if (n > 1) return once[k];
+    }
+    return NULL;
+}
+
 static bool check_names(struct http_server *s, struct request *r)
 {
     struct slice host = request_header(r, "host"), origin = request_header(r, "origin");
@@ -76,6 +90,10 @@ static bool check_names(struct http_server *s, struct request *r)
 
     if (r->is_operator) return true;
     r->conn->keep_alive = false; /* who is refused here has nothing more to say */
+    if (twice(r)) {
+        reply_problem(r, 400, "invalid_request", "the header %s stands twice", twice(r));
+        return false;
+    }
     if (slice_is_none(host) && r->conn->parser.http_minor > 0) {
         reply_problem(r, 400, "invalid_request", "the Host header is missing");
         return false;
@@ -100,7 +118,8 @@ static bool is_of_proxy(struct slice header)
            has_prefix(header, "x-forwarded-");
 }
 
-/* HTTP/1.0 is what nginx speaks to a server unless it is told otherwise; browsers and curl do not. */
+/* HTTP/1.0 is what nginx speaks to a server unless it is told otherwise; browsers and curl do not.
+ */
 bool request_is_local(const struct request *r)
 {
     if (r->is_operator) return true;
