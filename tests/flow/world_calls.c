@@ -356,21 +356,27 @@ struct promise *calls_promise(struct town *w, unsigned resident, unsigned person
     return p;
 }
 
-static bool is_asking(struct town *w, const struct promise *p, const struct answer *a)
+static struct request *asking(struct town *w, const struct promise *p, const struct answer *a)
 {
     LIST_EACH(node, &w->requests)
     {
         struct request *r = LIST_ENTRY(node, struct request, node);
-        if ((p && r->promise == p) || (a && r->answer == a)) return true;
+        if ((p && r->promise == p) || (a && r->answer == a)) return r;
     }
-    return false;
+    return NULL;
 }
 
 /* Every call ends by itself. */
 static void await(struct town *w, const struct promise *p, const struct answer *a)
 {
-    while (is_asking(w, p, a))
-        world_pass(w, 200);
+    enum { LONGEST_MS = 2 * CALL_MS, STEP_MS = 200 };
+    struct request *r = NULL;
+
+    for (int64_t ms = 0; ms < LONGEST_MS && (r = asking(w, p, a)); ms += STEP_MS)
+        world_pass(w, STEP_MS);
+    if (!r) return;
+    r->answer = NULL;
+    violated(w, "a call does not end");
 }
 
 void calls_ask(struct town *w, struct promise *p)
