@@ -1,5 +1,5 @@
 /* Threads, posts, timers. The inbox is one list under one lock; a uv_async wakes the loop, which
- * takes the whole list at once. Timers live in a binary heap over a single uv timer. */
+ * takes the whole list at once. What a thread posts to itself it finds before it sleeps. Timers live in a binary heap over a single uv timer. */
 #include "server/worker.h"
 
 #include <pthread.h>
@@ -20,6 +20,7 @@ struct worker {
     pthread_mutex_t lock; /* guards inbox and stopping */
     struct list inbox;
     bool stopping;
+    bool posted_here; /* by its own thread, which need not be woken for it; its own */
     struct timer **heap;
     size_t heap_len, heap_cap;
     struct list deferred;
@@ -53,7 +54,11 @@ void worker_post(struct worker *w, struct post *p)
     bool first = list_empty(&w->inbox);
     list_push(&w->inbox, &p->link);
     pthread_mutex_unlock(&w->lock);
-    if (first) uv_async_send(&w->wake);
+    if (!first) return;
+    if (w == self)
+        w->posted_here = true;
+    else
+        uv_async_send(&w->wake);
 }
 
 static void run_inbox(struct worker *w)
@@ -70,6 +75,26 @@ static void run_inbox(struct worker *w)
         p->run(p, w);
     }
 }
+
+static void close_own(struct worker *w)
+{
+    uv_handle_t *own[] = {(uv_handle_t *)&w->wake, (uv_handle_t *)&w->clock,
+                          (uv_handle_t *)&w->before_sleep, (uv_handle_t *)&w->after_sleep};
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        if (!uv_is_closing(own[i])) uv_close(own[i], NULL);
+}
+
+static void take_posts(struct worker *w)
+{
+    w->posted_here = false;
+    run_inbox(w);
+    pthread_mutex_lock(&w->lock);
+    bool stop = w->stopping && list_empty(&w->inbox);
+    pthread_mutex_unlock(&w->lock);
+    if (stop) close_own(w);
+}
+
+static void on_wake(uv_async_t *wake) { take_posts(wake->data); }
 
 /* ---- timers ---- */
 
@@ -173,10 +198,13 @@ static void on_before_sleep(uv_prepare_t *handle)
     struct worker *w = handle->data;
     struct list *node;
 
+    if (w->posted_here) take_posts(w);
     while ((node = list_pop(&w->deferred))) {
         struct deferred *d = LIST_ENTRY(node, struct deferred, link);
         d->run(d);
     }
+    /* Not now: who posts to itself again and again must not keep the sockets waiting. */
+    if (w->posted_here && !uv_is_closing((uv_handle_t *)&w->wake)) uv_async_send(&w->wake);
 }
 
 static void on_after_sleep(uv_check_t *handle)
@@ -190,25 +218,6 @@ static void on_after_sleep(uv_check_t *handle)
 }
 
 /* ---- life ---- */
-
-static void close_own(struct worker *w)
-{
-    uv_handle_t *own[] = {(uv_handle_t *)&w->wake, (uv_handle_t *)&w->clock,
-                          (uv_handle_t *)&w->before_sleep, (uv_handle_t *)&w->after_sleep};
-    for (size_t i = 0; i < ARRAY_LEN(own); i++)
-        if (!uv_is_closing(own[i])) uv_close(own[i], NULL);
-}
-
-static void on_wake(uv_async_t *wake)
-{
-    struct worker *w = wake->data;
-
-    run_inbox(w);
-    pthread_mutex_lock(&w->lock);
-    bool stop = w->stopping && list_empty(&w->inbox);
-    pthread_mutex_unlock(&w->lock);
-    if (stop) close_own(w);
-}
 
 struct worker *worker_new(int index)
 {

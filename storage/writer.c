@@ -638,10 +638,11 @@ void writer_post(struct writer *w, struct batch *b)
     pthread_mutex_lock(&w->lock);
     if (monitor_is_on() && !b->owner) b->turn = ++w->ownerless;
     if (monitor_is_on()) b = planted_copy(&w->faults, b);
+    bool first = list_empty(&w->queue);
     list_push(&w->queue, &b->queued);
     w->stats.queued++;
-    pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+    if (first) pthread_cond_signal(&w->wake); /* outside, or who wakes up waits for the lock */
 }
 
 void writer_stats(struct writer *w, struct writer_stats *out)

@@ -17,7 +17,6 @@
 #include <sodium/crypto_scalarmult_curve25519.h>
 #include <sodium/crypto_scalarmult_ed25519.h>
 #include <sodium/crypto_sign_ed25519.h>
-#include <sodium/randombytes.h>
 #include <sodium/utils.h>
 #include <stdlib.h>
 
@@ -90,8 +89,6 @@ static struct thread_contexts *new_contexts(void)
 }
 
 static inline struct thread_contexts *mine(void) { return contexts ? contexts : new_contexts(); }
-
-void crypto_random(void *out, size_t n) { randombytes_buf(out, n); }
 
 void crypto_wipe(void *p, size_t n) { sodium_memzero(p, n); }
 

@@ -47,7 +47,7 @@ struct link {
     bool in_callback; /* of this wsi: it must not be destroyed under it */
     bool paused;
     struct timer deadline;
-    struct deferred ending, tidying;
+    struct deferred ending, tidying, flushing;
     struct buf received; /* pieces of one message */
     struct message *first, *last;
     size_t queued;
@@ -98,6 +98,7 @@ static void on_ending(struct deferred *d)
     list_remove(&k->node);
     l->count--;
     worker_undefer(&k->tidying);
+    worker_undefer(&k->flushing);
     timer_disarm(l->worker, &k->deadline);
     drop_queue(k);
     buf_done(&k->received);
@@ -262,22 +263,29 @@ static int on_receive(struct link *k, struct slice piece)
     return 0;
 }
 
-static int on_writable(struct link *k)
+/* Writes until libwebsockets holds something that the kernel did not take: it keeps the rest and
+ * never writes less. False: the connection is broken. */
+static bool write_queue(struct link *k)
 {
-    while (k->first && !lws_send_pipe_choked(k->wsi)) {
+    while (k->first && !lws_partial_buffered(k->wsi)) {
         struct message *m = k->first;
 
         k->first = m->next;
         if (!k->first) k->last = NULL;
         k->queued -= m->len;
-        /* What the kernel does not take, libwebsockets keeps; it never writes less. */
         int n = lws_write(k->wsi, m->bytes + LWS_PRE, m->len, LWS_WRITE_BINARY);
         size_t len = m->len;
         free(m);
-        if (n < (int)len) return -1;
+        if (n < (int)len) return false;
     }
     tidy_later(k);
     if (k->first) lws_callback_on_writable(k->wsi);
+    return true;
+}
+
+static int on_writable(struct link *k)
+{
+    if (!write_queue(k)) return -1;
     if (!k->first && k->state == LINK_CLOSING) {
         lws_close_reason(k->wsi, LWS_CLOSE_STATUS_NORMAL, NULL, 0);
         return -1;
@@ -333,6 +341,16 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     return result;
 }
 
+/* Straight to the socket, which takes it nearly always: to be called back as writable costs six
+ * system calls a message. Not while libwebsockets closes: then it says when. */
+static void on_flushing(struct deferred *d)
+{
+    struct link *k = CONTAINER_OF(d, struct link, flushing);
+
+    if (!k->wsi || !k->first) return;
+    if (k->state == LINK_OPEN && !write_queue(k)) give_up(k, "the connection broke");
+}
+
 void link_write(struct link *k, struct slice bytes)
 {
     if (k->state != LINK_OPEN || !bytes.len) return;
@@ -351,7 +369,8 @@ void link_write(struct link *k, struct slice bytes)
         k->first = m;
     k->last = m;
     k->queued += bytes.len;
-    lws_callback_on_writable(k->wsi);
+    k->flushing.run = on_flushing;
+    worker_defer(k->links->worker, &k->flushing);
 }
 
 void link_close(struct link *k, const char *why)

@@ -6,6 +6,7 @@
  * callback's own stream is only touched again while `current` still names it. */
 #include "server/events/hub.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "proto/base/map.h"
@@ -32,6 +33,7 @@ struct hub {
     struct worker *worker;
     struct view *view, *look; /* replay; numbers of the log */
     struct map feeds;         /* tenant -> hub_feed */
+    atomic_uint feed_count;   /* 0: commits need not be told here */
     struct map keys;          /* key id -> key_filters */
     struct list replaying, held;
     struct list *next;          /* of the walk under way */
@@ -188,6 +190,7 @@ static struct hub_feed *open_feed(struct hub *h, uint32_t tenant)
     struct db_log log = {.next_seq = 1};
 
     if (f) return f;
+    atomic_fetch_add(&h->feed_count, 1);
     /* What is durable now but still on its way here comes again as a post; streams drop what is
      * not above their cursor. */
     if (view_begin(h->look) == OK) find_log(h->look, tenant, &log);
@@ -227,6 +230,11 @@ static void deliver(struct hub *h, uint32_t tenant, uint64_t seq, const struct e
     hub_event_done(&e);
 }
 
+/* After the commit of what is to be delivered. Nobody listens on most workers of a small server, and
+ * to wake them costs more than the event. Both sides add, so either this side sees the first
+ * feed, or that feed's look at the log, which comes after its addition, sees the commit. */
+static bool has_feeds(struct hub *h) { return atomic_fetch_add(&h->feed_count, 0) > 0; }
+
 struct delivery {
     struct post post;
     struct hub *hub;
@@ -251,6 +259,7 @@ void hubs_publish(void *context, struct log_events *events)
     struct hubs *all = context;
 
     for (size_t i = 0; i < all->count; i++) {
+        if (!has_feeds(&all->hubs[i])) continue;
         struct delivery *d = xcalloc(sizeof(*d));
         d->post.run = on_delivery;
         d->hub = &all->hubs[i];
@@ -280,6 +289,7 @@ void hubs_publish_live(struct hubs *all, uint32_t tenant, const struct event_hea
                        struct slice bytes)
 {
     for (size_t i = 0; i < all->count; i++) {
+        if (!has_feeds(&all->hubs[i])) continue;
         struct live_delivery *d = xcalloc(sizeof(*d) + bytes.len);
         *d = (struct live_delivery){.post.run = on_live_delivery,
                                     .hub = &all->hubs[i],

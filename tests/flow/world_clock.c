@@ -24,7 +24,8 @@ void clock_seed(uint64_t seed) { stream = seed ^ 0x7061726c65790000u; }
 
 uint64_t roll(struct town *w, uint64_t n) { return n ? next(&w->dice) % n : 0; }
 
-/* The linker sends libsodium's and the kernel's randomness here. */
+/* The linker sends our own, libsodium's and the kernel's randomness here. */
+void __wrap_crypto_random(void *out, size_t n);
 void __wrap_randombytes_buf(void *out, size_t n);
 ssize_t __wrap_getrandom(void *out, size_t n, unsigned flags);
 
@@ -35,6 +36,8 @@ void __wrap_randombytes_buf(void *out, size_t n)
     for (size_t i = 0; i < n; i++)
         at[i] = (uint8_t)(next(&stream) >> 24);
 }
+
+void __wrap_crypto_random(void *out, size_t n) { __wrap_randombytes_buf(out, n); }
 
 /* Seeds hash tables once a process: the same in all of them, whatever the seed of the world. */
 ssize_t __wrap_getrandom(void *out, size_t n, unsigned flags)

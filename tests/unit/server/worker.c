@@ -96,3 +96,51 @@ Test(worker, defers_once_per_turn_and_offloads)
     cr_assert_eq(deferred_runs, 1);
     worker_free(w);
 }
+
+/* Posts itself again and again, and stops when a timer, another thread's post and a deferred one
+ * came through all the same. */
+static struct circle {
+    struct post post, guest, farewell;
+    struct timer timer;
+    struct deferred deferred;
+    int rounds, guests, ticks, ends;
+} circle;
+
+static void on_guest(struct post *p, struct worker *w) { circle.guests++; }
+static void on_tick(struct timer *t, int64_t now) { circle.ticks++; }
+static void on_farewell(struct post *p, struct worker *w) { worker_stop(w); }
+static void on_end_of_turn(struct deferred *d)
+{
+    circle.ends++;
+    if (circle.ticks && circle.guests && !circle.farewell.run) {
+        circle.farewell.run = on_farewell; /* posted where the loop is about to sleep */
+        worker_post(worker_self(), &circle.farewell);
+    }
+}
+static void go_round(struct post *p, struct worker *w)
+{
+    if (circle.rounds++ == 0) {
+        circle.timer.fire = on_tick;
+        timer_arm(w, &circle.timer, worker_now(w) + 5);
+    }
+    worker_defer(w, &circle.deferred);
+    if (!circle.farewell.run) worker_post(w, &circle.post);
+}
+
+Test(worker, who_posts_to_itself_keeps_nobody_waiting, .timeout = 20)
+{
+    struct worker *w = worker_new(0);
+
+    circle.post.run = go_round;
+    circle.guest.run = on_guest;
+    circle.deferred.run = on_end_of_turn;
+    cr_assert_eq(worker_start(w), OK);
+    worker_post(w, &circle.post);
+    worker_post(w, &circle.guest);
+    worker_join(w);
+    cr_expect_eq(circle.guests, 1);
+    cr_expect_eq(circle.ticks, 1);
+    cr_expect_gt(circle.rounds, 1);
+    cr_expect_gt(circle.ends, 1);
+    worker_free(w);
+}

@@ -2,6 +2,9 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "proto/base/text.h"
 #include "tests/support/vectors.h"
@@ -352,4 +355,39 @@ Test(crypto, threads_do_not_disturb_each_other)
         pthread_join(threads[i], NULL);
         cr_assert(!failed[i]);
     }
+}
+
+static int by_bytes(const void *a, const void *b) { return memcmp(a, b, 16); }
+
+Test(crypto, small_randoms_never_come_twice)
+{
+    enum { DRAWS = 2000 };
+    static uint8_t drawn[DRAWS][16];
+
+    for (int i = 0; i < DRAWS; i++) {
+        uint8_t odd[7];
+        crypto_random(drawn[i], sizeof(drawn[i]));
+        crypto_random(odd, (size_t)i % sizeof(odd)); /* the pool ends at other places */
+    }
+    qsort(drawn, DRAWS, sizeof(drawn[0]), by_bytes);
+    for (int i = 1; i < DRAWS; i++)
+        cr_assert_neq(memcmp(drawn[i - 1], drawn[i], 16), 0);
+}
+
+Test(crypto, a_child_draws_other_randoms_than_its_parent)
+{
+    uint8_t ours[16], theirs[16];
+    int ends[2];
+
+    crypto_random(ours, sizeof(ours)); /* the pool is filled */
+    cr_assert_eq(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        crypto_random(ours, sizeof(ours));
+        _exit(write(ends[1], ours, sizeof(ours)) != sizeof(ours));
+    }
+    crypto_random(ours, sizeof(ours));
+    cr_assert_eq(read(ends[0], theirs, sizeof(theirs)), sizeof(theirs));
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    cr_expect_neq(memcmp(ours, theirs, sizeof(ours)), 0);
 }

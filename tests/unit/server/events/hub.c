@@ -11,6 +11,7 @@ struct house {
     struct fixture f;
     struct server server;
     struct worker *worker;
+    unsigned posted; /* deliveries of the last commit */
     bool deaf; /* commits are not handed on yet */
     struct log_events *kept[8];
     size_t kept_count;
@@ -24,6 +25,7 @@ static void on_events(void *context, struct log_events *events)
         h->kept[h->kept_count++] = log_events_ref(events);
     else
         hubs_publish(h->server.hubs, events);
+    h->posted = atomic_load(&events->refs) - 1;
 }
 
 static void step(struct house *h)
@@ -170,6 +172,20 @@ Test(hub, from_now_on_gives_only_what_comes)
     step(&h);
     expect_run(&l, 4, 5);
     cr_assert_str_eq(l.last_json, "{\"seq\":5,\"event\":\"x\"}");
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_worker_without_feeds_is_not_woken_by_commits)
+{
+    struct listener l = {0};
+
+    emit(&h, 1, 1, 1, 0);
+    cr_expect_eq(h.posted, 0);
+    open_at(&h, &l, 0);
+    emit(&h, 1, 1, 1, 0);
+    cr_expect_eq(h.posted, 1);
+    step(&h);
+    expect_run(&l, 1, 2);
     hub_stream_close(&l.s);
 }
 
