@@ -1,5 +1,6 @@
 /* Threads, posts, timers. The inbox is one list under one lock; a uv_async wakes the loop, which
- * takes the whole list at once. What a thread posts to itself it finds before it sleeps. Timers live in a binary heap over a single uv timer. */
+ * takes the whole list at once. What a thread posts to itself it finds before it sleeps. Timers
+ * live in a binary heap over a single uv timer. */
 #include "server/worker.h"
 
 #include <pthread.h>

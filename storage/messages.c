@@ -81,68 +81,6 @@ err_t db_message_get(struct view *v, struct scope scope, struct place place, str
     return found ? OK : fail(NOT_FOUND, "no such message");
 }
 
-/* --- by WhatsApp's id --------------------------------------------------------------------- */
-
-/* The id itself is in the key, so that nobody can make two ids meet; the author, who cannot be
- * chosen, is a sum. */
-static struct key key_of_seen(struct scope scope, uint32_t peer, struct slice author,
-                              struct slice stanza_id)
-{
-    struct key k = key_of_kind(scope, peer, KIND_seen);
-    key_be32(&k, crc32c(0, author));
-    key_bytes(&k, slice_sub(stanza_id, 0, STANZA_ID_MAX));
-    return k;
-}
-
-void db_seen_put(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
-                 struct slice stanza_id, struct place place)
-{
-    AUTO(buf) payload = {0};
-    struct key k = key_of_seen(scope, peer, author, stanza_id);
-
-    assert(stanza_id.len <= STANZA_ID_MAX);
-    buf_put_be32(&payload, place.sec);
-    buf_put_be32(&payload, place.seq);
-    buf_put_be64(&payload, place.secret);
-    if (place.peer != peer) buf_put_be32(&payload, place.peer);
-    batch_put(b, DB_data, key_slice(&k), buf_slice(&payload));
-}
-
-void db_seen_delete(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
-                    struct slice stanza_id)
-{
-    struct key k = key_of_seen(scope, peer, author, stanza_id);
-    batch_delete(b, DB_data, key_slice(&k));
-}
-
-static err_t find_seen(struct view *v, struct scope scope, uint32_t peer, struct slice author,
-                       struct slice stanza_id, struct place *out)
-{
-    struct key k = key_of_seen(scope, peer, author, stanza_id);
-    struct slice payload;
-
-    TRY(view_find(v, DB_data, key_slice(&k), &payload));
-    if (slice_is_none(payload)) return OK;
-    struct reader r = reader_of(payload);
-    struct place p = {.peer = peer, .sec = reader_be32(&r), .seq = reader_be32(&r)};
-    p.secret = reader_be64(&r);
-    if (reader_left(&r)) p.peer = reader_be32(&r);
-    if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "index of a message");
-    *out = p;
-    return OK;
-}
-
-err_t db_seen_find(struct view *v, struct scope scope, const struct db_contact *chat,
-                   struct slice author, struct slice stanza_id, struct place *out)
-{
-    *out = (struct place){0};
-    if (stanza_id.len > STANZA_ID_MAX) return OK;
-    TRY(find_seen(v, scope, chat->peer, author, stanza_id, out));
-    for (size_t i = 0; i < CONTACT_PARTS_MAX && chat->parts[i] && !out->peer; i++)
-        TRY(find_seen(v, scope, chat->parts[i], author, stanza_id, out));
-    return OK;
-}
-
 /* --- walking ------------------------------------------------------------------------------ */
 
 /* Where the walk begins has been passed by whoever asks: it is left out, and what has the same

@@ -1,4 +1,4 @@
-/* Messages of a chat, and the index by WhatsApp's own id beside them.
+/* Messages of a chat; seen.h finds them by WhatsApp's own id.
  *
  * A row is named by the body of its msg_ id (id.h, struct place): sec is WhatsApp's time, seq the
  * order of arrival in the chat (db_chat.next_seq); the secret, 64 random bits, is in the row. Rows
@@ -36,16 +36,6 @@ err_t db_message_get(struct view *v, struct scope scope, struct place place,
 /* The same without an error: *out_found. */
 err_t db_message_find(struct view *v, struct scope scope, struct place place, bool *out_found,
                       struct db_message *out) MUST_CHECK;
-
-/* Seen: where the message with this stanza id of this author is; the author is the address that
- * names the person in this account (LID before phone number), none for our own. */
-void db_seen_put(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
-                 struct slice stanza_id, struct place place);
-void db_seen_delete(struct batch *b, struct scope scope, uint32_t peer, struct slice author,
-                    struct slice stanza_id);
-/* Looks in the chat and in its parts; out->peer is 0 when the message is unknown. */
-err_t db_seen_find(struct view *v, struct scope scope, const struct db_contact *chat,
-                   struct slice author, struct slice stanza_id, struct place *out) MUST_CHECK;
 
 /* The place just before everything of that second: from there forwards, or backwards to before it.
  */

@@ -7,7 +7,7 @@
 #include "storage/batch.h"
 #include "storage/view.h"
 
-enum { SCHEMA_VERSION = 1 };
+enum { SCHEMA_VERSION = 2 };
 
 struct migration {
     unsigned to; /* from to - 1 */

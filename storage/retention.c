@@ -5,6 +5,7 @@
 #include "storage/events.h"
 #include "storage/idempotency.h"
 #include "storage/messages.h"
+#include "storage/seen.h"
 #include "storage/sessions.h"
 
 /* Deletes cost pages, not bytes of the batch: a slice is bounded by rows too. */
@@ -117,7 +118,7 @@ static err_t purge_part(struct batch *b, struct view *v, struct scope scope, uin
     message_walk_all(&w, v, scope, &part);
     while (!is_full(b) && message_walk_next(&w, &m)) {
         if (m.place.seq >= chat.cleared_seq) continue;
-        db_seen_delete(b, scope, peer, m.author, m.stanza_id);
+        TRY(db_seen_delete(b, v, scope, peer, m.author, m.stanza_id));
         db_message_delete(b, scope, m.place);
     }
     *out_more |= is_full(b);

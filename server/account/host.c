@@ -9,6 +9,7 @@
 #include "storage/chats.h"
 #include "storage/contacts.h"
 #include "storage/keys.h"
+#include "storage/seen.h"
 #include "server/api/faces.h"
 
 static struct turn *turn_of(const struct account *a)

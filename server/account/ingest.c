@@ -12,6 +12,7 @@
 #include "server/api/faces.h"
 #include "server/log.h"
 #include "storage/chats.h"
+#include "storage/seen.h"
 #include "storage/tail.h"
 
 /* ---- events about messages ---- */
@@ -175,7 +176,7 @@ static err_t add_message(struct account *a, struct turn *t, const struct wa_mess
     fill_content(t, w, &m);
     TRY(put_in_chat(a, t, w, chat, &m));
     db_message_put(&t->batch, a->scope, &m);
-    db_seen_put(&t->batch, a->scope, chat->peer, by, w->id, m.place);
+    TRY(db_seen_put(&t->batch, turn_view(t), a->scope, chat->peer, by, w->id, m.place));
     TRY(make_searchable(a, t, &m));
     count(w);
     if (w->from_me) note_own(a, t, w, chat, &m);

@@ -3,7 +3,7 @@
 #include "proto/client/events.h"
 #include "proto/wire/jid.h"
 #include "server/api/faces.h"
-#include "storage/messages.h"
+#include "storage/seen.h"
 
 struct slice face_phone(struct arena *arena, struct slice jid)
 {

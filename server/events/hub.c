@@ -230,8 +230,8 @@ static void deliver(struct hub *h, uint32_t tenant, uint64_t seq, const struct e
     hub_event_done(&e);
 }
 
-/* After the commit of what is to be delivered. Nobody listens on most workers of a small server, and
- * to wake them costs more than the event. Both sides add, so either this side sees the first
+/* After the commit of what is to be delivered. Nobody listens on most workers of a small server,
+ * and to wake them costs more than the event. Both sides add, so either this side sees the first
  * feed, or that feed's look at the log, which comes after its addition, sees the commit. */
 static bool has_feeds(struct hub *h) { return atomic_fetch_add(&h->feed_count, 0) > 0; }
 

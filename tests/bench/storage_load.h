@@ -13,6 +13,7 @@
 #include "storage/messages.h"
 #include "storage/monitor.h"
 #include "storage/search.h"
+#include "storage/seen.h"
 #include "storage/writer.h"
 
 #define MUST(call)                                                                                 \
@@ -156,7 +157,7 @@ static inline void load_message(struct load *l, struct batch *b, struct scope sc
     chat.activity_sec = place.sec;
     chat.unread_count++;
     db_message_put(b, scope, &m);
-    db_seen_put(b, scope, peer, m.author, m.stanza_id, place);
+    MUST(db_seen_put(b, l->view, scope, peer, m.author, m.stanza_id, place));
     db_chat_put(b, scope, &chat);
     memcpy(session, &place, sizeof(place));
     db_key_put(b, scope, peer, 4, slice_text(lid), SLICE_ARRAY(session));

@@ -92,8 +92,8 @@ Test(upkeep, purges_accounts_that_were_deleted_at_the_same_time)
         errand_init(&made[i]);
         account_create(&house.server, 1, true, &made[i].call);
         house_settle();
-        cr_assert(id_number_parse(ID_ACCOUNT, slice_text(made[i].call.account), &numbers[i],
-                                  &secret));
+        cr_assert(
+            id_number_parse(ID_ACCOUNT, slice_text(made[i].call.account), &numbers[i], &secret));
     }
     for (int i = 0; i < 2; i++) { /* neither is durable when the other begins */
         errand_init(&e[i]);

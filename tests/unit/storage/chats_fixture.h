@@ -4,6 +4,7 @@
 #include "storage/chats.h"
 #include "storage/messages.h"
 #include "storage/search.h"
+#include "storage/seen.h"
 
 /* One account with its pending batches, as turn.c has it: turns read what is not durable yet. */
 struct world {
@@ -86,7 +87,7 @@ static inline struct place world_message(struct world *w, uint32_t peer, uint32_
     chat.unread_count++;
     if (sec > chat.activity_sec) chat.activity_sec = sec;
     db_message_put(&w->batch, w->scope, &m);
-    db_seen_put(&w->batch, w->scope, peer, m.author, m.stanza_id, p);
+    CHECK_OK(db_seen_put(&w->batch, w->f.view, w->scope, peer, m.author, m.stanza_id, p));
     db_chat_put(&w->batch, w->scope, &chat);
     struct terms terms = {words, world_words(text, words)};
     CHECK_OK(db_tail_add(&w->batch, w->f.view, w->scope, p, &terms));

@@ -25,34 +25,6 @@ Test(messages, are_found_by_their_public_id)
                  "another tenant");
 }
 
-Test(messages, are_seen_by_chat_author_and_id)
-{
-    uint32_t peer = world_peer(&w, "1@lid");
-    struct db_contact c;
-    struct place p = {peer, 5, 1, 77}, found;
-    char longest[STANZA_ID_MAX + 1];
-
-    memset(longest, 'x', sizeof(longest));
-    CHECK_OK(db_contact_get(w.f.view, w.scope, peer, &c));
-    db_seen_put(&w.batch, w.scope, peer, SLICE("1@lid"), SLICE("ABC"), p);
-    for (int round = 0; round < 2; round++) {
-        CHECK_OK(db_seen_find(w.f.view, w.scope, &c, SLICE("1@lid"), SLICE("ABC"), &found));
-        cr_assert(found.peer == peer && place_cmp(found, p) == 0);
-        CHECK_OK(db_seen_find(w.f.view, w.scope, &c, SLICE("2@lid"), SLICE("ABC"), &found));
-        cr_assert_eq(found.peer, 0);
-        CHECK_OK(db_seen_find(w.f.view, w.scope, &c, SLICE_NONE, SLICE("ABC"), &found));
-        cr_assert_eq(found.peer, 0);
-        CHECK_OK(db_seen_find(w.f.view, w.scope, &c, SLICE("1@lid"), SLICE("ABCD"), &found));
-        cr_assert_eq(found.peer, 0);
-        CHECK_OK(db_seen_find(w.f.view, w.scope, &c, SLICE("1@lid"), SLICE_ARRAY(longest), &found));
-        cr_assert_eq(found.peer, 0);
-        world_commit(&w);
-    }
-    db_seen_delete(&w.batch, w.scope, peer, SLICE("1@lid"), SLICE("ABC"));
-    CHECK_OK(db_seen_find(w.f.view, w.scope, &c, SLICE("1@lid"), SLICE("ABC"), &found));
-    cr_assert_eq(found.peer, 0);
-}
-
 Test(messages, come_back_with_every_field)
 {
     struct db_message m, full = {.place = {3, 4, 5, 6},

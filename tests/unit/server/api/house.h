@@ -20,7 +20,7 @@
 #include "server/tenant/auth.h"
 #include "storage/accounts.h"
 #include "storage/chats.h"
-#include "storage/messages.h"
+#include "storage/seen.h"
 #include "tests/unit/storage/fixture.h"
 
 struct account {
@@ -254,7 +254,7 @@ static struct db_message put_message(struct turn *t, struct account *a, const ch
     chat.unread_count += !from_me;
     CHECK_OK(db_chat_put_listed(&t->batch, t->view, a->scope, &chat));
     db_message_put(&t->batch, a->scope, &m);
-    db_seen_put(&t->batch, a->scope, who.peer, m.author, m.stanza_id, m.place);
+    CHECK_OK(db_seen_put(&t->batch, t->view, a->scope, who.peer, m.author, m.stanza_id, m.place));
     struct terms terms;
     terms_of(m.text, &t->arena, &terms);
     CHECK_OK(db_tail_add(&t->batch, t->view, a->scope, m.place, &terms));

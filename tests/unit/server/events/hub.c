@@ -12,7 +12,7 @@ struct house {
     struct server server;
     struct worker *worker;
     unsigned posted; /* deliveries of the last commit */
-    bool deaf; /* commits are not handed on yet */
+    bool deaf;       /* commits are not handed on yet */
     struct log_events *kept[8];
     size_t kept_count;
 };
