@@ -278,15 +278,15 @@ static err_t consider_row(struct page *p, uint32_t peer)
 static err_t consider_tail(struct page *p)
 {
     AUTO(range) r = {0};
-    struct tail_row row;
+    uint32_t peer;
 
-    db_tail(&r, p->view, p->scope, RANGE_BACKWARDS);
-    while (db_tail_next(&r, &row)) {
+    db_tail_chats(&r, p->view, p->scope);
+    while (db_tail_chat_next(&r, &peer)) {
         struct db_contact c;
-        if (is_in_tail(p, row.place.peer)) continue;
-        TRY(db_contact_resolve(p->view, p->scope, row.place.peer, 0, &c));
+        if (is_in_tail(p, peer)) continue;
+        TRY(db_contact_resolve(p->view, p->scope, peer, 0, &c));
         TRY(consider_row(p, c.peer));
-        mark_in_tail(p, row.place.peer);
+        mark_in_tail(p, peer);
     }
     return range_error(&r);
 }

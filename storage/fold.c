@@ -1,4 +1,4 @@
-/* Folding the tail: the oldest rows become posting blocks and entries of the chatlist, in one
+/* Folding the tail: rows become posting blocks and entries of the chatlist, in one
  * batch that also deletes them. */
 #include <stdlib.h>
 
@@ -73,24 +73,40 @@ static const struct list *lift_overlay(struct fold *f)
     return overlay;
 }
 
-/* Reads and deletes the oldest rows, at most `rows` and at least one. */
-static err_t gather(struct fold *f, size_t rows, size_t *out_taken)
+/* Reads and deletes rows of one chat, the oldest first; *out_all when none is left. */
+static err_t gather_chat(struct fold *f, uint32_t peer, size_t rows, size_t *taken, bool *out_all)
 {
     AUTO(range) r = {0};
     struct tail_row row;
-    size_t taken = 0;
 
-    db_tail(&r, f->view, f->scope, RANGE_FORWARDS);
+    db_tail(&r, f->view, f->scope, peer);
     const struct list *overlay = lift_overlay(f);
     err_t e = OK;
-    while (e == OK && taken < rows && f->cost < COST_MAX && db_tail_next(&r, &row)) {
+    *out_all = false;
+    while (e == OK && *taken < rows && f->cost < COST_MAX) {
+        *out_all = !db_tail_next(&r, &row);
+        if (*out_all) break;
         e = gather_row(f, &row);
         batch_delete(f->batch, DB_data, r.key);
-        taken++;
+        ++*taken;
     }
     view_overlay(f->view, overlay);
     TRY(e);
-    *out_taken = taken;
+    return range_error(&r);
+}
+
+/* At most `rows` and at least one, chat by chat. */
+static err_t gather(struct fold *f, size_t rows, size_t *out_taken)
+{
+    AUTO(range) r = {0};
+    uint32_t peer;
+    bool all;
+
+    db_tail_chats(&r, f->view, f->scope);
+    while (*out_taken < rows && f->cost < COST_MAX && db_tail_chat_next(&r, &peer)) {
+        TRY(gather_chat(f, peer, rows, out_taken, &all));
+        if (all) db_tail_chat_done(f->batch, f->scope, peer);
+    }
     return range_error(&r);
 }
 
@@ -145,7 +161,7 @@ static err_t write_list(struct fold *f)
 
 static err_t fold(struct fold *f, size_t rows, bool *out_more)
 {
-    size_t taken;
+    size_t taken = 0;
 
     f->peers = arena_array(&f->arena, uint32_t, rows);
     TRY(gather(f, rows, &taken));

@@ -1,17 +1,34 @@
 #include "storage/migrate.h"
 
 #include "proto/base/reader.h"
+#include "storage/tail.h"
 #include "storage/writer.h"
 
-/* What is there stays good: an older program must not open what it would not find all of. */
-static err_t nothing(struct view *view, struct batch *batch, struct buf *position, bool *out_done)
+/* Account by account; the position is the key of the one under way. Old rows of `seen` stay good.
+ */
+static err_t move_tails(struct view *view, struct batch *batch, struct buf *position,
+                        bool *out_done)
 {
-    *out_done = true;
-    return OK;
+    AUTO(range) r = {0};
+    bool more = false;
+
+    range_between(&r, view, DB_accounts, buf_slice(position), SLICE_NONE, RANGE_FORWARDS);
+    while (!more && range_next(&r)) {
+        struct reader key = reader_of(r.key);
+        struct scope scope = {.tenant = key_read_int(&key)};
+        scope.account = key_read_int(&key);
+        if (reader_end(&key) != OK) return fail(STORE_DAMAGED, "key of an account");
+        TRY(tail_move_old(batch, view, scope, &more));
+        buf_reset(position);
+        buf_put(position, r.key);
+    }
+    *out_done = !more;
+    return range_error(&r);
 }
 
 const struct migration migrations[] = {
-    {2, "the newest ids of a chat wait in a row of their own (seen.h)", nothing},
+    {2, "new messages wait beside their chat: ids for the index (seen.h), terms (tail.h)",
+     move_tails},
     {0},
 };
 

@@ -65,12 +65,12 @@ static int newest_first(const void *a, const void *b)
     return posting_cmp(posting_of(*(const struct place *)b), posting_of(*(const struct place *)a));
 }
 
-static err_t scan_tail(struct search *s)
+static err_t scan_chat(struct search *s, uint32_t peer)
 {
     AUTO(range) r = {0};
     struct tail_row row;
 
-    db_tail(&r, s->view, s->scope, RANGE_BACKWARDS);
+    db_tail(&r, s->view, s->scope, peer);
     while (db_tail_next(&r, &row)) {
         if (posting_cmp(posting_of(row.place), s->max) > 0 || !matches(s->query, row.terms))
             continue;
@@ -80,6 +80,17 @@ static err_t scan_tail(struct search *s)
         }
         s->tail[s->tail_count++] = row.place;
     }
+    return range_error(&r);
+}
+
+static err_t scan_tail(struct search *s)
+{
+    AUTO(range) r = {0};
+    uint32_t peer;
+
+    db_tail_chats(&r, s->view, s->scope);
+    while (db_tail_chat_next(&r, &peer))
+        TRY(scan_chat(s, peer));
     if (s->tail_count) qsort(s->tail, s->tail_count, sizeof(*s->tail), newest_first);
     return range_error(&r);
 }

@@ -35,7 +35,7 @@ err_t db_search(struct view *v, struct scope scope, const struct search_query *q
                 struct search_cursor after, size_t limit, struct db_message *out, size_t *out_count,
                 struct search_cursor *out_next) MUST_CHECK;
 
-/* One turn of folding: takes the oldest tail rows down to `keep`, as many as fit into
+/* One turn of folding: takes tail rows, chat by chat, down to `keep`, as many as fit into
  * BATCH_SLICE. *out_more when rows above `keep` are left. Best begun when the fold before is
  * durable: over a pending one it is slower. */
 err_t db_fold(struct batch *b, struct view *v, struct scope scope, size_t keep,

@@ -34,8 +34,9 @@ static void put_place(struct buf *out, uint32_t peer, struct place place)
 static err_t read_place(uint32_t peer, struct slice bytes, struct place *out)
 {
     struct reader r = reader_of(bytes);
-    struct place p = {.peer = peer, .sec = reader_be32(&r), .seq = reader_be32(&r)};
+    struct place p = {.peer = peer, .sec = reader_be32(&r)};
 
+    p.seq = reader_be32(&r);
     p.secret = reader_be64(&r);
     if (reader_left(&r)) p.peer = reader_be32(&r);
     if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "index of a message");

@@ -10,7 +10,7 @@
  * every page that becomes dirty in it, so it says what the page cache does, not the disk. */
 static uint64_t lmdb_bytes;
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at);
-ssize_t pwritev(int fd, const struct iovec *v, int count, off_t at);
+ssize_t writev(int fd, const struct iovec *v, int count);
 
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 {
@@ -18,11 +18,11 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
     return syscall(SYS_pwrite64, fd, data, n, at);
 }
 
-ssize_t pwritev(int fd, const struct iovec *v, int count, off_t at)
+ssize_t writev(int fd, const struct iovec *v, int count) /* pages that follow each other */
 {
     for (int i = 0; i < count; i++)
         lmdb_bytes += v[i].iov_len;
-    return syscall(SYS_pwritev, fd, v, count, (long)at, 0L);
+    return syscall(SYS_writev, fd, v, count);
 }
 
 static void measure(struct load *l, size_t per_commit, size_t messages)

@@ -1,5 +1,7 @@
 #include "fixture.h"
+#include "storage/accounts.h"
 #include "storage/migrate.h"
+#include "storage/tail.h"
 
 static struct fixture f;
 static void begin(void) { fixture_init(&f); }
@@ -71,4 +73,45 @@ Test(migrate, refuses_what_is_newer_and_what_has_no_step)
     cr_assert_eq(migrate(f.store, list, SCHEMA_VERSION + 1), ERR_STORE_VERSION);
     cr_assert_eq(migrate(f.store, list, SCHEMA_VERSION + 9), ERR_STORE_VERSION);
     cr_assert_eq(version(), SCHEMA_VERSION + 2);
+}
+
+/* What schema 1 had: a tail for the account. */
+static void put_old_row(struct batch *b, struct scope scope, uint32_t seq)
+{
+    struct key k = key_of_kind(scope, 0, KIND_tail_1);
+    AUTO(buf) row = {0};
+
+    key_be64(&k, seq);
+    buf_put_be32(&row, 3);
+    buf_put_be32(&row, 100);
+    buf_put_be32(&row, seq);
+    batch_put(b, DB_data, key_slice(&k), buf_slice(&row));
+}
+
+Test(migrate, to_2_moves_the_tail_of_every_account)
+{
+    static const struct scope scopes[] = {{1, 1}, {1, 900}, {70000, 2}};
+    static const uint8_t one[4] = {0, 0, 0, 1};
+    struct batch b;
+    size_t n;
+
+    batch_init(&b);
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        struct db_account a = {
+            .tenant = scopes[i].tenant, .account = scopes[i].account, .secret = 1};
+        db_account_put(&b, &a);
+        for (uint32_t seq = 1; seq <= 40 + i; seq++)
+            put_old_row(&b, scopes[i], seq);
+    }
+    batch_put(&b, DB_meta, SLICE("schema"), SLICE_ARRAY(one));
+    CHECK_OK(writer_commit(f.writer, &b));
+    batch_done(&b);
+    CHECK_OK(migrate(f.store, migrations, SCHEMA_VERSION));
+    cr_expect_eq(version(), SCHEMA_VERSION);
+    CHECK_OK(view_begin(f.view));
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        CHECK_OK(db_tail_count(f.view, scopes[i], &n));
+        cr_expect_eq(n, 40 + i);
+    }
+    view_end(f.view);
 }
