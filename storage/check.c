@@ -154,13 +154,14 @@ static err_t check_pages(struct check *c)
     return e;
 }
 
-/* A server that runs may write over the meta page of our snapshot before we have read it. */
+/* A server that runs may write over the meta page of our snapshot before we have read it, or while
+ * we do: what is damaged is so every time. */
 static err_t begin(struct check *c)
 {
     enum { TRIES = 20 };
     err_t e = ERR_NOT_FOUND;
 
-    for (int i = 0; e == ERR_NOT_FOUND && i < TRIES; i++) {
+    for (int i = 0; (e == ERR_NOT_FOUND || e == ERR_STORE_DAMAGED) && i < TRIES; i++) {
         err_clear();
         view_end(c->view);
         TRY(view_begin(c->view));

@@ -350,51 +350,73 @@ static _Noreturn void usage(void)
     exit(2);
 }
 
-int main(int argc, char **argv)
+struct options {
+    unsigned long flips, jobs, seed;
+    const char *at; /* NULL: many */
+};
+
+static void take_option(struct options *o, const char *name, const char *value)
 {
-    unsigned long flips = 1000, jobs = 2, seed = 1;
-    const char *at = NULL;
+    if (strcmp(name, "--flips") == 0)
+        o->flips = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--seed") == 0)
+        o->seed = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--jobs") == 0)
+        o->jobs = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--seconds") == 0)
+        all.until = time(NULL) + (time_t)strtoul(value, NULL, 10);
+    else if (strcmp(name, "--at") == 0)
+        o->at = value;
+    else
+        usage();
+}
+
+static struct options read_options(int argc, char **argv)
+{
+    struct options o = {.flips = 1000, .jobs = 2, .seed = 1};
 
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--show") == 0) {
             all.show = true;
-            continue;
+        } else {
+            if (i + 1 == argc) usage();
+            take_option(&o, argv[i], argv[i + 1]);
+            i++;
         }
-        if (!value) usage();
-        if (strcmp(argv[i], "--flips") == 0)
-            flips = strtoul(value, NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoul(value, NULL, 10);
-        else if (strcmp(argv[i], "--jobs") == 0)
-            jobs = strtoul(value, NULL, 10);
-        else if (strcmp(argv[i], "--seconds") == 0)
-            all.until = time(NULL) + (time_t)strtoul(value, NULL, 10);
-        else if (strcmp(argv[i], "--at") == 0)
-            at = value;
-        else
-            usage();
-        i++;
     }
-    if (jobs < 1 || jobs > JOBS_MAX || flips < 1) usage();
+    if (o.jobs < 1 || o.jobs > JOBS_MAX || o.flips < 1) usage();
+    return o;
+}
+
+static void try_one(const char *at)
+{
+    char *dot;
+    size_t byte = strtoul(at, &dot, 10);
+    int status;
+
+    if (*dot != '.' || byte >= all.file.len) usage();
+    all.show = true;
+    begin_flip(&all.jobs[0], (struct flip){byte, (uint8_t)(dot[1] & 7), all.areas[byte]});
+    while (all.jobs[0].pid && waitpid(all.jobs[0].pid, &status, 0) > 0)
+        on_end(&all.jobs[0], status);
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = read_options(argc, argv);
+
     setvbuf(stdout, NULL, _IOLBF, 0);
-    all.random = seed * 0x9e3779b97f4a7c15u + 1;
-    flips_record(seed, &all.file);
+    all.random = o.seed * 0x9e3779b97f4a7c15u + 1;
+    flips_record(o.seed, &all.file);
     map_areas();
-    prepare_jobs((unsigned)jobs);
-    if (at) {
-        char *dot;
-        size_t byte = strtoul(at, &dot, 10);
-        if (*dot != '.' || byte >= all.file.len) usage();
-        all.show = true;
-        begin_flip(&all.jobs[0], (struct flip){byte, (uint8_t)(dot[1] & 7), all.areas[byte]});
-        int status;
-        while (all.jobs[0].pid && waitpid(all.jobs[0].pid, &status, 0) > 0)
-            on_end(&all.jobs[0], status);
+    prepare_jobs((unsigned)o.jobs);
+    if (o.at) {
+        try_one(o.at);
     } else {
-        try_flips(flips, (unsigned)jobs);
+        try_flips(o.flips, (unsigned)o.jobs);
         print_table();
     }
-    remove_jobs((unsigned)jobs);
+    remove_jobs((unsigned)o.jobs);
+    flips_forget();
     return all.wrong != 0;
 }

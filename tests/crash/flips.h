@@ -27,6 +27,8 @@ enum { FLIP_ACCOUNTS = 3 };
  * Then the server dies with things under way. `out` is its data file; ends the process when
  * anything is not as it should be. */
 void flips_record(uint64_t seed, struct slice *out);
+/* Removes what the life left on the disk. */
+void flips_forget(void);
 /* In a child: what the file in `folder` is to the server, its callers and its phones. */
 void flips_serve(const char *folder, struct flip_report *out);
 /* In a child: what parleyctl check says. */

@@ -608,7 +608,6 @@ void flips_serve(const char *folder, struct flip_report *out)
     copy_key(folder);
     last_error[0] = '\0';
     snprintf(the_life->folder, sizeof the_life->folder, "%s", folder);
-    if (getenv("FLIPS_ALOUD")) log_aloud = the_life->verbose = true;
     open_server();
     out->opened = true;
     note_error(out);
@@ -679,3 +678,5 @@ void flips_record(uint64_t seed, struct slice *out)
     learn_rows(w->folder);
     learn_in_child();
 }
+
+void flips_forget(void) { remove_folder(the_life); }
