@@ -70,3 +70,21 @@ Test(account_flow, stops_cleanly_and_comes_back)
     rig_until(&rig, "status connected", 20000, "status %s", account);
     cr_expect_eq(rig_count(&rig, "account.disconnected", "events"), 0);
 }
+
+/* Spoilt on its way, its sender gone: our own phone has read it. */
+Test(account_flow, the_phone_gives_what_its_sender_does_not_repeat)
+{
+    rig_until(&rig, "account.connected", 5000, "events");
+    cr_expect_eq(rig_server_stop(&rig), 0);
+    other_writes("only the phone has it");
+    rig_sim(&rig, "POST", "/phones/" OTHER "/offline", "%s", "{}");
+    rig_sim(&rig, "POST", "/faults",
+            "{\"fault\":\"wrong_mac\",\"device\":\"" ME ":1\",\"count\":1}");
+    rig_server_start(&rig);
+    rig_until(&rig, "[them received text only the phone has it]", 30000, "messages %s", account);
+    cr_expect_eq(rig_count(&rig, "message.received", "events"), 1);
+    rig_sim(&rig, "POST", "/phones/" OTHER "/online", "%s", "{}");
+    other_writes("after");
+    rig_until(&rig, "after]", 10000, "messages %s", account);
+    cr_expect_eq(rig_count(&rig, "message.received", "events"), 2);
+}

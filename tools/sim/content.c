@@ -157,6 +157,48 @@ struct slice sim_content_history(struct arena *arena, int type, struct slice num
     return protocol(arena, &p, WA__PROTOCOL_MESSAGE__TYPE__HISTORY_SYNC_NOTIFICATION);
 }
 
+static struct slice web_message(struct arena *arena, const Wa__MessageKey *key, int64_t at,
+                                struct slice text)
+{
+    Wa__WebMessageInfo web = WA__WEB_MESSAGE_INFO__INIT;
+    Wa__Message message = WA__MESSAGE__INIT;
+    Wa__MessageKey own = *key;
+
+    message.conversation = slice_is_none(text) ? NULL : arena_text(arena, text);
+    web.key = &own;
+    web.has_message_timestamp = 1;
+    web.message_timestamp = (uint64_t)at;
+    web.message = message.conversation ? &message : NULL;
+    return wa_pack_in(&web.base, arena);
+}
+
+struct slice sim_content_placeholder(struct arena *arena, struct slice request,
+                                     const Wa__MessageKey *key, int64_t at, struct slice text)
+{
+    Wa__ProtocolMessage p = WA__PROTOCOL_MESSAGE__INIT;
+    Wa__PeerDataOperationRequestResponseMessage answer =
+        WA__PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE__INIT;
+    Wa__PeerDataOperationRequestResponseMessage__PeerDataOperationResult
+        result = WA__PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE__PEER_DATA_OPERATION_RESULT__INIT,
+        *results[] = {&result};
+    Wa__PeerDataOperationRequestResponseMessage__PeerDataOperationResult__PlaceholderMessageResendResponse
+        resent =
+            WA__PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE__PEER_DATA_OPERATION_RESULT__PLACEHOLDER_MESSAGE_RESEND_RESPONSE__INIT;
+
+    resent.has_web_message_info_bytes = 1;
+    resent.web_message_info_bytes = wa_binary(web_message(arena, key, at, text));
+    result.placeholder_message_resend_response = &resent;
+    answer.has_peer_data_operation_request_type = 1;
+    answer.peer_data_operation_request_type =
+        WA__PEER_DATA_OPERATION_REQUEST_TYPE__PLACEHOLDER_MESSAGE_RESEND;
+    answer.stanza_id = arena_text(arena, request);
+    answer.n_peer_data_operation_result = 1;
+    answer.peer_data_operation_result = results;
+    p.peer_data_operation_request_response_message = &answer;
+    return protocol(arena, &p,
+                    WA__PROTOCOL_MESSAGE__TYPE__PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE);
+}
+
 static const Wa__Message *unwrap(const Wa__Message *m)
 {
     const Wa__FutureProofMessage *const wrappers[] = {m->ephemeral_message, m->view_once_message,

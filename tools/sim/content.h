@@ -24,6 +24,11 @@ struct slice sim_content_key_share(struct arena *arena, const struct sim_app_key
 struct slice sim_content_history(struct arena *arena, int type, struct slice number,
                                  struct slice lid, struct slice name);
 
+/* The answer to a companion that could not read a message: `text` is SLICE_NONE when the phone has
+ * it not either. */
+struct slice sim_content_placeholder(struct arena *arena, struct slice request,
+                                     const Wa__MessageKey *key, int64_t at, struct slice text);
+
 /* The text of a message, looked for through the usual wrappers; SLICE_NONE if it has none. */
 struct slice sim_content_text_of(const Wa__Message *m);
 /* Id of the quoted message, SLICE_NONE if none. */

@@ -178,10 +178,28 @@ static void keep(const struct incoming *m, const Wa__Message *content, struct sl
         ps->on_letter(ps->ctx, m->p, kept);
 }
 
+/* A companion asks for messages that it could not read. */
+static void give_messages(const struct incoming *m, const Wa__PeerDataOperationRequestMessage *q)
+{
+    for (size_t i = 0; q && i < q->n_placeholder_message_resend_request; i++) {
+        const Wa__MessageKey *key = q->placeholder_message_resend_request[i]->message_key;
+        const struct sim_letter *letter;
+
+        if (!key || !key->id) continue;
+        letter = sim_phone_letter(m->p, slice_text(key->id));
+        bool known = letter && strcmp(letter->kind, "text") == 0;
+        sim_phone_send_peer(m->p, m->author,
+                            sim_content_placeholder(m->arena, m->id, key, known ? letter->at : 0,
+                                                    known ? buf_slice(&letter->text) : SLICE_NONE));
+    }
+}
+
 static void on_own_protocol(const struct incoming *m, const Wa__ProtocolMessage *p)
 {
     if (p->type == WA__PROTOCOL_MESSAGE__TYPE__APP_STATE_SYNC_KEY_REQUEST)
         sim_phone_share_keys(m->p, m->author);
+    if (p->type == WA__PROTOCOL_MESSAGE__TYPE__PEER_DATA_OPERATION_REQUEST_MESSAGE)
+        give_messages(m, p->peer_data_operation_request_message);
 }
 
 static void take_sender_key(const struct incoming *m, const Wa__SenderKeyDistributionMessage *key)
