@@ -107,7 +107,7 @@ static const struct fan_kind kinds[] = {
 static void finish(struct load *l)
 {
     struct meter *m = &fan.meter;
-    double seconds = (double)m->us / 1e6, frames = (double)fan.frames;
+    double seconds, frames = (double)fan.frames;
 
     meter_stop(l, m);
     seconds = (double)m->us / 1e6;

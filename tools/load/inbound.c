@@ -139,7 +139,10 @@ static void start(struct load *l, bool filling)
     in.load = l;
     in.filling = filling;
     in.sent_us = xcalloc(LOAD_MESSAGES_MAX * sizeof *in.sent_us);
-    warm_start(l, (size_t)l->task.active, on_warm);
+    if (filling)
+        on_warm(l); /* nobody answers: it is the texts that matter */
+    else
+        warm_start(l, (size_t)l->task.active, on_warm);
 }
 
 void inbound_start(struct load *l) { start(l, false); }

@@ -74,10 +74,12 @@ static int by_size(const void *a, const void *b)
 
 double times_ms(struct times *t, unsigned per_mille)
 {
+    size_t at = t->count ? (t->count - 1) * per_mille / 1000 : 0;
+
     if (!t->count) return 0;
     if (!t->sorted) qsort(t->us, t->count, sizeof *t->us, by_size);
     t->sorted = true;
-    return (double)t->us[(t->count - 1) * per_mille / 1000] / 1000;
+    return (double)t->us[at] / 1000;
 }
 
 void times_done(struct times *t)

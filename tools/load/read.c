@@ -106,9 +106,6 @@ static void finish(struct load *l)
     load_figures(&rd.meter, &rd.took, figures);
     load_done(l, "{%s, \"rows\": %zu, \"chats\": %zu, \"callers\": %ld}", figures, rd.rows,
               rd.chat_count, (long)l->task.window);
-    times_done(&rd.took);
-    free(rd.readers);
-    free(rd.chats);
 }
 
 static void read_next(struct reader *r)
@@ -173,7 +170,7 @@ static void on_page(struct peer *p, int status, struct slice body)
     if (status != 200) load_fail("chats: %d " SLICE_FMT, status, SLICE_ARG(body));
     json_array_foreach(json_object_get(answer, "chats"), i, row)
     {
-        const char *id = json_string_value(json_object_get(row, "chat_id"));
+        const char *id = json_string_value(json_object_get(row, "id"));
         if (id && rd.chat_count < CHATS_MAX)
             snprintf(rd.chats[rd.chat_count++], sizeof rd.chats[0], "%s", id);
     }
@@ -192,6 +189,9 @@ static void on_page(struct peer *p, int status, struct slice body)
 
 void read_start(struct load *l)
 {
+    free(rd.readers); /* of the task before */
+    free(rd.chats);
+    times_done(&rd.took);
     memset(&rd, 0, sizeof rd);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->task.what, kinds[i].name) == 0) rd.path = kinds[i].path;

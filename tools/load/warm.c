@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { AGAIN_MS = 20 };
+
 struct known {
     char chat[72];
 };
@@ -15,6 +17,7 @@ static struct {
     struct peer *stream, *askers[LOAD_ASKERS];
     bool idle[LOAD_ASKERS];
     size_t asking[LOAD_ASKERS]; /* whom */
+    bool again[LOAD_ASKERS];    /* was told to come later */
     void (*done)(struct load *l);
 } warm;
 
@@ -46,10 +49,20 @@ static void ask_next(struct peer *p)
     ask(p);
 }
 
+static void on_again(uv_timer_t *t)
+{
+    for (size_t i = 0; i < LOAD_ASKERS; i++) {
+        bool again = warm.again[i];
+        warm.again[i] = false;
+        if (again) ask(warm.askers[i]);
+    }
+}
+
 static void on_sent(struct peer *p, int status, struct slice body)
 {
-    if (status == 429) { /* one account answers many */
-        ask(p);
+    if (status == 429 || status == 409) { /* one account answers many; or its link is just away */
+        warm.again[p->number] = true;
+        uv_timer_start(&p->load->timer, on_again, AGAIN_MS, 0);
         return;
     }
     if (status != 200) load_fail("answer to a contact: %d " SLICE_FMT, status, SLICE_ARG(body));

@@ -80,8 +80,8 @@ def show_peers(wire, peers):
     t = Table(f"idle: the peers over {wire}", "the same sandbox, one process, SQLite, their own number of one-time keys")
     for kind, p in peers.items():
         t.row(f"{PEERS[kind]}: RssAnon for each account", p["kb"], "KB",
-              note=f"{p['accounts']} accounts, {p['all_mb']:.0f} MB; beside a base of {p['base_mb']:.0f} MB; logged in after "
-                   f"{p['login_s']:.1f} s, {p['login_ms']:.1f} ms of CPU each")
+              note=f"{p['accounts']} accounts, {p['all_mb']:.0f} MB, {p['base_mb']:.0f} MB of it without any; 2 GB hold about "
+                   f"{(2048 - p['base_mb']) * 1024 / p['kb']:,.0f}; logged in after {p['login_s']:.1f} s, {p['login_ms']:.1f} ms of CPU each")
 
 
 def idle(options):

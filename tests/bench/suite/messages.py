@@ -2,6 +2,7 @@
 import os
 import subprocess
 
+from suite import table
 from suite.idle import empty_anon_kb
 from suite.rig import BUILD, PEERS, session, settled_anon_kb
 from suite.table import Table
@@ -9,6 +10,7 @@ from suite.table import Table
 FLOOR_RUNNING_US = 20.9  # an echo over libwebsockets (11.4) and one decryption with load and store (9.5)
 FLOOR_TURN_US = 118.4    # an echo and two agreements of libsodium's curve (107)
 FLOOR_COMMIT_MS = 0.35   # LMDB's group commit at 1,000 a second, on a disk that flushes in 0.1 ms
+FLOOR_BYTES_KB = {1: 40, 8: 17, 64: 14}  # for rows of a message's size that sort by account, then chat
 PEER_ACCOUNTS = 50
 CHAINS = {0: "running chain", 1: "each turns the ratchet"}
 
@@ -123,8 +125,9 @@ def bytes_written(options):
     t = Table("bytes written for an inbound message", under(options.accounts, options.active, options.workers, CHAINS[0]))
     for window, r in results.items():
         t.row(f"{window} on their way", r["written"] / 1024, "KB", below={1: 45, 8: 20}.get(window),
-              note=f"{r['count']} messages; whole turns: ratchet, message, chat, event, receipt; and the event's own {cpu_of_all(r)}")
-    print("\nthe same at the storage's own door, LMDB's writes counted:", flush=True)
+              floor=("LMDB's pages alone", FLOOR_BYTES_KB[window]), note=f"{r['count']} messages; whole turns: ratchet, message, chat, event, receipt; and the event's own {cpu_of_all(r)}")
+    table.line()
+    table.line("the same at the storage's own door, LMDB's writes counted:")
     of_storage("bytes")(options)
     return results
 
@@ -135,7 +138,6 @@ def of_storage(name):
         program = os.path.join(BUILD, "tests", "bench", "bench_" + name)
         sizes = options.storage.get(name, ())
         answer = subprocess.run([program, *map(str, sizes)], check=True, capture_output=True, text=True).stdout
-        from suite import table
         table.line()
         for text in answer.rstrip("\n").split("\n"):
             table.line("  " + text)
@@ -159,7 +161,8 @@ def grow_to(options, accounts):
 
 GROWTH = (
     ("accounts in use", "", lambda r, n, empty: r["active"]),
-    ("RssAnon an account", "KB", lambda r, n, empty: (r["anon_kb"] - empty) / n),
+    ("RssAnon in all", "MB", lambda r, n, empty: r["anon_kb"] / 1024),
+    ("RssAnon an account", "KB", lambda r, n, empty: (r["anon_kb"] - empty) / n if n >= 100 else None),
     ("start: ready after", "s", lambda r, n, empty: r["ready_s"]),
     ("all logged in after", "s", lambda r, n, empty: r["login_s"]),
     ("CPU of a login", "ms", lambda r, n, empty: r["login_ms"]),
@@ -178,14 +181,14 @@ GROWTH = (
 
 
 def growth(options):
-    from suite import table
     empty = empty_anon_kb(options)
     results = {n: grow_to(options, n) for n in options.growth}
     Table("growth with the number of accounts", f"over ws, one contact each, two devices a person, {options.workers} workers, "
           "CPU is that of parleyd for a message")
     table.line(f"  {'accounts':30}" + "".join(f"{n:>11,}" for n in results))
     for what, unit, value in GROWTH:
-        cells = "".join(f"{table.number(value(r, n, empty)):>11}" for n, r in results.items())
+        values = [value(r, n, empty) for n, r in results.items()]
+        cells = "".join(f"{'-' if v is None else table.number(v):>11}" for v in values)
         table.line(f"  {what + (' (' + unit + ')' if unit else ''):30}{cells}")
     for n, r in results.items():
         table.line(f"  CPU with {n:,}: " + "; ".join(f"{name} {cpu_of_all(r[name])}" for name in ("steady", "most", "turn", "send")))

@@ -2,6 +2,7 @@
 from suite.rig import Bridge, Load, Failed, kept, Parleyd, session, tls_folder  # noqa: F401
 from suite.table import Table
 
+COALESCED = 64       # events on their way; the SDK gets 4, as it writes each by itself
 FLOOR_GET_US = 0.36  # one LMDB get beside a saturated writer
 READS = (
     ("list_chats, newest 100", "chats", 100),
@@ -22,7 +23,7 @@ def floor_and_sdk(options, streams, window, frame):
         floor = load.task("fanout", what="floor", streams=streams, window=window, bytes=frame["events"], seconds=options.seconds)
         sdk = Bridge("sdk", who.folder, None, 0)
         try:
-            theirs = load.task("fanout", what="sdk", streams=streams, window=window, bytes=frame["mcp"], seconds=options.seconds,
+            theirs = load.task("fanout", what="sdk", streams=streams, window=min(window, 4), bytes=frame["mcp"], seconds=options.seconds,
                                http=sdk.listen, pid=sdk.pid)
         finally:
             sdk.stop()
@@ -32,7 +33,7 @@ def floor_and_sdk(options, streams, window, frame):
 def fanout(options):
     results = []
     for streams in options.streams:
-        for window in (1, 16):
+        for window in (1, COALESCED):
             with session(options, options.fan_accounts) as (load, _):
                 ours = {what: load.task("fanout", what=what, active=4, streams=streams, window=window, seconds=options.seconds)
                         for what in ("events", "mcp")}
@@ -66,7 +67,7 @@ def history(chats, messages):
     def make(folder):
         load = Load(f"{folder}/sim", None)
         try:
-            server = Parleyd(folder, load, 2, "--first-prekeys", "812")
+            server = Parleyd(folder, load, 2, "--first-prekeys", "812", "--log-level", "info")
             try:
                 load.usual = {"http": server.listen, "key": server.key(), "pid": server.pid, "accounts": 1}
                 load.task("pair", prekeys=30)

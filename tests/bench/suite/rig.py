@@ -236,7 +236,7 @@ def tls_folder():
 def kept(name, make):
     """The folder of this name, made when it is missing; by one run at a time."""
     folder = os.path.join(KEPT, name)
-    with open(os.path.join(KEPT, "lock"), "w", encoding="utf-8") as lock:
+    with open(os.path.join(KEPT, f"{name}.lock"), "w", encoding="utf-8") as lock:
         if not os.path.isdir(folder):
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.isdir(folder):

@@ -1,14 +1,19 @@
 """What is printed: a table for each measurement, every figure beside its goal, its floor and the peers."""
 import os
+import sys
 
 from suite.rig import KEPT, flush_p50_ms
 
-missed, out = [], []
+missed, files = [], [sys.stdout]
+
+
+def also_into(path):
+    files.append(open(path, "w", encoding="utf-8"))
 
 
 def line(text=""):
-    print(text, flush=True)
-    out.append(text)
+    for file in files:
+        print(text, file=file, flush=True)
 
 
 def times(ratio):
