@@ -38,7 +38,7 @@ static void search(char *out, size_t size, const size_t *ranks, size_t count)
 static void chats(char *out, size_t size) { snprintf(out, size, "/v1/chats?limit=100"); }
 static void chats_deep(char *out, size_t size)
 {
-    snprintf(out, size, "/v1/chats?limit=100&cursor=%s", rd.middle);
+    snprintf(out, size, "/v1/chats?limit=100%s%s", rd.middle[0] ? "&cursor=" : "", rd.middle);
 }
 static void messages(char *out, size_t size)
 {
