@@ -198,6 +198,27 @@ Test(retry_out, acknowledges_what_it_does_not_know)
     cast_done(&x);
 }
 
+/* We write to no group: whoever asks there, even for an id of ours, gets the ack and nothing. */
+Test(retry_out, a_group_is_acknowledged_and_told_nothing)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    world_serve(
+        &x.w,
+        arena_text(&x.w.arena, arena_printf(&x.w.arena,
+                                            "<receipt from=\"120363@g.us\" participant=\"" COMPANION
+                                            "\" id=\"" SLICE_FMT "\" type=\"retry\" t=\"2\"><retry "
+                                            "v=\"1\" count=\"1\" id=\"" SLICE_FMT
+                                            "\" t=\"1\"/><registration>[00000001]</registration>"
+                                            "</receipt>",
+                                            SLICE_ARG(id), SLICE_ARG(id))));
+    expect_ack(&x);
+    world_expect_quiet(&x.w);
+    cast_done(&x);
+}
+
 Test(retry_out, answers_after_a_restart)
 {
     struct cast x;
