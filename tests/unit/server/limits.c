@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/client/account.h"
+#include "proto/client/ask_phone.h"
 #include "proto/client/bundles.h"
 #include "proto/client/content.h"
 #include "proto/client/devices.h"
@@ -62,7 +63,6 @@ static const char *const own[] = {
     "WA_PREKEY_ID_MAX",
     "WA_ROUTING_MAX",
     "WA_RECEIPT_IDS_MAX",
-    "WA_REFUSAL_MAX",
     "WA_ARCHIVED_CHAINS_MAX",
     "ACCOUNT_ID_MAX",
     "ACCOUNT_CODE_MAX",
