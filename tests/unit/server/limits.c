@@ -97,6 +97,7 @@ static const char *const own[] = {
     "SEARCH_BLOCKS_MAX",
     "TERM_MAX",
     "TAIL_MAX",
+    "RECENT_MAX",
     "AUTH_KEY_MAX",
 };
 
