@@ -204,6 +204,26 @@ Test(state, a_damaged_file_is_refused, .timeout = 110)
     cr_expect_eq(start_with(buf_slice(&good)), OK);
 }
 
+/* Without accounts and groups the first version reads as the second does. */
+Test(state, an_older_file_is_read_a_newer_one_refused)
+{
+    enum { VERSION = 17 + 3 };
+    static const err_t ends[] = {ERR_STORE_VERSION, OK, OK, ERR_STORE_VERSION};
+    struct run *r = xcalloc(sizeof *r);
+    AUTO(buf) good = {0};
+
+    cr_assert_eq(start(r), OK);
+    r->server.dirty = true;
+    cr_assert_eq(sim_state_save(&r->server), OK);
+    stop(r);
+    free(r);
+    read_state(&good);
+    for (size_t version = 0; version < ARRAY_LEN(ends); version++) {
+        good.data[VERSION] = (uint8_t)version;
+        cr_expect_eq(start_with(buf_slice(&good)), ends[version], "version %zu", version);
+    }
+}
+
 /* With a right checksum the parser itself must hold: cut payloads at every step. */
 Test(state, a_short_record_with_a_right_checksum_is_refused, .timeout = 110)
 {
