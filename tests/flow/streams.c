@@ -32,7 +32,7 @@ enum {
     PEERS = 4,
     WORKERS_MAX = 8,
     LOG_BYTES = 256 * 1024, /* what retention leaves */
-    DEADLINE_S = 240,
+    DEADLINE_S = 500,
 };
 #define MAP_SIZE ((size_t)4 << 30)
 #define KEY "key_streams"
