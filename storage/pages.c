@@ -475,6 +475,14 @@ err_t pages_walk(struct pages *p, uint64_t txn)
     return OK;
 }
 
+bool pages_is_in_use(const void *value, size_t key_len, size_t page_size)
+{
+    size_t at = (uintptr_t)value & (page_size - 1);
+    const uint8_t *page = (const uint8_t *)value - at;
+
+    return get(page + 10, 2) != IS_LEAF || at >= get(page + 14, 2) + NODE_HEAD + key_len;
+}
+
 /* ---- files ---- */
 
 err_t pages_map(const char *path, struct slice *out)

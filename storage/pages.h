@@ -34,6 +34,11 @@ err_t pages_walk(struct pages *p, uint64_t txn) MUST_CHECK;
 /* The file `path`, as far as heads_only looks; nothing runs on it. STORE_DAMAGED says what was
  * found. A file that is missing or empty is sound. */
 err_t pages_check_heads(const char *path) MUST_CHECK;
+/* True unless the row lies in the unused part of its page, where older rows leave their bytes: a
+ * damaged pointer of the page may lead there, and what it finds has a sound checksum. `value` is
+ * where LMDB gave it out in a page of `page_size`; a long value says nothing. */
+bool pages_is_in_use(const void *value, size_t key_len, size_t page_size);
+
 /* Maps a file; pages_unmap() gives it back. SLICE_NONE when it is missing or empty. */
 err_t pages_map(const char *path, struct slice *out) MUST_CHECK;
 void pages_unmap(struct slice file);

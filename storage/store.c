@@ -159,6 +159,9 @@ static err_t open_env(struct store *s, const struct store_options *o)
     if (!o->read_only) TRY(reserve_lock_file(s, readers));
     TRY(check_file(s, !o->read_only));
     TRY(store_error(mdb_env_open(s->env, s->path, flags, 0600), s->path));
+    MDB_stat stat;
+    TRY(store_error(mdb_env_stat(s->env, &stat), "pages"));
+    s->page_size = stat.ms_psize;
     int dead; /* slots of readers that were killed */
     return store_error(mdb_reader_check(s->env, &dead), "readers");
 }

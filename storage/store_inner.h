@@ -9,6 +9,7 @@ enum { STORE_NO_DB = 0xffffffffu }; /* a read-only open found no such sub-databa
 struct store {
     MDB_env *env;
     MDB_dbi dbs[DB_COUNT];
+    size_t page_size;
     char *path;
     int lock_fd; /* -1: read only */
 };

@@ -6,6 +6,7 @@
 #include "proto/base/xalloc.h"
 #include "storage/batch.h"
 #include "storage/monitor.h"
+#include "storage/pages.h"
 #include "storage/record.h"
 #include "storage/store_inner.h"
 
@@ -103,6 +104,15 @@ static enum batch_found find_pending(const struct view *v, enum db db, struct sl
     return BATCH_NOTHING;
 }
 
+/* What LMDB found, as a record. */
+static err_t open_row(const struct view *v, enum db db, struct slice key, MDB_val value,
+                      struct slice *out)
+{
+    if (!pages_is_in_use(value.mv_data, key.len, v->store->page_size))
+        return fail(STORE_DAMAGED, "a page of %s leads to a row that is gone", store_db_name(db));
+    return record_open(db, key, store_slice(value), out);
+}
+
 err_t view_find(struct view *v, enum db db, struct slice key, struct slice *out)
 {
     assert(v->begun);
@@ -121,7 +131,7 @@ err_t view_find(struct view *v, enum db db, struct slice key, struct slice *out)
         return OK;
     }
     TRY(store_error(rc, store_db_name(db)));
-    return record_open(db, key, store_slice(value), out);
+    return open_row(v, db, key, value, out);
 }
 
 struct range_write {
@@ -294,7 +304,7 @@ static bool hand_out_stored(struct range *r)
 {
     r->key = r->stored_key;
     r->stored_ready = false;
-    r->error = record_open(r->db, r->stored_key, r->stored_value, &r->value);
+    r->error = open_row(r->view, r->db, r->stored_key, store_val(r->stored_value), &r->value);
     r->damaged = r->error != OK;
     return !r->damaged;
 }

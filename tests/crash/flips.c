@@ -165,7 +165,7 @@ static void begin_step(struct job *j)
     alarm(HANG_S);
     int null = open("/dev/null", O_WRONLY);
     if (!all.show) dup2(null, 1);
-    dup2(null, 2);
+    if (!all.show) dup2(null, 2);
     if (j->checking)
         flips_check(j->folder, j->report);
     else

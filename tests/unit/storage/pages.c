@@ -183,6 +183,21 @@ Test(pages, an_old_copy_of_a_page_is_found)
     cr_assert_geq(tried, 5);
 }
 
+/* The bytes of a row that was replaced stay in the page, and its checksum is sound. */
+Test(pages, a_pointer_to_a_row_that_is_gone_is_not_followed)
+{
+    static _Alignas(4096) uint8_t page[4096];
+
+    page[10] = 2; /* a leaf whose rows begin at 3000 */
+    page[14] = 3000 & 255;
+    page[15] = 3000 >> 8;
+    cr_expect(pages_is_in_use(page + 3000 + 8 + 10, 10, 4096));
+    cr_expect_not(pages_is_in_use(page + 2998 + 8 + 10, 10, 4096));
+    cr_expect_not(pages_is_in_use(page + 1000, 10, 4096));
+    page[10] = 4; /* a long value has its page for itself */
+    cr_expect(pages_is_in_use(page + 16, 10, 4096));
+}
+
 Test(pages, a_meta_page_of_another_commit_is_refused)
 {
     enum { TXN = 16 + 24 + 2 * 48 + 8 };
