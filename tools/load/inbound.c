@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { STUCK_US = 30 * 1000000 };
+enum { STUCK_US = 180 * 1000000 };
 
 static struct {
     struct load *load;

@@ -71,7 +71,7 @@ def history(chats, messages):
             try:
                 load.usual = {"http": server.listen, "key": server.key(), "pid": server.pid, "accounts": 1}
                 load.task("pair", prekeys=30)
-                load.task("fill", active=chats, messages=messages, window=512)
+                load.task("fill", active=chats, messages=messages, window=64)
                 load.task("save")
             finally:
                 server.stop()
