@@ -80,7 +80,17 @@ async function everyFault(t, kind) {
   const next = inbound.includes('join') ? ['to us with join, next'] : [];
   const wanted = ['to begin with', ...next, ...inbound.map((fault) => `to us with ${fault}`), ...outbound.map((fault) => `from us with ${fault}`)];
   same(texts, wanted.sort(), 'the chat when it is over');
-  same((await sim.rules()).rules.filter(({ broken }) => broken > 0).map(({ rule }) => rule), [], 'rules of the sim that were broken');
+  await onlyExcused(sim, kind);
+}
+
+/** Under these faults whatsmeow itself at times writes two messages with one chain step (a counter it had not stored); its own device is
+ * excused, and for nothing else. */
+async function onlyExcused(sim, kind) {
+  await sim.saveTrace();
+  const { rules } = await sim.rules();
+  const isExcused = ({ device, rule }) => kind === 'whatsmeow' && rule === 'MSG_STEP' && device.startsWith(`${PEER}:`);
+  same(sim.breaches.filter((breach) => !isExcused(breach)), [], 'rules of the sim that were broken');
+  same(sim.breaches.length, rules.reduce((sum, { broken }) => sum + broken, 0), 'breaches seen of those counted');
 }
 
 export const faultCases = peerKinds.map((kind) => ({

@@ -10,6 +10,9 @@ const READY_MS = 15_000;
 const digits = (number) => String(number).replace(/^\+/, '');
 
 export class Sim {
+  /** Rules that were broken, and by which device, as far as the trace was saved. */
+  breaches = [];
+
   /**
    * `tls` is a certificate of certs.mjs; `state` a folder that makes the sim survive a restart.
    * `extra` are further arguments.
@@ -111,11 +114,20 @@ export class Sim {
   }
 
   /** Adds what went over every wire since the last call to a file of the case's folder. */
-  async saveTrace() {
+  saveTrace() {
+    this.saving = (this.saving ?? Promise.resolve()).catch(() => {}).then(() => this.#saveNew());
+    return this.saving;
+  }
+
+  async #saveNew() {
     if (this.child.end) return;
     const { stanzas, last_seq } = await this.#ask('GET', `/trace?since=${this.traced ?? 0}`);
     const lines = stanzas.map(({ at, device, direction, stanza }) => `${at} ${device} ${direction === 'from_client' ? '>' : '<'} ${stanza}\n`);
     this.traced = last_seq;
+    for (const { device, stanza } of stanzas) {
+      const rule = /^<!-- rule (\w+) broken/.exec(stanza)?.[1];
+      if (rule) this.breaches.push({ device, rule });
+    }
     appendFileSync(join(this.dir, `${this.logName}.trace`), lines.join(''));
   }
 
