@@ -15,6 +15,6 @@ err_t check_store(struct store *store, void (*tell)(void *context, const char *l
                   struct check_result *out) MUST_CHECK;
 static inline bool check_is_clean(const struct check_result *r)
 {
-    return r->bad_records == 0 && r->hidden_rows == 0 && r->disordered == 0 &&
-           r->bad_pages == 0 && r->error == OK;
+    return r->bad_records == 0 && r->hidden_rows == 0 && r->disordered == 0 && r->bad_pages == 0 &&
+           r->error == OK;
 }

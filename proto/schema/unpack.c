@@ -60,8 +60,8 @@ static err_t check_depth(const ProtobufCMessageDescriptor *type, struct slice in
 err_t wa_unpack(const ProtobufCMessageDescriptor *type, struct slice in, struct arena *arena,
                 const ProtobufCMessage **out)
 {
-    struct budget budget = {
-        .arena = arena, .left = WA_UNPACK_MEMORY + in.len * WA_UNPACK_MEMORY_PER_BYTE};
+    struct budget budget = {.arena = arena,
+                            .left = WA_UNPACK_MEMORY + in.len * WA_UNPACK_MEMORY_PER_BYTE};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
     ProtobufCMessage *m;
 

@@ -164,7 +164,8 @@ static err_t load_all(struct server *s, struct accounts *as, struct view *view)
         if (row.deleted_ms) continue;
         account_status_of_row(&row, &status);
         struct worker *w = directory_add(s->directory, &status, s->workers, s->worker_count, true);
-        if (status.state == ACCOUNT_DISCONNECTED || row.forgetting) add_stored(worker_of(as, w), &row);
+        if (status.state == ACCOUNT_DISCONNECTED || row.forgetting)
+            add_stored(worker_of(as, w), &row);
     }
     atomic_store(&as->next_number, (unsigned)last + 1);
     return range_error(&r);

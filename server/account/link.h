@@ -42,7 +42,8 @@ err_t link_target_open(struct link_target *t) MUST_CHECK;
 /* After the last links_free(). */
 void link_target_close(struct link_target *t);
 
-/* Stands in on_down's `why`, before what is wrong, when the server's TLS certificate was refused. */
+/* Stands in on_down's `why`, before what is wrong, when the server's TLS certificate was refused.
+ */
 #define LINK_CERTIFICATE "certificate: "
 
 struct link_owner {

@@ -57,7 +57,7 @@ struct request {
     void *state; /* the handler's */
     void (*on_gone)(struct request *r);
     struct buf extra_headers; /* "Name: value\r\n"…, see reply_header */
-    size_t body_counted; /* in the worker's sum of bodies */
+    size_t body_counted;      /* in the worker's sum of bodies */
     bool ended;
 };
 
@@ -65,9 +65,9 @@ struct request {
 struct slice request_header(const struct request *r, const char *name);
 /* Percent-decoded into the request's arena; SLICE_NONE when absent. */
 struct slice request_query(struct request *r, const char *name);
-/* From this machine and by no proxy: a loopback peer that names a loopback host in HTTP/1.1, carries
- * no header of a proxy, and is no program of a service's user (other than ours), as the proxies of
- * distributions are. One that hides in all of this passes; see deploy/README.md. */
+/* From this machine and by no proxy: a loopback peer that names a loopback host in HTTP/1.1,
+ * carries no header of a proxy, and is no program of a service's user (other than ours), as the
+ * proxies of distributions are. One that hides in all of this passes; see deploy/README.md. */
 bool request_is_local(const struct request *r);
 /* NULL when the client is gone. On the request's worker only. */
 struct request *request_find(struct worker *w, uint64_t id);

@@ -101,19 +101,21 @@ static void write_paths(struct pen *p)
             if (strcmp(tool_at(k)->path, tool_at(i)->path) == 0) write_operation(p, tool_at(k));
         pen_end(p);
     }
-    pen_raw(p, "/v1/events",
-            SLICE("{\"get\":{\"operationId\":\"stream_events\",\"summary\":\"Stream events\","
-                  "\"description\":\"Server-sent events; id is the seq. Resumes behind the "
-                  "Last-Event-ID header or `after`, else begins now. What is not in the log (any "
-                  "more) is announced by an event `gap` with first, last and reset, which says "
-                  "that this log never gave out the position.\",\"parameters\":["
-                  "{\"name\":\"events\",\"in\":\"query\",\"description\":"
-                  "\"names or groups such as message.*, with commas\",\"schema\":{\"type\":\"string\"}},"
-                  "{\"name\":\"account_id\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
-                  "{\"name\":\"chat_id\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
-                  "{\"name\":\"after\",\"in\":\"query\",\"schema\":{\"type\":\"integer\"}}],"
-                  "\"responses\":{\"200\":{\"description\":\"The stream.\",\"content\":"
-                  "{\"text/event-stream\":{\"schema\":{\"type\":\"string\"}}}}}}}"));
+    pen_raw(
+        p, "/v1/events",
+        SLICE(
+            "{\"get\":{\"operationId\":\"stream_events\",\"summary\":\"Stream events\","
+            "\"description\":\"Server-sent events; id is the seq. Resumes behind the "
+            "Last-Event-ID header or `after`, else begins now. What is not in the log (any "
+            "more) is announced by an event `gap` with first, last and reset, which says "
+            "that this log never gave out the position.\",\"parameters\":["
+            "{\"name\":\"events\",\"in\":\"query\",\"description\":"
+            "\"names or groups such as message.*, with commas\",\"schema\":{\"type\":\"string\"}},"
+            "{\"name\":\"account_id\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
+            "{\"name\":\"chat_id\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
+            "{\"name\":\"after\",\"in\":\"query\",\"schema\":{\"type\":\"integer\"}}],"
+            "\"responses\":{\"200\":{\"description\":\"The stream.\",\"content\":"
+            "{\"text/event-stream\":{\"schema\":{\"type\":\"string\"}}}}}}}"));
     pen_end(p);
 }
 

@@ -1,6 +1,6 @@
-/* Bit flips in the data file: what flips.c (which bit, which verdict) and flips_server.c (the server
- * that runs on the file) tell each other. One process each flip; the report lies in memory that
- * both see. */
+/* Bit flips in the data file: what flips.c (which bit, which verdict) and flips_server.c (the
+ * server that runs on the file) tell each other. One process each flip; the report lies in memory
+ * that both see. */
 #pragma once
 #include <stdbool.h>
 

@@ -268,8 +268,8 @@ struct promise {
     const struct promise *rival; /* the same key with another text */
     int64_t first_at;            /* on the server's clock */
     unsigned asked, lost;
-    bool deleted;                  /* with its account */
-    char message[ACCOUNT_ID_MAX];  /* answered: this one; "" */
+    bool deleted;                 /* with its account */
+    char message[ACCOUNT_ID_MAX]; /* answered: this one; "" */
     bool answered_sent;
     err_t error; /* of the last answer */
 };

@@ -239,10 +239,7 @@ void calls_repeat(struct town *w)
 
 /* ---- other tools ---- */
 
-static const char *known_chat(struct town *w)
-{
-    return w->residents[roll(w, RESIDENTS)].chat;
-}
+static const char *known_chat(struct town *w) { return w->residents[roll(w, RESIDENTS)].chat; }
 
 static const char *known_message(struct town *w)
 {

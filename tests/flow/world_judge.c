@@ -124,9 +124,8 @@ static bool may_be_left_out(const struct town *w, unsigned person)
 }
 
 /* What must be true of a text whatever its caller heard. Gives its row, NULL. */
-static const struct held *judge_text(struct town *w, const struct shelf *shelves,
-                                     unsigned resident, unsigned person, const char *text,
-                                     bool *out_taken)
+static const struct held *judge_text(struct town *w, const struct shelf *shelves, unsigned resident,
+                                     unsigned person, const char *text, bool *out_taken)
 {
     unsigned rows, arrived = copies(w->people[person], text);
     const struct held *h = stored(&shelves[resident], text, &rows);

@@ -1,4 +1,5 @@
-/* A client for targets: paired and online, in a world of memory (fake_host), without going there. */
+/* A client for targets: paired and online, in a world of memory (fake_host), without going there.
+ */
 #pragma once
 #include <stdlib.h>
 

@@ -116,7 +116,8 @@ static void deliver(struct wa_client *c, struct fake_host *h, const struct wa_no
     arena_done(&arena);
 }
 
-/* ---- the world: made anew now and then, for agreeing on keys takes longer than most inputs ---- */
+/* ---- the world: made anew now and then, for agreeing on keys takes longer than most inputs ----
+ */
 
 enum { INPUTS = 500 };
 

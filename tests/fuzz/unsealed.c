@@ -48,8 +48,7 @@ static struct crypto_pair keys[4];
 
 static void read_server_hello(struct slice in)
 {
-    struct wa_trust trust = {
-        .root = keys[0].public, .check_validity = true, .now_s = 1800000000};
+    struct wa_trust trust = {.root = keys[0].public, .check_validity = true, .now_s = 1800000000};
     struct wa_handshake h = {0};
     struct wa_transport transport;
     AUTO(buf) hello = {0}, out = {0};
@@ -62,8 +61,7 @@ static void read_server_hello(struct slice in)
 
 static void read_chain(struct slice in)
 {
-    struct wa_trust trust = {
-        .root = keys[0].public, .check_validity = true, .now_s = 1800000000};
+    struct wa_trust trust = {.root = keys[0].public, .check_validity = true, .now_s = 1800000000};
 
     if (wa_cert_check(in, &trust, &keys[3].public) != OK) err_clear();
 }
@@ -78,7 +76,8 @@ static void read_client(struct slice in)
     bool over = false;
     size_t half = in.len / 2;
 
-    err_t e = wa_server_hello(&server, &own, &keys[1], slice_sub(in, 0, half), &out, &over, &result);
+    err_t e =
+        wa_server_hello(&server, &own, &keys[1], slice_sub(in, 0, half), &out, &over, &result);
     if (e == OK && !over) e = wa_server_finish(&server, slice_from(in, half), &result);
     if (e != OK) err_clear();
     wa_server_result_done(&result);
@@ -183,7 +182,7 @@ static void read_socket(struct slice in)
 }
 
 static void (*const readers[])(struct slice) = {
-    read_server_hello, read_chain,   read_client,   read_msg,         read_pkmsg, read_group,
+    read_server_hello, read_chain,   read_client,   read_msg,         read_pkmsg,  read_group,
     read_distribution, read_pairing, read_identity, read_key_indexes, read_socket,
 };
 

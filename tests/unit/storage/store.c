@@ -148,9 +148,8 @@ Test(store, is_read_by_a_second_process_beside_the_first)
     if (child == 0) {
         struct store_options o = {.path = f.path, .read_only = true}; /* in the first one's map */
         bool good = store_open(&o, &other) == OK && view_new(other, &v) == OK &&
-                    store_map_size(other) == store_map_size(f.store) &&
-                    view_begin(v) == OK && view_find(v, DB_data, SLICE("k"), &out) == OK &&
-                    slice_is(out, "v");
+                    store_map_size(other) == store_map_size(f.store) && view_begin(v) == OK &&
+                    view_find(v, DB_data, SLICE("k"), &out) == OK && slice_is(out, "v");
         _exit(good ? 0 : 1);
     }
     int status;
