@@ -30,6 +30,7 @@ struct upkeep {
     struct timer timer;
     struct post post;
     uint32_t tenant;  /* worked on now; 0: between rounds */
+    bool is_cut;      /* of what is too old or too much nothing is left, jobs come next */
     int64_t round_at; /* the next round begins then */
     bool in_flight, stopping;
     void (*stopped)(void *arg);
@@ -93,17 +94,23 @@ static err_t next_tenant(struct upkeep *u)
     while (!next && db_tenant_next(&r, &t))
         if (t.tenant > u->tenant) next = t.tenant;
     u->tenant = next;
+    u->is_cut = false;
     return range_error(&r);
 }
 
+/* Cut once in a round: where events come without a pause there is always one more to cut. */
 static err_t work_tenant(struct upkeep *u, int64_t now, bool *out_more)
 {
     struct retention limits = limits_of(u->server->config);
+    bool left;
 
-    TRY(retention_step(&u->batch, u->view, u->tenant, &limits, now, out_more));
-    if (!*out_more && batch_is_empty(&u->batch)) TRY(work_job(u, now, out_more));
-    *out_more |= !batch_is_empty(&u->batch);
-    return OK;
+    if (!u->is_cut) {
+        TRY(retention_step(&u->batch, u->view, u->tenant, &limits, now, &left));
+        u->is_cut = !left;
+        *out_more = left || !batch_is_empty(&u->batch);
+        if (*out_more) return OK;
+    }
+    return work_job(u, now, out_more);
 }
 
 /* The next slice. A tenant that had one is looked at again, one that fails is passed over, and the
@@ -145,6 +152,7 @@ static void on_home(struct post *p, struct worker *w)
     err_t e = u->batch.result;
 
     u->in_flight = false;
+    if (e != OK) u->is_cut = false; /* it was not */
     batch_reset(&u->batch);
     if (u->stopping)
         stopped(u);

@@ -195,6 +195,50 @@ Test(upkeep, a_round_comes_to_every_tenant_and_ends)
     cr_expect_lt(timers_fired(10 * UPKEEP_PROBE_MS), 100, "a round without an end");
 }
 
+/* One event more, of a tenant whose log is full: there is always something to cut. */
+static void go_on_telling(void)
+{
+    static char event[40000];
+    struct turn *t = turn_open(house.account);
+
+    memset(event, ' ', sizeof event - 1);
+    memcpy(event, "{}", 2);
+    turn_event(t, EVENT_ACCOUNT_CONNECTED, 0, slice_text(event));
+    turn_close(t, OK);
+    house_settle();
+}
+
+Test(upkeep, a_tenant_whose_log_never_rests_keeps_nobody_waiting)
+{
+    struct errand made = {0}, gone = {.act = act_delete};
+    uint32_t number;
+    uint64_t secret;
+    struct db_account row;
+
+    house.config.event_bytes = 65536;
+    add_tenant_with_an_old_event(2);
+    errand_init(&made);
+    account_create(&house.server, 1, true, &made.call);
+    house_settle();
+    cr_assert(id_number_parse(ID_ACCOUNT, slice_text(made.call.account), &number, &secret));
+    errand_init(&gone);
+    memcpy(gone.call.account, made.call.account, sizeof gone.call.account);
+    account_ask(&house.server, &gone.call);
+    house_settle();
+    house.worker->now += JOB_PURGE_AFTER_MS;
+    for (int i = 0; i < 100; i++) {
+        struct timer *t = fake_due(house.worker, house.worker->now + UPKEEP_EVERY_MS);
+        go_on_telling();
+        if (!t) break;
+        house_pass(t->at > house.worker->now ? t->at - house.worker->now : 0);
+        house_settle();
+    }
+    cr_expect_eq(events_of(2), 0, "the other tenant");
+    cr_expect_eq(db_account_get(house_view(), (struct scope){1, number}, &row), ERR_NOT_FOUND,
+                 "its own deleted account");
+    house_view_end();
+}
+
 Test(upkeep, finds_out_by_itself_that_a_full_disk_has_room_again)
 {
     struct turn *t = turn_open(house.account);
