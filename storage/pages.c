@@ -116,8 +116,9 @@ static err_t read_meta(struct slice file, size_t page_size, unsigned n, struct m
     read_tree(at + 24, &out->free);
     read_tree(at + 24 + TREE_SIZE, &out->main);
     out->page_size = (uint32_t)get(at + 24, 4); /* stands where the first tree has room */
-    out->last_page = get(at + 24 + 2 * TREE_SIZE, 8);
-    out->txn = get(at + 24 + 2 * TREE_SIZE + 8, 8);
+    at += 24 + 2 * (size_t)TREE_SIZE;
+    out->last_page = get(at, 8);
+    out->txn = get(at + 8, 8);
     return OK;
 }
 
@@ -327,7 +328,7 @@ static void walk_branch(struct walk *w, const struct level *l, uint64_t number, 
 
     w->seen.branch_pages++;
     for (size_t i = 0; i < count; i++) {
-        struct node n, next;
+        struct node n = {0}, next = {0};
         struct bounds inner = b;
 
         read_node(w, page, i, false, &n);
@@ -363,14 +364,14 @@ static void walk_page(struct walk *w, const struct level *l, uint64_t number, un
 static void compare_counts(struct walk *w, const struct tree *t)
 {
     const struct tree *s = &w->seen;
+    uint64_t found = s->branch_pages + s->leaf_pages + s->overflow_pages,
+             counted = t->branch_pages + t->leaf_pages + t->overflow_pages;
 
     if (s->branch_pages != t->branch_pages || s->leaf_pages != t->leaf_pages ||
         s->overflow_pages != t->overflow_pages || s->entries != t->entries)
         say(w, "%llu rows on %llu pages found, %llu on %llu counted",
-            (unsigned long long)s->entries,
-            (unsigned long long)(s->branch_pages + s->leaf_pages + s->overflow_pages),
-            (unsigned long long)t->entries,
-            (unsigned long long)(t->branch_pages + t->leaf_pages + t->overflow_pages));
+            (unsigned long long)s->entries, (unsigned long long)found,
+            (unsigned long long)t->entries, (unsigned long long)counted);
 }
 
 static void walk_tree(struct walk *w, const char *name, const struct tree *t, unsigned flags,

@@ -128,7 +128,7 @@ static err_t is_waiting(struct wa_client *c, const struct wa_info *info, bool *o
 
 static bool may_ask(struct wa_client *c)
 {
-    if (c->now - c->asks_since >= 3600 * 1000) {
+    if (c->now - c->asks_since >= INT64_C(3600) * 1000) {
         c->asks_since = c->now;
         c->asks_made = 0;
     }

@@ -345,12 +345,11 @@ void http_free(struct http_server *s)
 
 int http_port(const struct http_server *s)
 {
-    struct sockaddr_storage at = {0};
+    struct sockaddr_in6 at = {0}; /* an IPv4 address has its port at the same place */
     socklen_t n = sizeof(at);
 
     if (getsockname(s->listeners[0]->fd, (struct sockaddr *)&at, &n) != 0) return 0;
-    return ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
-                                          : ((struct sockaddr_in *)&at)->sin_port);
+    return ntohs(at.sin6_port);
 }
 
 /* ---- who has the port ---- */
