@@ -2,6 +2,7 @@
 
 #include "proto/schema/message.pb-c.h"
 #include "proto/schema/unpack.h"
+#include "tests/support/vectors.h"
 
 static struct slice nested(struct arena *arena, unsigned depth)
 {
@@ -26,6 +27,25 @@ Test(unpack, reads_a_message_and_writes_it_back)
     cr_assert_eq(WA_UNPACK(wa__message, in, &arena, &m), OK);
     cr_assert_str_eq(m->conversation, "hello");
     cr_assert(slice_eq(wa_pack_in(&m->base, &arena), in), "unknown fields survive");
+}
+
+Test(unpack, reads_the_key_distribution_of_the_vector)
+{
+    AUTO(arena) arena = {0};
+    json_t *v = vectors_open("sender_key.json");
+    struct slice in = vector_hex(v, "skdm_message_protobuf", &arena),
+                 skdm = vector_hex(v, "skdm", &arena);
+    const Wa__SenderKeyDistributionMessage *d;
+    const Wa__Message *m;
+
+    cr_assert_eq(WA_UNPACK(wa__message, in, &arena, &m), OK);
+    d = m->sender_key_distribution_message;
+    cr_assert(d && strstr(d->group_id, "@g.us"));
+    cr_assert(slice_eq(slice_of(d->axolotl_sender_key_distribution_message.data,
+                                d->axolotl_sender_key_distribution_message.len),
+                       skdm));
+    cr_assert(slice_eq(wa_pack_in(&m->base, &arena), in));
+    json_decref(v);
 }
 
 Test(unpack, fails_on_every_cut)

@@ -39,19 +39,38 @@ Test(padding, agrees_with_the_vectors)
     json_decref(v);
 }
 
+/* "777.0:5@lid": the agent stands behind the dot. */
+static struct wa_jid device_of(const char *text, struct arena *arena)
+{
+    char user[32], server[32];
+    unsigned device;
+
+    cr_assert_eq(sscanf(text, "%31[0-9].0:%u@%31s", user, &device, server), 3, "%s", text);
+    return wa_jid_of(wa_server_find(slice_text(server)), arena_dup(arena, slice_text(user)),
+                     (uint16_t)device);
+}
+
+/* The order in which the devices are given does not count. */
 Test(phash, agrees_with_the_vectors)
 {
+    json_t *v = vectors_open("misc.json"), *row;
     AUTO(arena) arena = {0};
     char out[WA_PHASH_MAX];
-    struct wa_jid lids[] = {wa_jid_of(WA_SERVER_LID, SLICE("888"), 0),
-                            wa_jid_of(WA_SERVER_LID, SLICE("777"), 5),
-                            wa_jid_of(WA_SERVER_LID, SLICE("777"), 0)};
-    struct wa_jid users[] = {wa_jid_of(WA_SERVER_USER, SLICE("7469250125917"), 21),
-                             wa_jid_of(WA_SERVER_USER, SLICE("5511988887777"), 14)};
     struct wa_jid one = wa_jid_of(WA_SERVER_USER, SLICE("5511999999999"), 3);
+    size_t i;
 
-    cr_assert_str_eq(wa_phash(NULL, 0, &arena, out), "2:47DEQpj8");
-    cr_assert_str_eq(wa_phash(lids, 3, &arena, out), "2:fkEC9SZr");
-    cr_assert_str_eq(wa_phash(users, 2, &arena, out), "2:AAv/hwhn");
+    json_array_foreach(vector_at(v, "phash"), i, row)
+    {
+        json_t *names = vector_at(row, "devices");
+        struct wa_jid devices[8];
+        size_t n = json_array_size(names);
+
+        cr_assert_leq(n, ARRAY_LEN(devices));
+        for (size_t k = 0; k < n; k++)
+            devices[n - 1 - k] = device_of(json_string_value(json_array_get(names, k)), &arena);
+        cr_assert_str_eq(wa_phash(devices, n, &arena, out), vector_text(row, "phash"));
+    }
+    cr_assert_eq(i, 3u);
     cr_assert_str_eq(wa_phash(&one, 1, &arena, out), "2:5s+YxCff");
+    json_decref(v);
 }

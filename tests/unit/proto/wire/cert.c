@@ -54,6 +54,12 @@ Test(cert, the_chain_of_the_vectors_is_trusted)
     vector_bytes(v, "keys.test_root.pub", trust.root.bytes, CRYPTO_KEY);
     vector_bytes(v, "keys.server_static.pub", server.bytes, CRYPTO_KEY);
     cr_assert_eq(wa_cert_check(vector_hex(v, "cert_chain", &a), &trust, &server), OK);
+    static const char *const details[] = {"cert_details.leaf", "cert_details.intermediate"};
+    for (size_t i = 0; i < ARRAY_LEN(details); i++) {
+        struct slice chain = vector_hex(v, "cert_chain", &a), part = vector_hex(v, details[i], &a);
+        ((uint8_t *)memmem(chain.data, chain.len, part.data, part.len))[part.len - 1] ^= 1;
+        cr_assert_eq(wa_cert_check(chain, &trust, &server), ERR_BAD_CERTIFICATE, "%s", details[i]);
+    }
     trust.root = wa_root_key;
     cr_assert_eq(wa_cert_check(vector_hex(v, "cert_chain", &a), &trust, &server),
                  ERR_BAD_CERTIFICATE);
