@@ -11,7 +11,7 @@
 #define FRIEND "15550007777"
 
 static struct door door;
-static char printed[1 << 18], new_test[160], new_live[160], leaked[160];
+static char printed[1 << 18], new_test[160], new_live[160], leaked[160], looking[160];
 
 struct step {
     const char *line; /* $TEST, $LIVE: keys that this test made; $DATA: the data folder */
@@ -137,6 +137,46 @@ static void revoke_key(void)
     check(&(struct step){line, 1, "not valid", NULL});
 }
 
+/* A key that only looks may not write. */
+static void look_and_write(void)
+{
+    char line[300];
+
+    make_key("key new --test --name looker --rights read", "parley_test_", looking);
+    snprintf(line, sizeof(line), "--key %s list_chats", looking);
+    check(&(struct step){line, 0, "+" FRIEND, NULL});
+    snprintf(line, sizeof(line), "--key %s send +" FRIEND " never", looking);
+    check(&(struct step){line, 1, "forbidden", "msg_"});
+}
+
+/* At /metrics/accounts, of the one account there is. */
+static long figure(struct line *l, const char *name)
+{
+    char head[80];
+    const char *at;
+    long value;
+
+    snprintf(head, sizeof(head), "\n%s{account=\"acc_", name);
+    at = strstr(l->answer, head);
+    if (!at || strstr(at + 1, head) || sscanf(at, "%*[^}]} %ld", &value) != 1)
+        door_failed(name, l->answer);
+    return value;
+}
+
+static void ask_figures(void)
+{
+    static struct line l;
+
+    l.fd = door_dial(door.port);
+    line_say(&l, "GET /metrics/accounts", "", NULL);
+    line_hear(&l);
+    if (l.status != 200 || figure(&l, "parley_account_memory_bytes") < 1000 ||
+        figure(&l, "parley_account_links_total") < 1 || /* the restart after pairing is another */
+        figure(&l, "parley_account_undurable_turns") < 0 || figure(&l, "parley_account_lag_ms") < 0)
+        door_failed("/metrics/accounts", l.answer);
+    close(l.fd);
+}
+
 static void point_it_there(void)
 {
     char data[96], url[64], control[64];
@@ -155,7 +195,7 @@ int main(void)
 {
     char line[128];
 
-    door_open(&door, "1");
+    door_open_with(&door, "1", (const char *[]){"--metrics-accounts", "10", NULL});
     point_it_there();
     door_ask_sim(&door, "POST /phones", "{\"number\":\"" FRIEND "\",\"name\":\"Ada\"}");
     for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
@@ -169,6 +209,8 @@ int main(void)
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
         check(&steps[i]);
     revoke_key();
+    look_and_write();
+    ask_figures();
     door_close(&door);
     check(&(struct step){"accounts", 1, "parleyctl: ", NULL});
     printf("%zu command lines\n", sizeof(steps) / sizeof(steps[0]));

@@ -181,6 +181,7 @@ Test(program, a_port_of_0_is_a_free_one_and_told)
     cr_assert(ready, "%s", printed());
     cr_assert(sscanf(ready, "ready listen=127.0.0.1:%d", &port) == 1 && port > 0, "%s", ready);
     cr_expect(strstr(get("/livez"), "200"));
+    cr_expect(strstr(get("/metrics/accounts"), "HTTP/1.1 404 "), "nobody asked for them");
     cr_expect_eq(end(SIGTERM), 0);
 }
 
