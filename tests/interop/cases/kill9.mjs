@@ -128,6 +128,7 @@ async function killRounds(parleyd, slow) {
     // Half the processes run with slow commits; the first one has been running since the start without them.
     await pause(random(200, 2500));
     same(await releasedEarly(parleyd).catch(() => 0), 0, 'sends that left before their commit');
+    parleyd.child.check(); // the monitor ends the process that it catches
     await parleyd.kill();
     parleyd.env = round % 2 === 0 ? slow : {};
     await parleyd.start();

@@ -1,7 +1,7 @@
 // What send_message promises: order, one effect per key, honest answers when the server is slow or refuses.
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { check, same } from '../lib/context.mjs';
-import { StreamableSubscriber } from '../lib/subscribers.mjs';
+import { RestSubscriber, StreamableSubscriber } from '../lib/subscribers.mjs';
 import { messageOf, pairAccount } from '../lib/tools.mjs';
 import { Feed, pause, until } from '../lib/wait.mjs';
 import { open } from './main.mjs';
@@ -77,15 +77,17 @@ async function inOrder(t) {
   same(await arrived(sim, texts), texts, 'the order of arrival');
 }
 
-/** The same call at once over two doors and connections, and once more after a kill. */
+/** The same call at once over every door and several connections, and again after a kill, over another door. */
 async function oneEffect(t) {
   const { sim, parleyd, door, agent, chat } = await scene(t);
   const other = await open(t, StreamableSubscriber, door, 'other');
+  const script = await open(t, RestSubscriber, door, 'script');
   const caller = await new Caller().connect(door);
   t.atEnd(() => caller.transport.close());
   const args = { chat_id: chat, text: 'only once', idempotency_key: 'only-once' };
   const posted = await caller.post('tools/call', { name: 'send_message', arguments: args });
-  const answers = await Promise.all([agent.call('send_message', args), agent.call('send_message', args), other.call('send_message', args)]);
+  const answers = await Promise.all([agent.call('send_message', args), agent.call('send_message', args), other.call('send_message', args),
+    script.call('send_message', args)]);
   answers.push((await caller.answer(posted)).result.structuredContent ?? JSON.parse((await caller.answer(posted)).result.content[0].text));
   same(new Set(answers.map(({ id }) => id)).size, 1, 'messages of one key');
 
@@ -94,7 +96,8 @@ async function oneEffect(t) {
   await pause(5);
   await parleyd.kill();
   await parleyd.start();
-  await until(30_000, 'the repeated call to be answered', () => agent.call('send_message', lost, 8000), 200);
+  const again = await until(30_000, 'the repeated call to be answered', () => agent.call('send_message', lost, 8000), 200);
+  same((await script.call('send_message', lost)).id, again.id, 'the message of the key over REST');
   await arrived(sim, ['only once', 'through a kill']);
   const count = (await textsOf(sim)).filter((text) => text === 'only once' || text === 'through a kill').length;
   same(count, 2, 'texts that arrived');
@@ -135,7 +138,7 @@ const needs = ['sim', 'parleyd'];
 
 export const sendCases = [
   { name: 'send-order', about: '30 sends under way together arrive in the order of the calls', needs, run: inOrder },
-  { name: 'send-once', about: 'one idempotency key is one message, over two doors and through a kill', needs, run: oneEffect },
+  { name: 'send-once', about: 'one idempotency key is one message, over MCP, SSE and REST and through a kill', needs, run: oneEffect },
   { name: 'send-refused', about: 'an ack with 463, 475, 479 or 421 is a failed call and a failed message', needs, run: refusals },
   { name: 'send-no-ack', about: 'without an ack the answer is pending, and the same bytes go again', needs, run: lostAck },
 ];
