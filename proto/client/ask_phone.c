@@ -45,8 +45,11 @@ void wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t after
 {
     bool of_phone = info->from_me && info->author_jid.device == 0;
 
-    if (of_phone || c->ask_count >= WA_ASKS_WAITING) return;
-    if (info->time_s < wa_server_now(c) - WA_ASK_AGE_S) return;
+    if (of_phone || info->time_s < wa_server_now(c) - WA_ASK_AGE_S) return;
+    if (c->ask_count >= WA_ASKS_WAITING) {
+        plan(c, c->now + after_ms); /* those may still wait for a bundle that was refused */
+        return;
+    }
     struct ask *ask = xcalloc(sizeof(*ask));
     ask->due = c->now + after_ms;
     ask->from_me = info->from_me;

@@ -252,3 +252,30 @@ Test(ask_phone, without_a_session_the_phones_bundle_is_fetched_first)
     cr_assert(message && wa_node_child(message, "device-identity"), "a pkmsg needs it");
     stop(&w, &phone);
 }
+
+Test(ask_phone, a_bundle_that_was_refused_is_asked_for_again_though_many_wait)
+{
+    struct world w;
+    struct party phone;
+    char id[16];
+
+    start(&w, &phone, false);
+    for (int i = 0; i < WA_ASKS_WAITING; i++) {
+        snprintf(id, sizeof id, "F%d", i);
+        serve_spoilt(&w, id);
+        world_serve(&w, "<ib/>");
+    }
+    world_skip(&w);
+    world_sleep(&w, WA_ASK_AFTER_MS);
+    world_answer(&w, "get", "encrypt", "503");
+    world_skip(&w);
+    serve_spoilt(&w, "G");
+    world_skip(&w);
+    world_sleep(&w, WA_ASK_AFTER_MS);
+    struct slice list = arena_printf(&w.arena, "<list>" SLICE_FMT "</list>",
+                                     SLICE_ARG(world_bundle_xml(&w, &phone, "777@lid")));
+    world_answer(&w, "get", "encrypt", arena_text(&w.arena, list));
+    const struct wa_node *message = world_next_node(&w);
+    cr_assert(message && wa_node_child(message, "device-identity"), "nothing is asked for");
+    stop(&w, &phone);
+}
