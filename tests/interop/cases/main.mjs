@@ -1,9 +1,11 @@
 // The main job: pair, receive, store, notify, answer. Issue: a third-party client writes, two agents hear of it, one
 // answers, the client reads the answer.
+import { readFileSync } from 'node:fs';
 import { check, same } from '../lib/context.mjs';
 import { peerKinds } from '../lib/peer.mjs';
 import { EventsReader, LegacySseSubscriber, ListenSubscriber, PythonSubscriber, RestSubscriber, StreamableSubscriber, EVENTS_URI } from '../lib/subscribers.mjs';
 import { accountStatus, messageOf, pairAccount } from '../lib/tools.mjs';
+import { until } from '../lib/wait.mjs';
 
 const ACCOUNT = '15550002000';
 const PEER = '15550002001';
@@ -144,6 +146,41 @@ async function accountLife(t) {
   await accountStatus(agent, account, 'logged_out');
 }
 
+/** A live key pairs at --wa-url, here over TLS, a test key at the sandbox; neither sees anything of the other. */
+async function twoWorlds(t) {
+  const { ca, good } = t.certificates();
+  const sandbox = await t.sim();
+  const whatsapp = await t.sim({ tls: good, logName: 'whatsapp' });
+  const extra = ['--wa-url', whatsapp.url, '--wa-root-key', whatsapp.rootKey, '--wa-ca', ca, '--log-format', 'json'];
+  const parleyd = await t.parleyd({ sim: sandbox, extra });
+  const worlds = [];
+  for (const [name, sim, key, number] of [['live', whatsapp, parleyd.liveKey, ACCOUNT], ['test', sandbox, parleyd.testKey, '15550002100']]) {
+    const script = await open(t, RestSubscriber, { url: parleyd.url, key }, name);
+    await sim.addPhone(number, name);
+    await sim.addPhone(PEER, 'Friend');
+    worlds.push({ name, sim, number, script, account: await pairAccount(script, sim, number) });
+  }
+  for (const { name, sim, number, script } of worlds) {
+    await sim.phoneSends(PEER, number, `for ${name}`);
+    const { chat_id } = messageOf(await heardText(script, `for ${name}`));
+    await script.call('send_message', { chat_id, text: `from ${name}` });
+    await until(10_000, `"from ${name}" to arrive`, async () => (await sim.inbox(PEER)).some(({ text }) => text === `from ${name}`));
+  }
+  for (const [mine, other] of [worlds, worlds.toReversed()]) {
+    const { accounts } = await mine.script.call('list_accounts', {});
+    same(accounts.map(({ phone }) => phone), [`+${mine.number}`], `accounts that the ${mine.name} key sees`);
+    const strange = mine.script.events.items.filter(({ account_id }) => account_id !== mine.account);
+    same(strange, [], `events of the other world that the ${mine.name} key sees`);
+    for (const tool of ['get_account', 'get_account_status', 'logout_account', 'reconnect_account']) {
+      const error = await mine.script.call(tool, { account_id: other.account }).catch((error) => error);
+      same(error.code, 'not_found', `${tool} of the ${other.name} account with the ${mine.name} key`);
+    }
+  }
+  await parleyd.stop();
+  const lines = readFileSync(parleyd.child.log, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+  check(lines.length > 0 && lines.every(({ level }) => level), 'lines of the log without their level');
+}
+
 export const mainCases = [
   ...peerKinds.map((kind) => ({
     name: `rest-job-${kind}`,
@@ -174,5 +211,11 @@ export const mainCases = [
     about: 'the owner writes on the phone, the service restarts, the two worlds stay apart, the account logs out',
     needs: ['sim', 'parleyd'],
     run: accountLife,
+  },
+  {
+    name: 'main-two-worlds',
+    about: 'a live key over wss at --wa-url, a test key at the sandbox: each sees its own alone; the log is JSON',
+    needs: ['sim', 'parleyd'],
+    run: twoWorlds,
   },
 ];
