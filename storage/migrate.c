@@ -4,20 +4,31 @@
 #include "storage/tail.h"
 #include "storage/writer.h"
 
+/* A damaged row keeps nobody else from moving. Of an account the key is enough. */
+static bool next_account(struct range *r, struct scope *out)
+{
+    while (range_next(r) || range_pass_damage(r)) {
+        struct reader key = reader_of(r->key);
+
+        out->tenant = key_read_int(&key);
+        out->account = key_read_int(&key);
+        if (reader_end(&key) == OK) return true;
+        err_clear();
+    }
+    return false;
+}
+
 /* Account by account; the position is the key of the one under way. Old rows of `seen` stay good.
  */
 static err_t move_tails(struct view *view, struct batch *batch, struct buf *position,
                         bool *out_done)
 {
     AUTO(range) r = {0};
+    struct scope scope;
     bool more = false;
 
     range_between(&r, view, DB_accounts, buf_slice(position), SLICE_NONE, RANGE_FORWARDS);
-    while (!more && range_next(&r)) {
-        struct reader key = reader_of(r.key);
-        struct scope scope = {.tenant = key_read_int(&key)};
-        scope.account = key_read_int(&key);
-        if (reader_end(&key) != OK) return fail(STORE_DAMAGED, "key of an account");
+    while (!more && next_account(&r, &scope)) {
         TRY(tail_move_old(batch, view, scope, &more));
         buf_reset(position);
         buf_put(position, r.key);

@@ -122,21 +122,31 @@ err_t db_tail_count(struct view *v, struct scope scope, size_t *out)
 
 /* --- schema 1 ----------------------------------------------------------------------------- */
 
+static err_t move_row(struct batch *b, struct view *v, struct scope scope, const struct range *at)
+{
+    struct reader in = reader_of(at->value);
+    struct place p = {.peer = reader_be32(&in)};
+
+    p.sec = reader_be32(&in);
+    p.seq = reader_be32(&in);
+    struct slice terms = reader_rest(&in);
+    if (in.error != OK) return fail(STORE_DAMAGED, "row of the old tail");
+    TRY(put_row(b, v, scope, p, terms));
+    batch_delete(b, DB_data, at->key);
+    return OK;
+}
+
 err_t tail_move_old(struct batch *b, struct view *v, struct scope scope, bool *out_more)
 {
     struct key prefix = key_of_kind(scope, 0, KIND_tail_1);
     AUTO(range) r = {0};
 
     range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_FORWARDS);
-    while (b->bytes < BATCH_SLICE && range_next(&r)) {
-        struct reader in = reader_of(r.value);
-        struct place p = {.peer = reader_be32(&in)};
-        p.sec = reader_be32(&in);
-        p.seq = reader_be32(&in);
-        struct slice terms = reader_rest(&in);
-        if (in.error != OK) return fail(STORE_DAMAGED, "row of the old tail");
-        TRY(put_row(b, v, scope, p, terms));
-        batch_delete(b, DB_data, r.key);
+    while (b->bytes < BATCH_SLICE) {
+        if (range_next(&r))
+            TRY(move_row(b, v, scope, &r));
+        else if (!range_pass_damage(&r))
+            break;
     }
     *out_more = b->bytes >= BATCH_SLICE;
     return range_error(&r);

@@ -46,5 +46,5 @@ bool db_tail_next(struct range *r, struct tail_row *out);
 bool tail_next_term(struct slice *terms, struct slice *out);
 
 /* Schema 1 had one tail for the account: moves its rows, at most a slice; *out_more when rows are
- * left. */
+ * left. A damaged one stays where it is, and search does not find its message. */
 err_t tail_move_old(struct batch *b, struct view *v, struct scope scope, bool *out_more) MUST_CHECK;

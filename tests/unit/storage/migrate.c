@@ -1,3 +1,8 @@
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "fixture.h"
 #include "storage/accounts.h"
 #include "storage/migrate.h"
@@ -113,5 +118,57 @@ Test(migrate, to_2_moves_the_tail_of_every_account)
         CHECK_OK(db_tail_count(f.view, scopes[i], &n));
         cr_expect_eq(n, 40 + i);
     }
+    view_end(f.view);
+}
+
+/* Flips a bit wherever the data file holds the text. */
+static void flip(const char *text)
+{
+    char path[512];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/data.mdb", f.path);
+    int fd = open(path, O_RDWR);
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+    uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    uint8_t *end_of_file = file + st.st_size;
+    for (uint8_t *at = file; at; at = memmem(at, (size_t)(end_of_file - at), text, strlen(text)))
+        if (at != file) at[2] ^= 0x10;
+    munmap(file, (size_t)st.st_size);
+    close(fd);
+}
+
+Test(migrate, to_2_a_damaged_row_keeps_no_other_from_moving)
+{
+    static const uint8_t one[4] = {0, 0, 0, 1}, term[] = "\0\0\0\3\0\0\0\1\0\0\0\77\7spoiled";
+    struct scope scopes[] = {{1, 1}, {1, 2}};
+    struct key k = key_of_kind(scopes[1], 0, KIND_tail_1);
+    struct batch b;
+    size_t n;
+
+    batch_init(&b);
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        struct db_account a = {.tenant = 1,
+                               .account = scopes[i].account,
+                               .secret = 1,
+                               .label = i ? SLICE("sound") : SLICE("damaged")};
+        db_account_put(&b, &a);
+        for (uint32_t seq = 1; seq <= 40; seq++)
+            put_old_row(&b, scopes[i], seq);
+    }
+    key_be64(&k, 20);
+    batch_put(&b, DB_data, key_slice(&k), slice_of(term, sizeof(term) - 1));
+    batch_put(&b, DB_meta, SLICE("schema"), SLICE_ARRAY(one));
+    CHECK_OK(writer_commit(f.writer, &b));
+    batch_done(&b);
+    flip("damaged");
+    flip("spoiled");
+    CHECK_OK(migrate(f.store, migrations, SCHEMA_VERSION));
+    cr_expect_eq(version(), SCHEMA_VERSION);
+    CHECK_OK(view_begin(f.view));
+    CHECK_OK(db_tail_count(f.view, scopes[0], &n));
+    cr_expect_eq(n, 40);
+    CHECK_OK(db_tail_count(f.view, scopes[1], &n));
+    cr_expect_eq(n, 39);
     view_end(f.view);
 }
