@@ -12,6 +12,7 @@ import { open } from './main.mjs';
 const ACCOUNT = '15550003000';
 const ROUNDS = Number(process.env.KILL9_ROUNDS ?? 20);
 const SIM_RESTARTS = 5;
+const STOPS = 6;
 const PAIRING_KILLS = 12;
 const SLOW_MS = 50;
 const EVERYTHING = ['*'];
@@ -135,6 +136,16 @@ async function killRounds(parleyd, slow) {
   }
 }
 
+/** SIGTERM in the middle of it: what is under way is finished or begun again, and the process says that all went well. */
+async function stopRounds(parleyd) {
+  for (let round = 0; round < STOPS; round++) {
+    await pause(random(200, 1500));
+    const { code, signal } = await parleyd.stop();
+    same([code, signal], [0, null], `the end of stop ${round}`);
+    await parleyd.start();
+  }
+}
+
 function countOf(texts) {
   const count = new Map();
   for (const text of texts) count.set(text, (count.get(text) ?? 0) + 1);
@@ -157,7 +168,7 @@ async function mcpClients(t, door) {
   return { agent, returning, session: agent.sessionId };
 }
 
-async function kill9(t, clientsOf) {
+async function kill9(t, clientsOf, ends = killRounds) {
   const slow = slowFlushes(t.dir);
   const sim = await t.sim();
   sim.recordTrace();
@@ -175,7 +186,7 @@ async function kill9(t, clientsOf) {
   const answering = answerer.run();
   const writing = writers.map((writer) => writer.run());
 
-  await killRounds(parleyd, slow);
+  await ends(parleyd, slow);
   for (const writer of writers) writer.stopped = true;
   await Promise.all(writing);
   await accountStatus(agent, account, 'connected', 60_000);
@@ -199,7 +210,7 @@ async function kill9(t, clientsOf) {
   same(agent.sessionId, session, 'the session of the agent');
   same(log.filter(({ event }) => event === 'account.unpaired'), [], 'accounts that were lost');
   same(await releasedEarly(parleyd), 0, 'sends that left before their commit');
-  console.log(`  ${ROUNDS} kills, ${acked.length} messages, ${answerer.sent.length} answers, ${log.length} events`);
+  console.log(`  ${ends === killRounds ? `${ROUNDS} kills` : `${STOPS} stops`}, ${acked.length} messages, ${answerer.sent.length} answers, ${log.length} events`);
 }
 
 /**
@@ -318,6 +329,13 @@ export const killCases = [
     needs: ['sim', 'parleyd'],
     ms: 400_000,
     run: whilePairing,
+  },
+  {
+    name: 'stop-in-traffic',
+    about: `SIGTERM to parleyd ${STOPS} times in traffic of three clients: it ends with 0, nothing is lost or doubled`,
+    needs,
+    ms,
+    run: (t) => kill9(t, async (_, door) => ({ agent: await open(t, RestSubscriber, door, 'agent') }), stopRounds),
   },
   {
     name: 'kill9-rest',
