@@ -305,7 +305,7 @@ static void ar_roster(struct archive *a, struct sim_group *g, struct sim_roster 
     uint64_t n = ar_count(a, r ? r->count : 0);
     bool whole = true;
 
-    if (!a->saving) r = sim_roster_new(n);
+    if (!r) r = sim_roster_new(n); /* read */
     for (uint64_t i = 0; i < n; i++) {
         r->seats[i].account = ar_person(a, r->seats[i].account);
         AR_INT(a, r->seats[i].device);
