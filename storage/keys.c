@@ -166,7 +166,8 @@ err_t db_keys_forget(struct batch *b, struct view *v, struct scope scope, struct
     *out_more = false;
     range_prefix(&r, v, DB_data, key_slice(&prefix), RANGE_FORWARDS);
     if (position->len) range_skip_to(&r, buf_slice(position));
-    while (range_next(&r)) {
+    /* What a damaged row holds does not matter here. */
+    while (range_next(&r) || range_pass_damage(&r)) {
         if (b->bytes >= BATCH_SLICE || ++looked > KEYS_LOOK_MAX) {
             buf_reset(position);
             buf_put(position, r.key);

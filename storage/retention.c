@@ -44,13 +44,14 @@ static err_t trim_events(struct batch *b, struct view *v, uint32_t tenant,
     return OK;
 }
 
+/* Damaged rows too: their keys are enough. */
 static err_t delete_between(struct batch *b, struct view *v, enum db db, struct slice from,
                             struct slice to, bool *out_more)
 {
     AUTO(range) r = {0};
 
     range_between(&r, v, db, from, to, RANGE_FORWARDS);
-    while (!is_full(b) && range_next(&r))
+    while (!is_full(b) && (range_next(&r) || range_pass_damage(&r)))
         batch_delete(b, db, r.key);
     *out_more |= is_full(b);
     return range_error(&r);

@@ -43,21 +43,7 @@ static void fill(void)
     batch_done(&b);
 }
 
-/* Flips a bit wherever the data file holds the text: copies may lie in unused parts of pages. */
-static void flip(const char *text)
-{
-    char path[512];
-    struct stat st;
-    snprintf(path, sizeof(path), "%s/data.mdb", f.path);
-    int fd = open(path, O_RDWR);
-    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
-    uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    uint8_t *end_of_file = file + st.st_size;
-    for (uint8_t *at = file; at; at = memmem(at, (size_t)(end_of_file - at), text, strlen(text)))
-        if (at != file) at[2] ^= 0x10;
-    munmap(file, (size_t)st.st_size);
-    close(fd);
-}
+static void flip(const char *text) { fixture_flip(&f, text); }
 
 Test(check, finds_a_sound_store_clean)
 {

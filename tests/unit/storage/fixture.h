@@ -1,8 +1,12 @@
 /* A fresh store in a temporary folder, with a writer on the test's own thread. */
 #pragma once
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "storage/store.h"
@@ -50,6 +54,23 @@ static inline void fixture_init(struct fixture *f)
     snprintf(f->path, sizeof(f->path), "%s/parley-test-XXXXXX", P_tmpdir);
     cr_assert(mkdtemp(f->path));
     fixture_open(f);
+}
+
+/* Flips a bit wherever the data file holds the text: copies may lie in unused parts of pages. */
+static inline void fixture_flip(const struct fixture *f, const char *text)
+{
+    char path[512];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/data.mdb", f->path);
+    int fd = open(path, O_RDWR);
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+    uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    uint8_t *end_of_file = file + st.st_size;
+    for (uint8_t *at = file; at; at = memmem(at, (size_t)(end_of_file - at), text, strlen(text)))
+        if (at != file) at[2] ^= 0x10;
+    munmap(file, (size_t)st.st_size);
+    close(fd);
 }
 
 static inline void fixture_remove(const char *path)

@@ -140,3 +140,21 @@ Test(keys, of_an_account_are_forgotten)
         cr_expect(slice_is(out, "theirs"));
     }
 }
+
+/* Or no pairing could begin any more. */
+Test(keys, a_damaged_one_is_forgotten_too)
+{
+    AUTO(buf) position = {0};
+    AUTO(range) r = {0};
+    struct key prefix = key_of_scope(w.scope);
+
+    db_key_put(&w.batch, w.scope, 3, 2, SLICE("5@lid:1"), SLICE("spoiled"));
+    db_key_put(&w.batch, w.scope, 4, 2, SLICE("6@lid:1"), SLICE("sound"));
+    world_commit(&w);
+    view_end(w.f.view);
+    fixture_flip(&w.f, "spoiled");
+    world_turn(&w);
+    cr_expect_eq(forget(&position), 1u);
+    range_prefix(&r, w.f.view, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    cr_expect(!range_next(&r) && range_error(&r) == OK, "something is left");
+}

@@ -1,8 +1,3 @@
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "fixture.h"
 #include "storage/accounts.h"
 #include "storage/migrate.h"
@@ -121,23 +116,6 @@ Test(migrate, to_2_moves_the_tail_of_every_account)
     view_end(f.view);
 }
 
-/* Flips a bit wherever the data file holds the text. */
-static void flip(const char *text)
-{
-    char path[512];
-    struct stat st;
-
-    snprintf(path, sizeof(path), "%s/data.mdb", f.path);
-    int fd = open(path, O_RDWR);
-    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
-    uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    uint8_t *end_of_file = file + st.st_size;
-    for (uint8_t *at = file; at; at = memmem(at, (size_t)(end_of_file - at), text, strlen(text)))
-        if (at != file) at[2] ^= 0x10;
-    munmap(file, (size_t)st.st_size);
-    close(fd);
-}
-
 Test(migrate, to_2_a_damaged_row_keeps_no_other_from_moving)
 {
     static const uint8_t one[4] = {0, 0, 0, 1}, term[] = "\0\0\0\3\0\0\0\1\0\0\0\77\7spoiled";
@@ -161,8 +139,8 @@ Test(migrate, to_2_a_damaged_row_keeps_no_other_from_moving)
     batch_put(&b, DB_meta, SLICE("schema"), SLICE_ARRAY(one));
     CHECK_OK(writer_commit(f.writer, &b));
     batch_done(&b);
-    flip("damaged");
-    flip("spoiled");
+    fixture_flip(&f, "damaged");
+    fixture_flip(&f, "spoiled");
     CHECK_OK(migrate(f.store, migrations, SCHEMA_VERSION));
     cr_expect_eq(version(), SCHEMA_VERSION);
     CHECK_OK(view_begin(f.view));

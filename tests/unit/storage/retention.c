@@ -34,6 +34,26 @@ Test(retention, purges_an_account_in_slices_and_nothing_beside_it)
     cr_assert_eq(stat.entries, all / 3 * 2);
 }
 
+Test(retention, purges_damaged_rows_too)
+{
+    struct key prefix = key_of_scope(w.scope);
+    uint32_t peer = world_peer(&w, "1@lid");
+    bool more;
+    AUTO(range) r = {0};
+
+    for (uint32_t i = 1; i <= 3; i++)
+        world_message(&w, peer, i, i == 2 ? "spoiled" : "hello");
+    world_commit(&w);
+    view_end(w.f.view);
+    fixture_flip(&w.f, "spoiled");
+    world_turn(&w);
+    CHECK_OK(purge_step(&w.batch, w.f.view, DB_data, key_slice(&prefix), &more));
+    cr_expect(!more);
+    world_commit(&w);
+    range_prefix(&r, w.f.view, DB_data, key_slice(&prefix), RANGE_FORWARDS);
+    cr_expect(!range_next(&r) && range_error(&r) == OK, "something is left");
+}
+
 Test(retention, trims_a_long_log_in_slices)
 {
     struct retention limits = {.event_age_ms = 1};
