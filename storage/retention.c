@@ -29,18 +29,21 @@ static err_t trim_events(struct batch *b, struct view *v, uint32_t tenant,
     TRY(db_log_find(v, tenant, &log));
     uint64_t bytes = log.bytes;
     db_events(&r, v, tenant, log.first_seq - 1, 0, RANGE_FORWARDS);
-    while (rows < ROWS_PER_SLICE && db_event_next(&r, &e)) {
+    for (; rows < ROWS_PER_SLICE; rows++) {
+        if (!db_event_next(&r, &e)) {
+            if (range_pass_damage(&r)) continue; /* goes with the next one */
+            break;
+        }
         bool is_old = limits->event_age_ms && e.head.at_ms < now_ms - limits->event_age_ms;
         bool is_too_much = limits->event_bytes && bytes > limits->event_bytes;
         if (!is_old && !is_too_much) break;
         size_t size = EVENT_HEAD + e.bytes.len;
         bytes -= size < bytes ? size : bytes;
         through = e.seq;
-        rows++;
     }
     TRY(range_error(&r));
     if (through) batch_trim(b, tenant, through);
-    *out_more |= rows == ROWS_PER_SLICE;
+    *out_more |= through && rows == ROWS_PER_SLICE;
     return OK;
 }
 

@@ -1,4 +1,5 @@
 #include "chats_fixture.h"
+#include "storage/events.h"
 #include "storage/retention.h"
 
 static struct world w;
@@ -71,4 +72,24 @@ Test(retention, trims_a_long_log_in_slices)
     cr_assert_eq(slices, 3);
     CHECK_OK(store_stat(w.f.store, DB_events, &stat));
     cr_assert_eq(stat.entries, 1); /* the number row */
+}
+
+Test(retention, a_damaged_event_keeps_no_other_in_the_log)
+{
+    struct retention limits = {.event_age_ms = 1};
+    struct event_head head = {.at_ms = 5};
+    struct db_log log;
+    bool more;
+
+    for (int i = 0; i < 3; i++)
+        batch_event(&w.batch, 1, &head, i == 0 ? SLICE("spoiled") : SLICE("sound"));
+    world_commit(&w);
+    view_end(w.f.view);
+    fixture_flip(&w.f, "spoiled");
+    world_turn(&w);
+    CHECK_OK(retention_step(&w.batch, w.f.view, 1, &limits, 1000, &more));
+    world_commit(&w);
+    CHECK_OK(db_log_find(w.f.view, 1, &log));
+    cr_expect_eq(log.first_seq, log.next_seq, "%u are left",
+                 (unsigned)(log.next_seq - log.first_seq));
 }
