@@ -633,6 +633,24 @@ Test(ingest, a_pairing_that_cannot_be_mended_by_waiting_ends_at_once)
     }
 }
 
+/* A silent server: the call ends, the pairing goes on. */
+Test(ingest, a_pairing_without_a_code_answers_after_twenty_seconds)
+{
+    struct errand first = {.act = pair};
+
+    errand_start(&first);
+    house_settle();
+    house_pass(19 * 1000);
+    house_settle();
+    cr_expect_eq(first.done, 0u);
+    house_pass(1000);
+    house_settle();
+    cr_expect_eq(first.done, 1u);
+    cr_expect_eq(first.call.error, ERR_QUERY_TIMEOUT);
+    cr_expect(strstr(first.call.words, house.account->status.id), "%s", first.call.words);
+    cr_expect_eq(status().state, ACCOUNT_PAIRING);
+}
+
 /* The first refusal ended the calls of then; who asks later is not left waiting for nothing. */
 Test(ingest, who_pairs_again_after_a_refusal_starts_over)
 {
