@@ -133,7 +133,7 @@ static void leave_worker(struct directory *d, const struct worker *w)
 static struct worker *add(struct directory *d, const struct account_status *status,
                           struct worker *const *workers, size_t n, bool visible)
 {
-    struct slice id = slice_text(status->id);
+    struct slice id = slice_of(status->id, strlen(status->id));
     struct entry *e = map_find(&d->by_id, id);
 
     if (e) return e->worker;
