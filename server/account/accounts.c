@@ -231,14 +231,14 @@ err_t accounts_open(struct server *s, struct accounts **out)
 
 static void on_start(struct post *p, struct worker *w)
 {
-    arm_pace(CONTAINER_OF(p, struct account_worker, post), 0);
+    arm_pace(CONTAINER_OF(p, struct account_worker, start), 0);
 }
 
 void accounts_start(struct accounts *as)
 {
     for (size_t i = 0; i < as->count; i++) {
-        as->workers[i].post.run = on_start;
-        worker_post(as->workers[i].worker, &as->workers[i].post);
+        as->workers[i].start.run = on_start;
+        worker_post(as->workers[i].worker, &as->workers[i].start);
     }
     rootkey_ask(as->rootkey);
 }
@@ -377,7 +377,7 @@ void accounts_figures(struct accounts *as, struct accounts_ask *q)
 
 static void on_stopped_home(struct post *p, struct worker *w)
 {
-    struct account_worker *aw = CONTAINER_OF(p, struct account_worker, post);
+    struct account_worker *aw = CONTAINER_OF(p, struct account_worker, stop);
     struct accounts *as = aw->accounts;
 
     if (--as->left_to_stop) return;
@@ -402,8 +402,8 @@ static void on_drain(struct timer *t, int64_t now)
         timer_arm(aw->worker, &aw->drain, now + 2);
         return;
     }
-    aw->post.run = on_stopped_home;
-    worker_post(aw->accounts->server->main, &aw->post);
+    aw->stop.run = on_stopped_home;
+    worker_post(aw->accounts->server->main, &aw->stop);
 }
 
 static void on_links_closed(void *arg)
@@ -428,7 +428,7 @@ static void stop_account(struct account *a)
 
 static void on_stop(struct post *p, struct worker *w)
 {
-    struct account_worker *aw = CONTAINER_OF(p, struct account_worker, post);
+    struct account_worker *aw = CONTAINER_OF(p, struct account_worker, stop);
     struct slice key;
     struct account *a;
 
@@ -447,8 +447,8 @@ void accounts_stop(struct accounts *as, void (*done)(void *arg), void *arg)
     rootkey_free(as->rootkey);
     as->rootkey = NULL;
     for (size_t i = 0; i < as->count; i++) {
-        as->workers[i].post.run = on_stop;
-        worker_post(as->workers[i].worker, &as->workers[i].post);
+        as->workers[i].stop.run = on_stop;
+        worker_post(as->workers[i].worker, &as->workers[i].stop);
     }
 }
 

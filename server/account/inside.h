@@ -50,7 +50,7 @@ struct account_worker {
     size_t connecting;
     bool has_root_key[WORLD_COUNT];
     bool stopping;
-    struct post post; /* start, stop and their answers */
+    struct post start, stop; /* two: a stop may come while the start is still on its way */
     struct timer drain;
 };
 

@@ -71,6 +71,16 @@ Test(account_flow, stops_cleanly_and_comes_back)
     cr_expect_eq(rig_count(&rig, "account.disconnected", "events"), 0);
 }
 
+/* The stop may overtake what the start has asked of the workers. */
+Test(account_flow, stops_while_it_starts)
+{
+    for (int i = 0; i < 20; i++) {
+        cr_assert_eq(rig_server_stop(&rig), 0);
+        rig_server_start(&rig);
+    }
+    rig_until(&rig, "status connected", 20000, "status %s", account);
+}
+
 /* Spoilt on its way, its sender gone: our own phone has read it. */
 Test(account_flow, the_phone_gives_what_its_sender_does_not_repeat)
 {
