@@ -310,6 +310,20 @@ static void walk_leaf(struct walk *w, const struct level *l, uint64_t number, st
     }
 }
 
+/* A place outside its page is one in the page beside it, where an older copy of the row may be. */
+static void check_places(struct walk *w, uint64_t number)
+{
+    const uint8_t *page = page_at(w, number);
+
+    for (size_t i = 0; i < node_count(page); i++) {
+        size_t at = get(page + HEAD + 2 * i, 2);
+
+        if (at >= get(page + 14, 2) && at + NODE_HEAD <= w->meta.page_size) continue;
+        say(w, "page %llu: node %zu is damaged", (unsigned long long)number, i);
+        return;
+    }
+}
+
 static bool looks_at_rows(const struct walk *w, const struct level *l)
 {
     return l->row || !w->out->heads_only;
@@ -351,6 +365,7 @@ static void walk_page(struct walk *w, const struct level *l, uint64_t number, un
     if (!take_page(w, number, USED) || !has_bytes(w, number, 1)) return;
     if (!check_head(w, number, leaf ? IS_LEAF : IS_BRANCH)) return;
     if (leaf && !looks_at_rows(w, l)) {
+        check_places(w, number);
         w->seen.leaf_pages++;
         return;
     }

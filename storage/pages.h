@@ -14,8 +14,8 @@ enum page_part { PAGE_RECORD /* key or value of a row */, PAGE_STRUCTURE };
 
 struct pages {
     struct slice file; /* the data file */
-    /* Rows are not looked at: of the pages that hold them only where they belong. One line of the
-     * processor's cache a page, for the start of a server. */
+    /* Rows are not looked at: of the pages that hold them only where they belong and where their
+     * rows begin. A line or two of the processor's cache a page, for the start of a server. */
     bool heads_only;
     void (*tell)(void *context, const char *line);
     /* NULL: not told. `tree` is the sub-database. */
