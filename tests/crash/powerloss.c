@@ -168,7 +168,7 @@ static void look_at(struct walk *w, unsigned db, struct slice key, struct slice 
     w->told++;
     if (w->learn) map_put(&w->run->model, name, crc);
     if (w->judge && map_find(&w->run->model, name) != crc)
-        broken(w->run, "a row is not what its turn wrote, in ", store_db_name(db));
+        broken(w->run, "half a turn: a row is not what it wrote, in ", store_db_name(db));
 }
 
 static err_t walk_db(struct walk *w, MDB_txn *txn, unsigned db, MDB_dbi dbi)
@@ -448,7 +448,7 @@ static void follow_model(struct run *r)
         broken(r, "a commit does not open: ", err_trail());
         return;
     }
-    if (w.judge && w.told != r->model.count) broken(r, "rows of a turn are missing", "");
+    if (w.judge && w.told != r->model.count) broken(r, "half a turn: rows of it are missing", "");
     r->stopped = r->failures > before;
 }
 

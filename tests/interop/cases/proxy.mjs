@@ -110,9 +110,10 @@ async function bodies(proxy, key) {
   });
   const large = await post(2 << 20);
   same([large.status, (await large.json()).code], [400, 'invalid_request'], 'two megabytes');
-  // A proxy that hangs up on the rest of the body may be seen as a broken connection.
+  // A proxy that hangs up on the rest of the body may be seen as a broken connection, and one that is hung up on while it still writes
+  // says 502.
   const tooLarge = await post(6 << 20).then(({ status }) => status, () => 413);
-  same(tooLarge, 413, 'six megabytes');
+  check([413, 502].includes(tooLarge), `six megabytes: ${tooLarge}`);
 }
 
 export const proxyCases = Object.entries({ nginx: 'nginx', haproxy: 'HAProxy', caddy: 'Caddy' }).map(([kind, name]) => ({
