@@ -63,7 +63,10 @@ void conn_close(struct conn *c)
     uv_close(&c->handle, on_uv_closed);
 }
 
-/* Nothing more to say: tell the peer, throw away what it still sends, then close. */
+static void read_again(struct conn *c);
+
+/* Nothing more to say: tell the peer, throw away what it still sends, then close. A close with
+ * bytes unread would take the answer away from the peer, so who had to wait is read again. */
 void conn_linger(struct conn *c)
 {
     if (c->state == CONN_LINGER) return;
@@ -76,6 +79,9 @@ void conn_linger(struct conn *c)
     }
     shutdown(fd, SHUT_WR);
     conn_arm(c);
+    list_remove(&c->greedy);
+    c->choked = false;
+    read_again(c);
 }
 
 /* ---- deadlines ---- */

@@ -110,10 +110,10 @@ async function bodies(proxy, key) {
   });
   const large = await post(2 << 20);
   same([large.status, (await large.json()).code], [400, 'invalid_request'], 'two megabytes');
-  // A proxy that hangs up on the rest of the body may be seen as a broken connection, and one that is hung up on while it still writes
-  // says 502.
+  // A proxy that hangs up on the rest of the body may be seen as a broken connection, and Caddy, hung up on while it
+  // still writes, says 502.
   const tooLarge = await post(6 << 20).then(({ status }) => status, () => 413);
-  check([413, 502].includes(tooLarge), `six megabytes: ${tooLarge}`);
+  check(tooLarge === 413 || (proxy.kind === 'caddy' && tooLarge === 502), `six megabytes: ${tooLarge}`);
 }
 
 export const proxyCases = Object.entries({ nginx: 'nginx', haproxy: 'HAProxy', caddy: 'Caddy' }).map(([kind, name]) => ({
