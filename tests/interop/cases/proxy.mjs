@@ -104,16 +104,19 @@ async function names(proxy) {
 
 /** What parleyd takes passes (2 MB, too long a text), what it does not take is refused by whoever comes first. */
 async function bodies(proxy, key) {
-  const post = (bytes) => proxy.fetch(`${proxy.url}/v1/messages`, {
-    method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ to: '+15550008001', text: 'x'.repeat(bytes) }),
+  const post = (body, more) => proxy.fetch(`${proxy.url}/v1/messages`, {
+    method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body, ...more,
   });
-  const large = await post(2 << 20);
+  const call = (bytes) => JSON.stringify({ to: '+15550008001', text: 'x'.repeat(bytes) });
+  const large = await post(call(2 << 20));
   same([large.status, (await large.json()).code], [400, 'invalid_request'], 'two megabytes');
-  // A proxy that hangs up on the rest of the body may be seen as a broken connection, and Caddy, hung up on while it
-  // still writes, says 502.
-  const tooLarge = await post(6 << 20).then(({ status }) => status, () => 413);
-  check(tooLarge === 413 || (proxy.kind === 'caddy' && tooLarge === 502), `six megabytes: ${tooLarge}`);
+  // nginx and HAProxy may hang up on the rest of the body, which the sender may see as a broken connection. Caddy has to
+  // pass on what parleyd says: when it also counted bytes itself, in a race with that answer, one in twenty was a 502.
+  const refused = (answer) => answer.then(({ status }) => status, (e) => (proxy.kind === 'caddy' ? `${e.cause ?? e}` : 413));
+  const tooLarge = call(6 << 20);
+  for (let i = 0; i < 40; i++) same(await refused(post(tooLarge)), 413, `six megabytes, ${i + 1}`);
+  const pieces = () => new Blob([tooLarge]).stream();
+  same(await refused(post(pieces(), { duplex: 'half' })), 413, 'six megabytes without a length');
 }
 
 export const proxyCases = Object.entries({ nginx: 'nginx', haproxy: 'HAProxy', caddy: 'Caddy' }).map(([kind, name]) => ({
