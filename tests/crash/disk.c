@@ -2,11 +2,9 @@
  * flush, as the file that PARLEY_DISK names says at this moment. Touches the data folder alone. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -15,6 +13,8 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/crash/datafile.h"
 
 /* What resource.mjs writes and reads, one little-endian word each. */
 struct control {
@@ -25,11 +25,7 @@ struct control {
     unsigned flushes;
 };
 
-enum { FDS_MAX = 4096 };
-enum watched { NOT_OURS, DATA, META };
-
 static struct control *control;
-static unsigned char fds[FDS_MAX];
 
 /* Hard, so that parleyd cannot raise it. */
 static void limit_descriptors(void)
@@ -51,34 +47,6 @@ __attribute__((constructor)) static void open_control(void)
     if (control == MAP_FAILED) abort();
     syscall(SYS_close, fd);
     limit_descriptors();
-}
-
-static enum watched watched(int fd)
-{
-    return fd >= 0 && fd < FDS_MAX ? (enum watched)fds[fd] : NOT_OURS;
-}
-
-int open(const char *path, int flags, ...)
-{
-    static const char name[] = "/data.mdb";
-    size_t len = strlen(path);
-    mode_t mode = 0;
-    va_list rest;
-
-    va_start(rest, flags);
-    if (flags & O_CREAT) mode = (mode_t)va_arg(rest, int);
-    va_end(rest);
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
-    if (fd < 0 || fd >= FDS_MAX) return fd;
-    bool ours = len >= sizeof name - 1 && strcmp(path + len - (sizeof name - 1), name) == 0;
-    fds[fd] = !ours ? NOT_OURS : (flags & O_DSYNC) == O_DSYNC ? META : DATA;
-    return fd;
-}
-
-int close(int fd)
-{
-    if (fd >= 0 && fd < FDS_MAX) fds[fd] = NOT_OURS;
-    return (int)syscall(SYS_close, fd);
 }
 
 /* Only what makes the file longer needs space that is not there. */

@@ -2,23 +2,17 @@
  * when a flush has returned, in the journal that PARLEY_JOURNAL names (storage/monitor.h). The
  * server itself adds which turns it calls durable and what it lets out. */
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "storage/monitor.h"
+#include "tests/crash/datafile.h"
 
-enum { FDS_MAX = 1024, PARTS_MAX = 64 /* pages that LMDB writes at once */ };
-enum watched { NOT_OURS, DATA, META };
+enum { PARTS_MAX = 64 /* pages that LMDB writes at once */ };
 
-static enum watched fds[FDS_MAX];
 static int journal = -1;
-
-static enum watched watched(int fd) { return fd >= 0 && fd < FDS_MAX ? fds[fd] : NOT_OURS; }
 
 static void note(enum monitor_record_type type, off_t at, const struct iovec *v, int count)
 {
@@ -44,29 +38,6 @@ __attribute__((constructor)) static void open_journal(void)
 }
 
 /* ---- what LMDB calls ---- */
-
-int open(const char *path, int flags, ...)
-{
-    static const char name[] = "/data.mdb";
-    size_t len = strlen(path);
-    mode_t mode = 0;
-    va_list rest;
-
-    va_start(rest, flags);
-    if (flags & O_CREAT) mode = (mode_t)va_arg(rest, int);
-    va_end(rest);
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
-    if (fd < 0 || fd >= FDS_MAX) return fd;
-    bool ours = len >= sizeof name - 1 && strcmp(path + len - (sizeof name - 1), name) == 0;
-    fds[fd] = !ours ? NOT_OURS : (flags & O_DSYNC) == O_DSYNC ? META : DATA;
-    return fd;
-}
-
-int close(int fd)
-{
-    if (fd >= 0 && fd < FDS_MAX) fds[fd] = NOT_OURS;
-    return (int)syscall(SYS_close, fd);
-}
 
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 {
