@@ -5,26 +5,18 @@
 
 #include "tests/flow/rig.h"
 
-#define ME "15550001111"
-#define OTHER "15550002222"
+#define ME RIG_ME
+#define OTHER RIG_OTHER
 
 static struct rig rig;
 static char account[64];
 
-static void start(void)
-{
-    rig_open(&rig);
-    rig_pair(&rig, ME, account);
-    rig_sim(&rig, "POST", "/phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
-}
+static void start(void) { rig_open_two(&rig, account); }
 static void stop(void) { rig_close(&rig); }
 
 TestSuite(account_flow, .init = start, .fini = stop, .timeout = 120);
 
-static void other_writes(const char *text)
-{
-    rig_sim(&rig, "POST", "/phones/" OTHER "/send", "{\"to\":\"" ME "\",\"text\":\"%s\"}", text);
-}
+static void other_writes(const char *text) { rig_other_writes(&rig, text); }
 
 Test(account_flow, pairs_and_tells)
 {

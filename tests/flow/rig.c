@@ -633,3 +633,16 @@ void rig_pair(struct rig *r, const char *number, char out[64])
     rig_sim(r, "POST", path, "{\"qr\":\"%s\"}", code);
     rig_until(r, "status connected", 20000, "status %s", out);
 }
+
+void rig_open_two(struct rig *r, char account[64])
+{
+    rig_open(r);
+    rig_pair(r, RIG_ME, account);
+    rig_sim(r, "POST", "/phones", "{\"number\":\"" RIG_OTHER "\",\"name\":\"Ada\"}");
+}
+
+void rig_other_writes(struct rig *r, const char *text)
+{
+    rig_sim(r, "POST", "/phones/" RIG_OTHER "/send", "{\"to\":\"" RIG_ME "\",\"text\":\"%s\"}",
+            text);
+}

@@ -55,3 +55,9 @@ const char *rig_sim_until(struct rig *r, const char *wanted, int ms, const char 
 
 /* Pairs an account with a new phone of the sandbox; its id in `out`. */
 void rig_pair(struct rig *r, const char *number, char out[64]);
+#define RIG_ME "15550001111"
+#define RIG_OTHER "15550002222"
+/* Opens the rig with an account of RIG_ME and somebody who writes to it, Ada on RIG_OTHER. */
+void rig_open_two(struct rig *r, char account[64]);
+/* Ada writes to the account. */
+void rig_other_writes(struct rig *r, const char *text);

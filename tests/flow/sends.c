@@ -6,19 +6,14 @@
 
 #include "tests/flow/rig.h"
 
-#define ME "15550001111"
-#define OTHER "15550002222"
+#define ME RIG_ME
+#define OTHER RIG_OTHER
 #define TO OTHER "@s.whatsapp.net"
 
 static struct rig rig;
 static char account[64];
 
-static void start(void)
-{
-    rig_open(&rig);
-    rig_pair(&rig, ME, account);
-    rig_sim(&rig, "POST", "/phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
-}
+static void start(void) { rig_open_two(&rig, account); }
 static void stop(void) { rig_close(&rig); }
 
 TestSuite(sends, .init = start, .fini = stop, .timeout = 150);

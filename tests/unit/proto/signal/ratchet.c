@@ -2,57 +2,40 @@
 
 #include "proto/base/text.h"
 #include "proto/signal/ratchet.h"
-#include "tests/support/vectors.h"
-
-static struct crypto_pair pair_at(json_t *v, const char *name)
-{
-    char path[96];
-    struct crypto_pair pair;
-
-    snprintf(path, sizeof(path), "keys.%s.priv", name);
-    vector_bytes(v, path, pair.secret.bytes, CRYPTO_KEY);
-    snprintf(path, sizeof(path), "keys.%s.pub", name);
-    vector_bytes(v, path, pair.public.bytes, CRYPTO_KEY);
-    return pair;
-}
-
-static void expect_hex(json_t *v, const char *path, const void *got, size_t n)
-{
-    AUTO(buf) hex = {0};
-    text_hex(slice_of(got, n), &hex);
-    cr_assert_str_eq(buf_text(&hex), vector_text(v, path), "%s", path);
-}
+#include "tests/support/vector_keys.h"
 
 static void check_agreement(json_t *v, json_t *run, bool one_time)
 {
-    struct crypto_pair alice = pair_at(v, "alice_identity"), bob = pair_at(v, "bob_identity");
-    struct crypto_pair base = pair_at(v, "alice_base"), spk = pair_at(v, "bob_signed_prekey");
-    struct crypto_pair opk = pair_at(v, "bob_prekey"), a1 = pair_at(v, "alice_ratchet_1");
-    struct crypto_pair b1 = pair_at(v, "bob_ratchet_1"), a2 = pair_at(v, "alice_ratchet_2");
+    struct crypto_pair alice = vector_pair(v, "alice_identity"),
+                       bob = vector_pair(v, "bob_identity");
+    struct crypto_pair base = vector_pair(v, "alice_base"),
+                       spk = vector_pair(v, "bob_signed_prekey");
+    struct crypto_pair opk = vector_pair(v, "bob_prekey"), a1 = vector_pair(v, "alice_ratchet_1");
+    struct crypto_pair b1 = vector_pair(v, "bob_ratchet_1"), a2 = vector_pair(v, "alice_ratchet_2");
     struct crypto_key root, other;
     struct wa_chain chain;
     uint8_t dh[CRYPTO_KEY];
 
     cr_assert_eq(crypto_dh(&alice.secret, &spk.public, dh), OK);
-    expect_hex(run, "x3dh.dh1_identityA_signedB", dh, sizeof(dh));
+    vector_expect(run, "x3dh.dh1_identityA_signedB", dh, sizeof(dh));
     cr_assert_eq(wa_x3dh_initiate(&alice, &base, &bob.public, &spk.public,
                                   one_time ? &opk.public : NULL, &root),
                  OK);
-    expect_hex(run, "x3dh.root0", root.bytes, CRYPTO_KEY);
+    vector_expect(run, "x3dh.root0", root.bytes, CRYPTO_KEY);
     cr_assert_eq(wa_x3dh_respond(&bob, &spk.secret, one_time ? &opk.secret : NULL, &alice.public,
                                  &base.public, &other),
                  OK);
     cr_assert_arr_eq(root.bytes, other.bytes, CRYPTO_KEY);
 
     cr_assert_eq(wa_root_step(&root, &a1.secret, &spk.public, &chain), OK);
-    expect_hex(run, "ratchet.root1", root.bytes, CRYPTO_KEY);
-    expect_hex(run, "ratchet.alice_send_chain1", chain.key.bytes, CRYPTO_KEY);
+    vector_expect(run, "ratchet.root1", root.bytes, CRYPTO_KEY);
+    vector_expect(run, "ratchet.alice_send_chain1", chain.key.bytes, CRYPTO_KEY);
     cr_assert_eq(wa_root_step(&root, &b1.secret, &a1.public, &chain), OK);
-    expect_hex(run, "ratchet.root2", root.bytes, CRYPTO_KEY);
-    expect_hex(run, "ratchet.bob_send_chain1", chain.key.bytes, CRYPTO_KEY);
+    vector_expect(run, "ratchet.root2", root.bytes, CRYPTO_KEY);
+    vector_expect(run, "ratchet.bob_send_chain1", chain.key.bytes, CRYPTO_KEY);
     cr_assert_eq(wa_root_step(&root, &a2.secret, &b1.public, &chain), OK);
-    expect_hex(run, "ratchet.root3", root.bytes, CRYPTO_KEY);
-    expect_hex(run, "ratchet.alice_send_chain2", chain.key.bytes, CRYPTO_KEY);
+    vector_expect(run, "ratchet.root3", root.bytes, CRYPTO_KEY);
+    vector_expect(run, "ratchet.alice_send_chain2", chain.key.bytes, CRYPTO_KEY);
 }
 
 Test(ratchet, agrees_as_the_vector_with_a_one_time_prekey)
@@ -80,10 +63,10 @@ Test(ratchet, derives_the_message_keys_of_the_vector)
     vector_bytes(v, "with_one_time_prekey.ratchet.alice_send_chain1", chain.key.bytes, CRYPTO_KEY);
     wa_chain_step(&chain, &seed);
     wa_message_keys(&seed, &keys);
-    expect_hex(m, "seed", seed.bytes, CRYPTO_KEY);
-    expect_hex(m, "cipher_key", keys.cipher, 32);
-    expect_hex(m, "mac_key", keys.mac, 32);
-    expect_hex(m, "iv", keys.iv, 16);
+    vector_expect(m, "seed", seed.bytes, CRYPTO_KEY);
+    vector_expect(m, "cipher_key", keys.cipher, 32);
+    vector_expect(m, "mac_key", keys.mac, 32);
+    vector_expect(m, "iv", keys.iv, 16);
     cr_assert_eq(chain.index, 1);
     json_decref(v);
 }

@@ -3,41 +3,23 @@
 #include "proto/base/text.h"
 #include "proto/signal/record.h"
 #include "tests/support/signal_party.h"
-#include "tests/support/vectors.h"
+#include "tests/support/vector_keys.h"
 
 /* ---- the vectors, value by value ---- */
-
-static struct crypto_pair pair_at(json_t *v, const char *name)
-{
-    char path[96];
-    struct crypto_pair pair;
-
-    snprintf(path, sizeof(path), "keys.%s.priv", name);
-    vector_bytes(v, path, pair.secret.bytes, CRYPTO_KEY);
-    snprintf(path, sizeof(path), "keys.%s.pub", name);
-    vector_bytes(v, path, pair.public.bytes, CRYPTO_KEY);
-    return pair;
-}
-
-static void expect_hex(json_t *v, const char *path, const void *got, size_t n)
-{
-    AUTO(buf) hex = {0};
-    text_hex(slice_of(got, n), &hex);
-    cr_assert_str_eq(buf_text(&hex), vector_text(v, path), "%s", path);
-}
 
 static void vector_party(struct party *p, json_t *v, const char *name, const char *identity,
                          uint32_t registration_id)
 {
     party_init(p, name, 0, 1);
-    p->identity = pair_at(v, identity);
+    p->identity = vector_pair(v, identity);
     p->ks.registration_id = registration_id;
 }
 
 /* Prekeys 3 and 7 as the vectors have them, through the public functions and forced randomness. */
 static struct wa_bundle vector_bundle(struct party *bob, json_t *v, json_t *run)
 {
-    struct crypto_pair spk = pair_at(v, "bob_signed_prekey"), opk = pair_at(v, "bob_prekey");
+    struct crypto_pair spk = vector_pair(v, "bob_signed_prekey"),
+                       opk = vector_pair(v, "bob_prekey");
     struct wa_prekey_public one;
     struct wa_signed_prekey made;
     uint32_t next = 7;
@@ -74,7 +56,7 @@ static void replay_messages(json_t *v, json_t *run, struct party *alice, struct 
 
         cr_assert_eq(wa_session_encrypt(&from->ks, &from->arena, &to->address, padded, &sent), OK);
         cr_assert_str_eq(sent.is_prekey ? "pkmsg" : "msg", vector_text(m, "enc_type"));
-        expect_hex(m, "bytes", sent.bytes.data, sent.bytes.len);
+        vector_expect(m, "bytes", sent.bytes.data, sent.bytes.len);
         cr_assert_eq(wa_session_decrypt(&to->ks, &to->arena, &from->address, sent.is_prekey,
                                         sent.bytes, &got),
                      OK, "%zu: %s", i, err_trail());
@@ -93,11 +75,11 @@ static void run_vector(const char *name)
     vector_party(&bob, v, "bob", "bob_identity", 572662306);
     struct wa_bundle bundle = vector_bundle(&bob, v, run);
 
-    party_force(&alice, pair_at(v, "alice_base").secret.bytes);
-    party_force(&alice, pair_at(v, "alice_ratchet_1").secret.bytes);
-    party_force(&alice, pair_at(v, "alice_ratchet_2").secret.bytes);
-    party_force(&bob, pair_at(v, "bob_ratchet_1").secret.bytes);
-    party_force(&bob, pair_at(v, "bob_ratchet_2").secret.bytes);
+    party_force(&alice, vector_pair(v, "alice_base").secret.bytes);
+    party_force(&alice, vector_pair(v, "alice_ratchet_1").secret.bytes);
+    party_force(&alice, vector_pair(v, "alice_ratchet_2").secret.bytes);
+    party_force(&bob, vector_pair(v, "bob_ratchet_1").secret.bytes);
+    party_force(&bob, vector_pair(v, "bob_ratchet_2").secret.bytes);
     cr_assert_eq(wa_session_from_bundle(&alice.ks, &alice.arena, &bob.address, &bundle, &changed),
                  OK);
     cr_assert_not(changed);

@@ -1,31 +1,17 @@
 /* What misbehaves on order, and only then. */
-#include "tests/unit/tools/sim/world.h"
-
-struct stage {
-    struct world *w;
-    struct sim_phone *own, *other;
-    struct companion *c;
-};
+#include "tests/unit/tools/sim/stage.h"
 
 static struct stage set_stage(void)
 {
-    struct stage s = {.w = world_new()};
+    struct stage s = stage_people();
     char id[SIM_ID_MAX];
 
-    s.own = world_phone(s.w, "15550001111");
-    s.other = world_phone(s.w, "15550002222");
     cr_assert_eq(
         sim_phone_write(
             s.other, &(struct sim_writing){.to = SLICE("15550001111"), .text = SLICE("first")}, id),
         OK);
-    s.c = companion_ready(s.w, s.own);
+    stage_login(&s);
     return s;
-}
-
-static void clear_stage(struct stage *s)
-{
-    companion_free(s->c);
-    world_free(s->w);
 }
 
 static err_t arm(struct stage *s, const char *word, int64_t value, const char *tag,

@@ -1,28 +1,14 @@
 /* Answers to queries, one for each row of iqs.def that clients depend on. */
-#include "tests/unit/tools/sim/world.h"
+#include "tests/unit/tools/sim/stage.h"
 
 #include "proto/schema/appstate.pb-c.h"
 
-struct stage {
-    struct world *w;
-    struct sim_phone *own, *other;
-    struct companion *c;
-};
-
 static struct stage set_stage(void)
 {
-    struct stage s = {.w = world_new()};
+    struct stage s = stage_people();
 
-    s.own = world_phone(s.w, "15550001111");
-    s.other = world_phone(s.w, "15550002222");
-    s.c = companion_ready(s.w, s.own);
+    stage_login(&s);
     return s;
-}
-
-static void clear_stage(struct stage *s)
-{
-    companion_free(s->c);
-    world_free(s->w);
 }
 
 static struct wa_node *ask(struct stage *s, const char *type, const char *xmlns, const char *child)

@@ -1,34 +1,15 @@
 /* Which sets of devices a phash may stand for: phashes.def, row by row. */
-#include "tests/unit/tools/sim/world.h"
+#include "tests/unit/tools/sim/stage.h"
 
 #include "proto/signal/padding.h"
 
-struct stage {
-    struct world *w;
-    struct sim_phone *own, *other, *third;
-    struct companion *c; /* device 1 of own */
-    struct sim_group *group;
-};
-
 static struct stage set_stage(bool lid)
 {
-    struct stage s = {.w = world_new()};
+    struct stage s = stage_people();
 
-    s.own = world_phone(s.w, "15550001111");
-    s.other = world_phone(s.w, "15550002222");
-    s.third = world_phone(s.w, "15550003333");
-    s.group = sim_group_new(&s.w->relay.people, SLICE("120363000000000001"), SLICE("Group"));
-    s.group->lid_mode = lid;
-    sim_member_add(s.group, s.own->account);
-    sim_member_add(s.group, s.other->account);
-    s.c = companion_ready(s.w, s.own);
+    stage_group(&s, lid);
+    stage_login(&s);
     return s;
-}
-
-static void clear_stage(struct stage *s)
-{
-    companion_free(s->c);
-    world_free(s->w);
 }
 
 static bool is_taken(struct stage *s, struct wa_jid to, const struct wa_jid *named, size_t n,

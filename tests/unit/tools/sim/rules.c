@@ -1,5 +1,5 @@
 /* Every row of rules.def has a way to break it here, and a good client breaks none. */
-#include "tests/unit/tools/sim/world.h"
+#include "tests/unit/tools/sim/stage.h"
 
 /* ---- payloads ---- */
 
@@ -211,13 +211,6 @@ Test(rules, pairing_by_code)
 }
 
 /* ---- stanzas ---- */
-
-struct stage {
-    struct world *w;
-    struct companion *c;
-    struct sim_phone *own, *other, *third;
-    struct sim_group *group;
-};
 
 static struct wa_node *any_iq(struct stage *s) { return companion_iq(s->c, "get", "w:p"); }
 
@@ -526,23 +519,11 @@ static const struct {
 
 static struct stage set_stage(void)
 {
-    struct stage s = {.w = world_new()};
+    struct stage s = stage_people();
 
-    s.own = world_phone(s.w, "15550001111");
-    s.other = world_phone(s.w, "15550002222");
-    s.third = world_phone(s.w, "15550003333");
-    s.group = sim_group_new(&s.w->relay.people, SLICE("120363000000000001"), SLICE("Group"));
-    s.group->lid_mode = true;
-    sim_member_add(s.group, s.own->account);
-    sim_member_add(s.group, s.other->account);
-    s.c = companion_ready(s.w, s.own);
+    stage_group(&s, true);
+    stage_login(&s);
     return s;
-}
-
-static void clear_stage(struct stage *s)
-{
-    companion_free(s->c);
-    world_free(s->w);
 }
 
 static struct slice code_of(const struct wa_node *answer)
