@@ -176,10 +176,12 @@ uint32_t sim_account_device_count(const struct sim_account *a)
 
 uint16_t sim_device_reserve(struct sim_account *a)
 {
-    enum { HOSTED_DEVICE = 99, AD_DEVICE_MAX = 255 };
+    enum { HOSTED_DEVICE = 99 /* Cloud API to clients */, AD_DEVICE_MAX = 255 };
 
-    if (sim_account_device_count(a) >= SIM_DEVICES_MAX || a->last_device >= AD_DEVICE_MAX) return 0;
-    if (++a->last_device == HOSTED_DEVICE) a->last_device++; /* 99 means Cloud API to clients */
+    if (sim_account_device_count(a) >= SIM_DEVICES_MAX) return 0;
+    do {
+        a->last_device = a->last_device % AD_DEVICE_MAX + 1;
+    } while (a->last_device == HOSTED_DEVICE || sim_device_find(a, a->last_device));
     return a->last_device;
 }
 

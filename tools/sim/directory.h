@@ -154,7 +154,8 @@ struct sim_account *sim_account_find(const struct sim_directory *d, struct slice
 struct sim_account *sim_account_of(const struct sim_directory *d, struct wa_jid jid);
 struct sim_device *sim_device_find(const struct sim_account *a, uint16_t id);
 struct sim_device *sim_device_of(const struct sim_directory *d, struct wa_jid jid);
-/* The number of the next companion, never given twice; 0 when the account is full. */
+/* The number of the next companion: an address has one byte for it, so the one that was free for
+ * the longest comes again after 254. 0 when the account is full. */
 uint16_t sim_device_reserve(struct sim_account *a);
 /* A device without keys. */
 struct sim_device *sim_device_add(struct sim_account *a, uint16_t id);

@@ -80,6 +80,7 @@ struct sim_phone {
     struct sim_code code;
     char scan_iq[16]; /* the scan that waits for its companion */
     enum { SIM_SCAN_NONE, SIM_SCAN_WAITS, SIM_SCAN_DONE, SIM_SCAN_REFUSED } scan;
+    uint64_t scan_error; /* what the server said to a refused one */
     struct map tokens;  /* number -> bucket in which we gave the person a token: int64_t * */
     struct map retries; /* how often we asked for a message: uint32_t * by author and id */
 };
@@ -114,7 +115,7 @@ void sim_phone_go(struct sim_phone *p, bool online);
 
 /* ---- what its owner does ---- */
 /* Takes the QR text of a companion; the outcome shows in p->scan. BAD_TEXT, NOT_FOUND (the code
- * is not, or no longer, shown by anybody). */
+ * is not, or no longer, shown by anybody), CONFLICT in words when the account is full. */
 err_t sim_phone_scan(struct sim_phone *p, struct slice qr) MUST_CHECK;
 /* Types the code that a companion shows; the outcome shows in p->scan. BAD_TEXT, NOT_FOUND (no
  * companion asks for this number). */

@@ -90,6 +90,7 @@ void sim_phone_grant(struct sim_phone *p, struct slice ref, const struct crypto_
 
 err_t sim_phone_scan(struct sim_phone *p, struct slice text)
 {
+    enum { NO_PLACE = 406 };
     AUTO(qr) q = {0};
     struct crypto_key noise, companion;
 
@@ -99,8 +100,10 @@ err_t sim_phone_scan(struct sim_phone *p, struct slice text)
     memcpy(companion.bytes, q.identity.data, sizeof companion.bytes);
     sim_phone_grant(p, q.ref, &noise, &companion, q.secret.data);
     sim_phones_pump(p->phones); /* a refusal by the server is known at once */
-    if (p->scan == SIM_SCAN_REFUSED) return fail(NOT_FOUND, "nobody shows this code");
-    return OK;
+    if (p->scan != SIM_SCAN_REFUSED) return OK;
+    if (p->scan_error == NO_PLACE)
+        return fail(STORE_LOCKED, "the account has %d devices; remove one", SIM_DEVICES_MAX);
+    return fail(NOT_FOUND, "nobody shows this code");
 }
 
 void sim_phone_share_keys(struct sim_phone *p, struct wa_jid companion)
@@ -129,15 +132,28 @@ static void send_history(struct sim_phone *p, struct wa_jid companion)
                                                 slice_text(p->account->name)));
 }
 
+/* The number may have been another's long ago, and a session with that one is of no use. */
+static void forget_predecessor(struct sim_phone *p, struct wa_jid companion)
+{
+    AUTO(arena) arena = {0};
+    struct wa_address address = sim_phone_address(p, &arena, companion);
+
+    if (wa_session_delete(&p->keystore, &arena, &address) != OK) err_clear();
+}
+
 void sim_phone_on_linked(struct sim_phone *p, const struct wa_node *iq)
 {
     const struct wa_node *device = wa_node_child(iq, "device");
+    const struct wa_node *error = wa_node_child(iq, "error");
     struct wa_jid companion;
 
     p->scan_iq[0] = 0;
     p->scan = device ? SIM_SCAN_DONE : SIM_SCAN_REFUSED;
+    p->scan_error = 0;
+    if (error && text_u64(wa_node_text(error, "code"), &p->scan_error) != OK) p->scan_error = 0;
     if (!device) return;
     companion = wa_node_jid(device, "jid");
+    forget_predecessor(p, companion);
     sim_phone_share_keys(p, companion);
     send_history(p, companion);
     if (p->phones->on_paired) p->phones->on_paired(p->phones->ctx, p, companion);

@@ -340,6 +340,52 @@ Test(login, the_phone_can_remove_it_too)
     world_free(w);
 }
 
+Test(login, numbers_of_devices_come_again)
+{
+    enum { ROUNDS = 300 };
+    struct world *w = world_new();
+    struct sim_phone *p = world_phone(w, "15550001111");
+    struct companion *stays = companion_ready(w, p), *c;
+    bool had[256] = {0};
+
+    for (int i = 0; i < ROUNDS; i++) {
+        c = companion_new(w);
+        companion_pair(c, p);
+        cr_assert(c->device != 0 && c->device != 99 && c->device != stays->device, "%u", c->device);
+        cr_assert_lt(c->device, ARRAY_LEN(had));
+        had[c->device] = true;
+        cr_assert_eq(sim_phone_unlink(p, c->device), OK);
+        world_settle(w);
+        companion_ack_all(stays);
+        companion_skip(stays);
+        companion_free(c);
+    }
+    for (unsigned id = 1; id < ARRAY_LEN(had); id++)
+        cr_expect_eq(had[id], id != 99 && id != stays->device, "%u", id);
+    companion_free(stays);
+    world_free(w);
+}
+
+Test(login, a_full_account_links_no_more_and_says_so)
+{
+    struct world *w = world_new();
+    struct sim_phone *p = world_phone(w, "15550001111");
+    struct companion *c[SIM_DEVICES_MAX];
+
+    for (size_t i = 1; i < ARRAY_LEN(c); i++) {
+        c[i] = companion_new(w);
+        companion_pair(c[i], p);
+    }
+    c[0] = companion_new(w);
+    struct slice ref = companion_ask_refs(c[0]);
+    cr_expect_eq(sim_phone_scan(p, slice_text(companion_qr(c[0], ref))), ERR_STORE_LOCKED);
+    cr_expect_eq(sim_phone_unlink(p, 1), OK);
+    cr_expect_eq(sim_phone_scan(p, slice_text(companion_qr(c[0], ref))), OK);
+    for (size_t i = 0; i < ARRAY_LEN(c); i++)
+        companion_free(c[i]);
+    world_free(w);
+}
+
 Test(login, others_and_own_devices_hear_of_new_devices)
 {
     struct world *w = world_new();
