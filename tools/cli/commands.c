@@ -148,52 +148,66 @@ static bool ask_status(struct cli *c, struct pairing *p)
     return ok;
 }
 
+static bool ask_for_code(struct cli *c, const char *account, struct pairing *out)
+{
+    AUTO(buf) args = {0};
+    struct pen pen = pen_on(&args);
+    struct answer a;
+
+    pen_object(&pen, NULL);
+    if (account) pen_text(&pen, "account_id", slice_text(account));
+    pen_end(&pen);
+    if (!tool_ask(c, "pair_account", buf_text(&args), &a)) return false;
+    bool ok = read_pairing(&a, out) && out->code[0];
+    answer_done(&a);
+    if (!ok) cli_failed("the server gave no code");
+    return ok;
+}
+
+/* Until a phone has scanned. Where a person scans (no `number`), every new code is drawn. */
+static int await_scan(struct cli *c, struct pairing *p, const char *number)
+{
+    char shown[sizeof(p->code)];
+
+    copy(shown, sizeof(shown), slice_text(p->code));
+    for (int waited = 0; waited < PAIR_PATIENCE_S * 5; waited++) {
+        usleep(200 * 1000);
+        if (!ask_status(c, p)) return CLI_FAILED;
+        if (strcmp(p->status, "connected") == 0) {
+            printf("%s is connected%s%s\n", p->account, number ? " as +" : "",
+                   number ? number : "");
+            return CLI_DONE;
+        }
+        if (strcmp(p->status, "expired") == 0)
+            return cli_failed(
+                "no phone scanned the code in time; parleyctl pair --account %s shows new ones",
+                p->account);
+        if (!number && p->code[0] && strcmp(shown, p->code) != 0) {
+            copy(shown, sizeof(shown), slice_text(p->code));
+            draw_code(slice_text(p->code), p->url);
+        }
+    }
+    return cli_failed("%s is still %s", p->account, p->status);
+}
+
 static int run_pair(struct cli *c, int argc, char **argv)
 {
     bool sandbox = flag(&argc, argv, "--sandbox");
     const char *account = option(&argc, argv, "--account");
-    AUTO(buf) args = {0};
-    struct pen pen = pen_on(&args);
     struct pairing p = {0};
-    struct answer a;
-    char number[32], shown[sizeof(p.code)];
+    char number[32];
 
     if (argc) return cli_usage("pair takes only --sandbox and --account ID");
     c->wants_test = c->wants_test || sandbox;
     if (sandbox && c->key && strncmp(c->key, "parley_test_", 12) != 0)
         return cli_usage("pair --sandbox wants a test key (parley_test_…)");
-    pen_object(&pen, NULL);
-    if (account) pen_text(&pen, "account_id", slice_text(account));
-    pen_end(&pen);
-    if (!tool_ask(c, "pair_account", buf_text(&args), &a)) return CLI_FAILED;
-    bool ok = read_pairing(&a, &p);
-    answer_done(&a);
-    if (!ok || !p.code[0]) return cli_failed("the server gave no code");
-
-    copy(shown, sizeof(shown), slice_text(p.code));
-    if (sandbox) {
-        if (!scan_in_sandbox(c, slice_text(p.code), number, sizeof(number))) return CLI_FAILED;
-    } else {
+    if (!ask_for_code(c, account, &p)) return CLI_FAILED;
+    if (!sandbox) {
         draw_code(slice_text(p.code), p.url);
+        return await_scan(c, &p, NULL);
     }
-    for (int waited = 0; waited < PAIR_PATIENCE_S * 5; waited++) {
-        usleep(200 * 1000);
-        if (!ask_status(c, &p)) return CLI_FAILED;
-        if (strcmp(p.status, "connected") == 0) {
-            printf("%s is connected%s%s\n", p.account, sandbox ? " as +" : "",
-                   sandbox ? number : "");
-            return CLI_DONE;
-        }
-        if (strcmp(p.status, "expired") == 0)
-            return cli_failed(
-                "no phone scanned the code in time; parleyctl pair --account %s shows new ones",
-                p.account);
-        if (!sandbox && p.code[0] && strcmp(shown, p.code) != 0) {
-            copy(shown, sizeof(shown), slice_text(p.code));
-            draw_code(slice_text(p.code), p.url);
-        }
-    }
-    return cli_failed("%s is still %s", p.account, p.status);
+    if (!scan_in_sandbox(c, slice_text(p.code), number, sizeof(number))) return CLI_FAILED;
+    return await_scan(c, &p, number);
 }
 
 /* ---- send ---- */
