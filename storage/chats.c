@@ -13,7 +13,7 @@ static const struct field fields[] = {
     FIELD_UINT(7, struct db_chat, unread_count), FIELD_UINT(8, struct db_chat, marked_unread),
     FIELD_UINT(9, struct db_chat, archived),     FIELD_UINT(10, struct db_chat, deleted),
     FIELD_INT(11, struct db_chat, pinned_ms),    FIELD_INT(12, struct db_chat, muted_until_ms),
-    FIELD_UINT(13, struct db_chat, read_seq),    FIELD_UINT(14, struct db_chat, cleared_seq),
+    FIELD_UINT(13, struct db_chat, read_seq), /* 14 is free */
     FIELD_UINT(15, struct db_chat, ephemeral_s), FIELD_INT(16, struct db_chat, ephemeral_set_ms),
     FIELD_BYTES(17, struct db_chat, labels),     FIELD_BYTES(18, struct db_chat, extra),
 };
@@ -54,14 +54,6 @@ void db_chat_put(struct batch *b, struct scope scope, const struct db_chat *c)
     struct key k = key_of_chat(scope, c->peer);
     assert(c->next_seq > 0);
     typed_put(b, DB_data, &k, FIELDS(fields), c);
-}
-
-err_t db_chat_shows(struct view *v, struct scope scope, struct place place, bool *out)
-{
-    struct db_chat c;
-    TRY(db_chat_find(v, scope, place.peer, &c));
-    *out = place.seq >= c.cleared_seq;
-    return OK;
 }
 
 /* --- the chatlist ------------------------------------------------------------------------- */
@@ -112,29 +104,7 @@ err_t db_chat_put_listed(struct batch *b, struct view *v, struct scope scope,
     return db_chat_list(b, v, scope, c);
 }
 
-static err_t clear(struct batch *b, struct view *v, struct scope scope, uint32_t peer)
-{
-    struct db_chat c;
-    TRY(current(b, v, scope, peer, &c));
-    if (c.next_seq == 0) return OK;
-    c.cleared_seq = c.next_seq;
-    c.deleted = true;
-    c.unread_count = 0;
-    c.marked_unread = false;
-    c.last = (struct place){0};
-    return db_chat_put_listed(b, v, scope, &c);
-}
-
-err_t db_chat_clear(struct batch *b, struct view *v, struct scope scope,
-                    const struct db_contact *contact)
-{
-    TRY(clear(b, v, scope, contact->peer));
-    for (size_t i = 0; i < CONTACT_PARTS_MAX && contact->parts[i]; i++)
-        TRY(clear(b, v, scope, contact->parts[i]));
-    return OK;
-}
-
-/* `from` keeps its row for what was cleared of its own messages, out of the list. */
+/* `from` keeps its row, out of the list. */
 err_t db_chat_join(struct batch *b, struct view *v, struct scope scope, uint32_t into,
                    uint32_t from)
 {
@@ -146,7 +116,6 @@ err_t db_chat_join(struct batch *b, struct view *v, struct scope scope, uint32_t
     if (a.next_seq == 0) {
         a = c;
         a.peer = into;
-        a.cleared_seq = 0;
     } else if (!c.deleted) {
         a.deleted = false;
         a.unread_count += c.unread_count;

@@ -18,7 +18,6 @@ struct db_chat {
     int64_t pinned_ms;      /* 0: not pinned */
     int64_t muted_until_ms; /* -1: for ever */
     uint32_t read_seq;      /* read by us up to here */
-    uint32_t cleared_seq;   /* smaller seqs are not shown; a job removes them */
     uint32_t ephemeral_s;
     int64_t ephemeral_set_ms;
     struct slice labels, extra; /* opaque to storage */
@@ -30,18 +29,12 @@ err_t db_chat_find(struct view *v, struct scope scope, uint32_t peer,
 /* The row alone: enough for who appends a message to the tail in the same batch. */
 void db_chat_put(struct batch *b, struct scope scope, const struct db_chat *c);
 /* Row and chatlist: for everything that changes what the list sorts or filters by without a new
- * message (read, archived, pinned, cleared, opened, history). */
+ * message (read, archived, pinned, opened, history). */
 err_t db_chat_put_listed(struct batch *b, struct view *v, struct scope scope,
                          const struct db_chat *c) MUST_CHECK;
 /* The chatlist alone; for the fold. */
 err_t db_chat_list(struct batch *b, struct view *v, struct scope scope,
                    const struct db_chat *c) MUST_CHECK;
-/* delete_chat: nothing that is there now is shown any more, and the chat leaves the list until
- * the next message. The messages are removed by purge_chat_step() (retention.h). */
-err_t db_chat_clear(struct batch *b, struct view *v, struct scope scope,
-                    const struct db_contact *contact) MUST_CHECK;
-/* False when the message was cleared with its chat. */
-err_t db_chat_shows(struct view *v, struct scope scope, struct place place, bool *out) MUST_CHECK;
 /* Two peers became one (contacts.c): `from`'s chat joins `into`'s. */
 err_t db_chat_join(struct batch *b, struct view *v, struct scope scope, uint32_t into,
                    uint32_t from) MUST_CHECK;

@@ -56,12 +56,6 @@ void db_message_put(struct batch *b, struct scope scope, const struct db_message
     typed_put(b, DB_data, &k, FIELDS(fields), m);
 }
 
-void db_message_delete(struct batch *b, struct scope scope, struct place place)
-{
-    struct key k = key_of_place(scope, place);
-    batch_delete(b, DB_data, key_slice(&k));
-}
-
 err_t db_message_find(struct view *v, struct scope scope, struct place place, bool *out_found,
                       struct db_message *out)
 {
@@ -92,7 +86,7 @@ static bool is_beyond(const struct message_walk *w, struct place p)
     return w->direction == RANGE_FORWARDS ? c > 0 : c < 0;
 }
 
-/* The next message of one part that is shown. */
+/* The next message of one part. */
 static void advance(struct message_walk *w, size_t i)
 {
     struct db_message *m = &w->heads[i];
@@ -101,8 +95,7 @@ static void advance(struct message_walk *w, size_t i)
         w->has[i] = typed_next(&w->parts[i], FIELDS(fields), m);
         if (w->error == OK) w->error = range_error(&w->parts[i]);
         if (w->has[i] && w->error == OK) w->error = place_of_key(w->parts[i].key, &m->place);
-    } while (w->error == OK && w->has[i] &&
-             (m->place.seq < w->cleared[i] || !is_beyond(w, m->place)));
+    } while (w->error == OK && w->has[i] && !is_beyond(w, m->place));
 }
 
 /* Keys run from the newest to the oldest, so the walk goes the other way over them. */
@@ -111,12 +104,8 @@ static void start_part(struct message_walk *w, struct view *v, struct scope scop
     struct key prefix = key_of_kind(scope, peer, KIND_message);
     struct key low = prefix, high = key_behind(key_slice(&prefix));
     struct place from = w->from;
-    struct db_chat chat;
     size_t i = w->count++;
 
-    w->error = db_chat_find(v, scope, peer, &chat);
-    if (w->error != OK) return;
-    w->cleared[i] = w->all ? 0 : chat.cleared_seq;
     from.peer = peer;
     if (from.sec && w->direction == RANGE_BACKWARDS) low = key_of_place(scope, from);
     if (from.sec && w->direction == RANGE_FORWARDS) {
@@ -141,13 +130,6 @@ void message_walk_init(struct message_walk *w, struct view *v, struct scope scop
                        enum range_direction direction)
 {
     *w = (struct message_walk){.direction = direction, .from = from};
-    start_all(w, v, scope, chat);
-}
-
-void message_walk_all(struct message_walk *w, struct view *v, struct scope scope,
-                      const struct db_contact *chat)
-{
-    *w = (struct message_walk){.direction = RANGE_FORWARDS, .all = true};
     start_all(w, v, scope, chat);
 }
 

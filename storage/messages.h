@@ -26,10 +26,7 @@ struct db_message {
 };
 
 void db_message_put(struct batch *b, struct scope scope, const struct db_message *m);
-/* The row alone, not its index. */
-void db_message_delete(struct batch *b, struct scope scope, struct place place);
-/* NOT_FOUND also when the secret is neither 0 (not known) nor the row's. Cleared messages are found
- * until they are removed: see db_chat_shows() in chats.h. */
+/* NOT_FOUND also when the secret is neither 0 (not known) nor the row's. */
 err_t db_message_get(struct view *v, struct scope scope, struct place place,
                      struct db_message *out) MUST_CHECK;
 
@@ -53,20 +50,15 @@ struct message_walk {
     struct range parts[CONTACT_PARTS_MAX + 1];
     struct db_message heads[CONTACT_PARTS_MAX + 1];
     bool has[CONTACT_PARTS_MAX + 1];
-    uint32_t cleared[CONTACT_PARTS_MAX + 1]; /* seqs below are not shown */
     size_t count;
-    bool all;
     struct place from; /* sec 0: from the end */
     enum range_direction direction;
     err_t error;
 };
-/* `from` with sec 0: from the newest or the oldest. Cleared messages are left out. */
+/* `from` with sec 0: from the newest or the oldest. */
 void message_walk_init(struct message_walk *w, struct view *v, struct scope scope,
                        const struct db_contact *chat, struct place from,
                        enum range_direction direction);
-/* Cleared ones too, oldest first. */
-void message_walk_all(struct message_walk *w, struct view *v, struct scope scope,
-                      const struct db_contact *chat);
 bool message_walk_next(struct message_walk *w, struct db_message *out);
 err_t message_walk_error(const struct message_walk *w) MUST_CHECK;
 void message_walk_done(struct message_walk *w);

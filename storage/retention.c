@@ -1,11 +1,8 @@
 #include "storage/retention.h"
 
 #include "storage/audit.h"
-#include "storage/chats.h"
 #include "storage/events.h"
 #include "storage/idempotency.h"
-#include "storage/messages.h"
-#include "storage/seen.h"
 #include "storage/sessions.h"
 
 /* Deletes cost pages, not bytes of the batch: a slice is bounded by rows too. */
@@ -108,33 +105,4 @@ err_t purge_step(struct batch *b, struct view *v, enum db db, struct slice prefi
     struct key to = key_behind(prefix);
     *out_more = false;
     return delete_between(b, v, db, prefix, key_slice(&to), out_more);
-}
-
-static err_t purge_part(struct batch *b, struct view *v, struct scope scope, uint32_t peer,
-                        bool *out_more)
-{
-    AUTO(message_walk) w = {0};
-    struct db_contact part = {.peer = peer};
-    struct db_message m;
-    struct db_chat chat;
-
-    TRY(db_chat_find(v, scope, peer, &chat));
-    message_walk_all(&w, v, scope, &part);
-    while (!is_full(b) && message_walk_next(&w, &m)) {
-        if (m.place.seq >= chat.cleared_seq) continue;
-        TRY(db_seen_delete(b, v, scope, peer, m.author, m.stanza_id));
-        db_message_delete(b, scope, m.place);
-    }
-    *out_more |= is_full(b);
-    return message_walk_error(&w);
-}
-
-err_t purge_chat_step(struct batch *b, struct view *v, struct scope scope,
-                      const struct db_contact *chat, bool *out_more)
-{
-    *out_more = false;
-    TRY(purge_part(b, v, scope, chat->peer, out_more));
-    for (size_t i = 0; i < CONTACT_PARTS_MAX && chat->parts[i] && !*out_more; i++)
-        TRY(purge_part(b, v, scope, chat->parts[i], out_more));
-    return OK;
 }

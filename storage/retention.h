@@ -19,7 +19,3 @@ err_t retention_step(struct batch *b, struct view *v, uint32_t tenant,
  * (key_of_kind(scope, peer, KIND_message)), a tenant (key_of_tenant, database by database). */
 err_t purge_step(struct batch *b, struct view *v, enum db db, struct slice prefix,
                  bool *out_more) MUST_CHECK;
-/* Removes what db_chat_clear() hid, and its index, in the chat and its parts. */
-struct db_contact;
-err_t purge_chat_step(struct batch *b, struct view *v, struct scope scope,
-                      const struct db_contact *chat, bool *out_more) MUST_CHECK;

@@ -15,7 +15,7 @@ struct group {
 
 /* What is known of a candidate's peer; asked again for nearly every candidate. */
 struct peer_note {
-    uint32_t peer, person, cleared_seq;
+    uint32_t peer, person;
 };
 enum { NOTES = 64 };
 
@@ -179,13 +179,11 @@ static err_t note_of(struct search *s, uint32_t peer, struct peer_note **out)
 {
     struct peer_note *n = &s->notes[peer % NOTES];
     struct db_contact contact;
-    struct db_chat chat;
 
     *out = n;
     if (n->peer == peer) return OK;
     TRY(db_contact_resolve(s->view, s->scope, peer, 0, &contact));
-    TRY(db_chat_find(s->view, s->scope, peer, &chat));
-    *n = (struct peer_note){peer, contact.peer, chat.cleared_seq};
+    *n = (struct peer_note){peer, contact.peer};
     return OK;
 }
 
@@ -196,7 +194,6 @@ static err_t load(struct search *s, struct posting p, bool *out_found, struct db
 
     *out_found = false;
     TRY(note_of(s, p.peer, &note));
-    if (p.seq < note->cleared_seq) return OK;
     if (s->query->peer && s->query->peer != note->person) return OK;
     struct place place = {.peer = p.peer, .sec = p.sec, .seq = p.seq};
     TRY(db_message_find(s->view, s->scope, place, out_found, out));

@@ -26,7 +26,7 @@ struct search_cursor {
     uint32_t sec, peer, seq;
 };
 
-/* Candidates behind `after`, newest first, each message once, deleted and cleared ones left out.
+/* Candidates behind `after`, newest first, each message once, deleted ones left out.
  * An edited message is a candidate for its old text too: who shows it checks the text again.
  * `out` holds `limit`; out_next->set is false at the end. A query that would read more than
  * SEARCH_BLOCKS_MAX blocks stops early with fewer results and a cursor to go on from.

@@ -131,26 +131,6 @@ err_t db_seen_put(struct batch *b, struct view *v, struct scope scope, uint32_t 
     return OK;
 }
 
-err_t db_seen_delete(struct batch *b, struct view *v, struct scope scope, uint32_t peer,
-                     struct slice author, struct slice stanza_id)
-{
-    struct entry e = entry_of(author, stanza_id);
-    struct key recent = key_of_kind(scope, peer, KIND_recent), seen = key_of_seen(scope, peer, &e);
-    struct slice before;
-    size_t left;
-    AUTO(buf) row = {0};
-
-    batch_delete(b, DB_data, key_slice(&seen));
-    TRY(typed_current(b, v, DB_data, &recent, &before));
-    TRY(copy_row(before, &e, &row, &left));
-    if (row.len == before.len) return OK;
-    if (left)
-        batch_put(b, DB_data, key_slice(&recent), buf_slice(&row));
-    else
-        batch_delete(b, DB_data, key_slice(&recent));
-    return OK;
-}
-
 /* --- looking ------------------------------------------------------------------------------ */
 
 static err_t find_recent(struct view *v, struct scope scope, uint32_t peer,

@@ -14,8 +14,6 @@ enum { RECENT_MAX = 16, RECENT_BYTES = 1024 };
 /* The view covers the batch (view_covers). */
 err_t db_seen_put(struct batch *b, struct view *v, struct scope scope, uint32_t peer,
                   struct slice author, struct slice stanza_id, struct place place) MUST_CHECK;
-err_t db_seen_delete(struct batch *b, struct view *v, struct scope scope, uint32_t peer,
-                     struct slice author, struct slice stanza_id) MUST_CHECK;
 /* Looks in the chat and in its parts; out->peer is 0 when the message is unknown. */
 err_t db_seen_find(struct view *v, struct scope scope, const struct db_contact *chat,
                    struct slice author, struct slice stanza_id, struct place *out) MUST_CHECK;

@@ -53,7 +53,7 @@ static void read_chats(struct town *w, struct view *v, struct scope scope, struc
             err_clear();
             continue;
         }
-        message_walk_all(&walk, v, scope, &contact);
+        message_walk_init(&walk, v, scope, &contact, (struct place){0}, RANGE_FORWARDS);
         while (message_walk_next(&walk, &m))
             take(out, scope.account, &m);
         if (message_walk_error(&walk) != OK) violated(w, "a chat is damaged: %s", err_trail());

@@ -1,5 +1,4 @@
 #include "chats_fixture.h"
-#include "storage/retention.h"
 
 static struct world w;
 static void begin(void) { world_init(&w); }
@@ -90,42 +89,6 @@ Test(chats, are_filtered_by_what_is_true_now)
     cr_assert_str_eq(list(read, 2), "5 3");
     world_message(&w, 3, 300, "unread again");
     cr_assert_str_eq(list(read, 2), "5");
-}
-
-Test(chats, leave_the_list_when_cleared_and_come_back_with_a_message)
-{
-    struct db_contact c;
-    struct db_message m;
-    bool shows, more;
-
-    five_chats();
-    struct place old = world_message(&w, 3, 700, "old");
-    world_commit(&w);
-    CHECK_OK(db_contact_get(w.f.view, w.scope, 3, &c));
-    CHECK_OK(db_chat_clear(&w.batch, w.f.view, w.scope, &c));
-    cr_assert_str_eq(list((struct chat_filter){0}, 64), "5 4 2 1");
-    world_commit(&w);
-    fold(0);
-    cr_assert_str_eq(list((struct chat_filter){0}, 64), "5 4 2 1");
-
-    world_message(&w, 3, 600, "new");
-    cr_assert_str_eq(list((struct chat_filter){0}, 64), "3 5 4 2 1");
-    AUTO(message_walk) walk = {0};
-    CHECK_OK(db_contact_get(w.f.view, w.scope, 3, &c));
-    message_walk_init(&walk, w.f.view, w.scope, &c, (struct place){0}, RANGE_BACKWARDS);
-    cr_assert(message_walk_next(&walk, &m));
-    cr_assert(slice_is(m.text, "new"));
-    cr_assert(!message_walk_next(&walk, &m));
-    CHECK_OK(message_walk_error(&walk));
-    message_walk_done(&walk);
-    CHECK_OK(db_chat_shows(w.f.view, w.scope, old, &shows));
-    cr_assert(!shows);
-
-    CHECK_OK(purge_chat_step(&w.batch, w.f.view, w.scope, &c, &more));
-    cr_assert(!more);
-    cr_assert_eq(db_message_get(w.f.view, w.scope, old, &m), ERR_NOT_FOUND);
-    world_commit(&w);
-    cr_assert_eq(db_message_get(w.f.view, w.scope, old, &m), ERR_NOT_FOUND);
 }
 
 Test(chats, that_became_one_are_listed_once)

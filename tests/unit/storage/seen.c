@@ -142,23 +142,6 @@ Test(seen, told_again_the_new_place_counts)
     }
 }
 
-Test(seen, what_is_deleted_is_found_nowhere)
-{
-    for (unsigned i = 0; i < RECENT_MAX + 4; i++)
-        put(i);
-    world_commit(&w);
-    for (unsigned i = 0; i < RECENT_MAX + 4; i++) {
-        CHECK_OK(db_seen_delete(&w.batch, w.f.view, w.scope, peer, SLICE("1@lid"), id_of(i)));
-        if (i % 2) world_commit(&w); /* two in a batch */
-        for (unsigned j = i + 1; j < RECENT_MAX + 4; j++)
-            cr_assert(is_there(j));
-    }
-    world_commit(&w);
-    for (unsigned i = 0; i < RECENT_MAX + 4; i++)
-        cr_expect(!is_there(i));
-    cr_expect_eq(rows_of(KIND_recent) + rows_of(KIND_seen), 0);
-}
-
 Test(seen, rows_of_an_older_program_are_found)
 {
     struct key k = key_of_kind(w.scope, peer, KIND_seen);
