@@ -119,8 +119,9 @@ bool peer_is_service(const struct conn *c);
 void router_dispatch(struct http_server *s, struct request *r);
 struct request *request_new(struct conn *c);
 void request_free(struct request *r);
-/* Percent-decoded into `a`; with `plus`, + is a space, as in a query. */
-struct slice request_decode(struct arena *a, struct slice s, bool plus);
+/* Percent-decoded into `a`, but for %2F: a slash that a proxy in front did not see as one parts no
+ * segments here either. */
+struct slice request_decode_path(struct arena *a, struct slice s);
 void sse_gone(struct sse *s);
 void sse_drained(struct sse *s);
 bool sse_keepalive(struct conn *c);

@@ -1,6 +1,7 @@
 /* From bytes to one request: llhttp parses, the limits are ours. What a peer does wrong is noted
  * in conn_head and answered once the parser is out of the way. */
 #include <stdlib.h>
+#include <strings.h>
 
 #include "server/http/conn.h"
 
@@ -117,13 +118,31 @@ static void fill_request(struct conn *c, struct request *r)
     if (h->in_value) h->count++;
     h->in_value = false;
     r->method = slice_text(llhttp_method_name((llhttp_method_t)c->parser.method));
-    r->path = request_decode(&r->arena, slice_sub(target, 0, question), false);
+    r->path = request_decode_path(&r->arena, slice_sub(target, 0, question));
     r->query = question < target.len ? slice_from(target, question + 1) : SLICE("");
     for (size_t i = 0; i < h->count; i++) {
         r->headers[i].name = span_of(r, head, h->names[i]);
         r->headers[i].value = span_of(r, head, h->values[i]);
     }
     r->header_count = h->count;
+}
+
+static bool has_nameless(const struct request *r)
+{
+    for (size_t i = 0; i < r->header_count; i++)
+        if (!r->headers[i].name.len) return true;
+    return false;
+}
+
+/* A body in a coding that we do not undo is not the body that was meant. */
+static bool is_coded(const struct request *r)
+{
+    struct slice coding = request_header(r, "transfer-encoding");
+
+    while (coding.len &&
+           (coding.data[coding.len - 1] == ' ' || coding.data[coding.len - 1] == '\t'))
+        coding.len--;
+    return coding.len && (coding.len != 7 || strncasecmp((const char *)coding.data, "chunked", 7));
 }
 
 static void send_continue(struct conn *c)
@@ -143,6 +162,9 @@ static int on_headers(llhttp_t *p)
     if (p->http_major != 1) return refuse(c, 505, "version_not_supported", "use HTTP/1.1");
     if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
         return refuse(c, 413, "body_too_large", "the body is above 4 MiB");
+    if (has_nameless(r)) return refuse(c, 400, "invalid_request", "a header has no name");
+    if (is_coded(r))
+        return refuse(c, 501, "not_implemented", "no transfer coding is understood but chunked");
     if (slice_is(request_header(r, "expect"), "100-continue")) send_continue(c);
     c->state = CONN_BODY;
     conn_arm(c);

@@ -36,7 +36,9 @@ static int hex_digit(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-struct slice request_decode(struct arena *a, struct slice s, bool plus)
+enum decoding { OF_PATH, OF_QUERY };
+
+static struct slice decode(struct arena *a, struct slice s, enum decoding of)
 {
     uint8_t *out = arena_alloc(a, s.len + 1);
     size_t n = 0;
@@ -47,15 +49,18 @@ struct slice request_decode(struct arena *a, struct slice s, bool plus)
             hi = hex_digit(s.data[i + 1]);
             lo = hex_digit(s.data[i + 2]);
         }
+        if (of == OF_PATH && hi == 2 && lo == 15) hi = -1; /* %2F */
         if (hi >= 0 && lo >= 0) {
             out[n++] = (uint8_t)(hi << 4 | lo);
             i += 2;
         } else {
-            out[n++] = plus && s.data[i] == '+' ? ' ' : s.data[i];
+            out[n++] = of == OF_QUERY && s.data[i] == '+' ? ' ' : s.data[i];
         }
     }
     return slice_of(out, n);
 }
+
+struct slice request_decode_path(struct arena *a, struct slice s) { return decode(a, s, OF_PATH); }
 
 struct slice request_header(const struct request *r, const char *name)
 {
@@ -72,9 +77,8 @@ struct slice request_query(struct request *r, const char *name)
     struct slice rest = r->query, pair;
     while (slice_split(&rest, '&', &pair)) {
         size_t equals = slice_find(pair, '=');
-        struct slice key = request_decode(&r->arena, slice_sub(pair, 0, equals), true);
-        if (slice_is(key, name))
-            return request_decode(&r->arena, slice_from(pair, equals + 1), true);
+        struct slice key = decode(&r->arena, slice_sub(pair, 0, equals), OF_QUERY);
+        if (slice_is(key, name)) return decode(&r->arena, slice_from(pair, equals + 1), OF_QUERY);
     }
     return SLICE_NONE;
 }

@@ -14,6 +14,18 @@ static struct slice host_name(struct slice host)
     return slice_sub(host, 0, slice_find(host, ':'));
 }
 
+/* What stands behind the name is nothing or a port. */
+static bool has_name(struct slice host, struct slice name)
+{
+    struct slice port = slice_from(host, name.len);
+
+    if (!port.len) return true;
+    if (port.data[0] != ':') return false;
+    for (size_t i = 1; i < port.len; i++)
+        if (port.data[i] < '0' || port.data[i] > '9') return false;
+    return true;
+}
+
 static bool same_name(struct slice a, struct slice b)
 {
     return a.len == b.len && strncasecmp((const char *)a.data, (const char *)b.data, a.len) == 0;
@@ -34,12 +46,12 @@ static bool is_loopback_name(struct slice name)
     return false;
 }
 
-/* https://parley.example.org:8443 -> parley.example.org */
-static struct slice url_name(struct slice url)
+/* https://parley.example.org:8443 -> parley.example.org:8443 */
+static struct slice url_host(struct slice url)
 {
     size_t at = slice_find(url, ':');
 
-    return at + 3 < url.len ? host_name(slice_from(url, at + 3)) : SLICE("");
+    return at + 3 < url.len ? slice_from(url, at + 3) : SLICE("");
 }
 
 static bool in_list(const char *const *list, struct slice s)
@@ -49,24 +61,27 @@ static bool in_list(const char *const *list, struct slice s)
     return false;
 }
 
-static bool name_is_ours(const struct http_config *config, struct slice name)
+/* A name that resolves to us from a foreign page (DNS rebinding) is not one of ours. */
+static bool host_is_ours(const struct http_config *config, struct slice host)
 {
+    struct slice name = host_name(host);
+
+    if (!has_name(host, name)) return false;
     return is_loopback_name(name) || in_list(config->hosts, name) ||
            (config->public_url && name.len &&
-            same_name(name, url_name(slice_text(config->public_url))));
+            same_name(name, host_name(url_host(slice_text(config->public_url)))));
 }
 
-/* A name that resolves to us from a foreign page (DNS rebinding) is not one of ours. */
 static bool host_is_allowed(const struct http_config *config, struct slice host)
 {
-    return name_is_ours(config, host_name(host)) || in_list(config->hosts, host);
+    return host_is_ours(config, host) || in_list(config->hosts, host);
 }
 
 static bool origin_is_allowed(const struct http_config *config, struct slice origin)
 {
     bool is_url = has_prefix(origin, "http://") || has_prefix(origin, "https://");
 
-    return in_list(config->origins, origin) || (is_url && name_is_ours(config, url_name(origin)));
+    return in_list(config->origins, origin) || (is_url && host_is_ours(config, url_host(origin)));
 }
 
 /* Headers of which there is one, or two parties read two different ones. */

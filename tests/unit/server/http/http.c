@@ -213,7 +213,7 @@ Test(http, answers_pipelined_requests_in_order_on_one_connection)
                           "POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhello"
                           "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
                           "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-                          "GET /p/x%2Fy HTTP/1.1\r\n" H CLOSE "\r\n");
+                          "GET /p%2Fy HTTP/1.1\r\n" H CLOSE "\r\n");
     cr_assert_eq(count(got, "HTTP/1.1 200 OK"), 3, "%s", got);
     cr_assert(strstr(got, "GET /echo q=a b c "));
     cr_assert(strstr(got, "POST /echo q= hello"));
@@ -309,12 +309,74 @@ Test(http, bad_input_gets_its_status_and_a_json_body)
         {"POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
          "400"},
         {"CONNECT a:1 HTTP/1.1\r\n" H "\r\n", "501"},
+        {"POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501"},
+        {"GET /echo HTTP/1.1\r\n" H ": b\r\n\r\n", "400"},
+        {"GET /echo HTTP/1.1\r\n: b\r\n" H "\r\n", "400"},
+        {"GET /echo HTTP/1.1\r\nHost: localhost:80@evil.example\r\n\r\n", "403"},
+        {"GET /echo HTTP/1.1\r\nHost: [::1]evil.example\r\n\r\n", "403"},
+        {"GET /echo HTTP/1.1\r\nHost: [::1\r\n\r\n", "403"},
+        {"GET /echo HTTP/1.1\r\n" H "Origin: http://localhost:1@evil.example\r\n\r\n", "403"},
+        {"GET /echo HTTP/1.1\r\n" H "Origin: http://localhost:1.evil.example\r\n\r\n", "403"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *got = ask(cases[i].text);
         cr_assert(strncmp(got + 9, cases[i].status, 3) == 0, "%s -> %s", cases[i].text, got);
         cr_assert(strstr(got, "{\"code\":\""), "%s", got);
     }
+}
+
+/* What a proxy in front took for one segment is one here, too. */
+Test(http, an_encoded_slash_parts_no_segments)
+{
+    cr_assert(strstr(ask("GET /p%2fx HTTP/1.1\r\n" H CLOSE "\r\n"), " 404 "));
+    cr_assert(strstr(ask("GET /p/a%2Fb%20c HTTP/1.1\r\n" H CLOSE "\r\n"), "\r\n\r\na%2Fb c"));
+}
+
+/* A request whose target has `target` bytes and which has `headers` headers of `value` bytes. */
+static const char *ask_sized(size_t target, size_t headers, size_t value)
+{
+    AUTO(buf) text = {0};
+
+    buf_put_text(&text, "GET /echo?");
+    for (size_t i = 10 - 4; i < target; i++)
+        buf_put_u8(&text, 'a');
+    buf_put_text(&text, " HTTP/1.1\r\n" H CLOSE);
+    for (size_t i = 2; i < headers; i++) {
+        buf_put_text(&text, "X: ");
+        for (size_t k = 0; k < value; k++)
+            buf_put_u8(&text, 'v');
+        buf_put_text(&text, "\r\n");
+    }
+    buf_put_text(&text, "\r\n");
+    return ask(buf_text(&text));
+}
+
+static const char *post_sized(size_t bytes)
+{
+    AUTO(buf) text = {0};
+    struct timeval soon = {.tv_usec = 300000};
+    int fd = dial();
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
+    buf_printf(&text, "POST /keep HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n", bytes);
+    say(fd, buf_text(&text));
+    return hear(fd);
+}
+
+/* One more is refused, the limit itself is not. */
+Test(http, a_limit_is_what_it_says_to_the_byte)
+{
+    /* target, name and value of each of the headers */
+    enum { OWN = 4 + 9 + 10 + 5, VALUE = HTTP_HEADER_BYTES_MAX - 100 - OWN - 1 };
+
+    cr_expect(strstr(ask_sized(HTTP_TARGET_MAX, 2, 0), "HTTP/1.1 200"));
+    cr_expect(strstr(ask_sized(HTTP_TARGET_MAX + 1, 2, 0), "HTTP/1.1 414"));
+    cr_expect(strstr(ask_sized(100, HTTP_HEADERS_MAX, 1), "HTTP/1.1 200"));
+    cr_expect(strstr(ask_sized(100, HTTP_HEADERS_MAX + 1, 1), "HTTP/1.1 431"));
+    cr_expect(strstr(ask_sized(100, 3, VALUE), "HTTP/1.1 200"));
+    cr_expect(strstr(ask_sized(100, 3, VALUE + 1), "HTTP/1.1 431"));
+    cr_expect_str_empty(post_sized(HTTP_BODY_MAX));
+    cr_expect(strstr(post_sized(HTTP_BODY_MAX + 1), "HTTP/1.1 413"));
 }
 
 Test(http, limits_have_their_own_answers)
