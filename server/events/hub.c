@@ -1,6 +1,7 @@
 /* One hub per worker. A tenant that has streams here has a feed: the last number delivered and its
- * live streams. Streams that replay wait in one list per hub and read a slice each per loop turn,
- * so that a long replay keeps nobody waiting; held streams wait for their owner.
+ * live streams. Streams that replay wait in one list per hub and take turns; all of them together
+ * read one slice of the log per loop turn, so that a long replay, or a thousand of them, keep
+ * nobody else waiting. Held streams wait for their owner.
  *
  * Callbacks may close any stream, so walks remember their next node in the hub (`next`), and a
  * callback's own stream is only touched again while `current` still names it. */
@@ -16,6 +17,8 @@
 #include "server/server.h"
 #include "storage/events.h"
 #include "storage/writer.h"
+
+enum { ROW_COST = 512 /* what a row costs whoever it is for, as bytes */ };
 
 struct hub_feed {
     uint32_t tenant;
@@ -40,6 +43,7 @@ struct hub {
     struct hub_stream *current; /* whose callback runs; NULL when it was closed in it */
     struct post replay;
     bool replay_posted;
+    size_t read; /* of the log in this loop turn, by all that replay */
 };
 
 struct hubs {
@@ -336,10 +340,11 @@ static err_t show_slice(struct hub *h, struct hub_stream *s)
 {
     AUTO(range) r = {0};
     struct db_event row;
-    unsigned n = 0;
+    bool more = true;
 
     db_events(&r, h->view, s->feed->tenant, s->cursor, s->feed->last, RANGE_FORWARDS);
-    for (; n < HUB_SLICE_EVENTS && db_event_next(&r, &row); n++) {
+    while (h->read < HUB_TURN_BYTES && (more = db_event_next(&r, &row))) {
+        h->read += row.bytes.len + ROW_COST;
         struct hub_event e = event_of(s->feed->tenant, row.seq, &row.head, row.bytes);
         bool goes_on = (row.seq == s->cursor + 1 || tell_gap(h, s, s->cursor + 1, row.seq - 1)) &&
                        s->state == HUB_REPLAYING && show(h, s, &e);
@@ -349,8 +354,7 @@ static err_t show_slice(struct hub *h, struct hub_stream *s)
     }
     TRY(range_error(&r));
     /* Rows that damage hides at the end would be looked for for ever. */
-    if (n < HUB_SLICE_EVENTS && s->cursor < s->feed->last)
-        tell_gap(h, s, s->cursor + 1, s->feed->last);
+    if (!more && s->cursor < s->feed->last) tell_gap(h, s, s->cursor + 1, s->feed->last);
     return OK;
 }
 
@@ -382,20 +386,23 @@ static void replay_failed(struct hub *h, struct hub_stream *s, err_t e)
 static void run_replays(struct post *p, struct worker *w)
 {
     struct hub *h = CONTAINER_OF(p, struct hub, replay);
-    struct list *node = h->replaying.next;
+    struct list round, *node; /* `round` stands behind the last of those that wait now */
 
     h->replay_posted = false;
-    while (node != &h->replaying) {
+    h->read = 0;
+    list_push(&h->replaying, &round);
+    while ((node = h->replaying.next) != &round && h->read < HUB_TURN_BYTES) {
         struct hub_stream *s = LIST_ENTRY(node, struct hub_stream, link);
         err_t e;
-        h->next = node->next;
+        list_remove(node); /* next time the others come first */
+        list_push(&h->replaying, node);
+        h->read += ROW_COST;
         e = view_begin(h->view);
         if (e == OK) e = replay_slice(h, s);
         view_end(h->view);
         if (e != OK) replay_failed(h, s, e);
-        node = h->next;
     }
-    h->next = NULL;
+    list_remove(&round);
     if (!list_empty(&h->replaying)) wake(h);
 }
 

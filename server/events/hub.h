@@ -21,10 +21,10 @@ struct log_events;
 struct server;
 
 enum {
-    HUB_SLICE_EVENTS = 256,   /* rows a stream reads from the log in one go */
-    HUB_FILTERS_MAX = 64,     /* of one stream */
-    HUB_KEY_FILTERS_MAX = 64, /* subscriptions of one key */
-    HUB_FRAMES = 4,           /* shared serialisations of one event, see hub_event_frame */
+    HUB_TURN_BYTES = 256 << 10, /* read from the log in one loop turn, for all that replay */
+    HUB_FILTERS_MAX = 64,       /* of one stream */
+    HUB_KEY_FILTERS_MAX = 64,   /* subscriptions of one key */
+    HUB_FRAMES = 4,             /* shared serialisations of one event, see hub_event_frame */
 };
 
 /* ---- for main and the writer ---- */

@@ -204,6 +204,34 @@ Test(hub, replays_then_goes_live_without_gap_or_double)
     hub_stream_close(&l.s);
 }
 
+/* However many come back at once: the others of the worker wait for one slice, not for one each. */
+Test(hub, all_replays_together_have_one_slice_of_a_loop_turn)
+{
+    enum { STREAMS = 100, EVENTS = 1000, ROWS_MAX = HUB_TURN_BYTES / 512 };
+    static struct listener l[STREAMS];
+    size_t before = 0, all = 0, turns = 0;
+
+    emit(&h, EVENTS, 1, 1, 0);
+    for (size_t i = 0; i < STREAMS; i++)
+        open_at(&h, &l[i], 0);
+    for (; all < STREAMS * EVENTS && turns < 10000; before = all, turns++) {
+        uv_run(worker_loop(h.worker), UV_RUN_NOWAIT);
+        all = 0;
+        for (size_t i = 0; i < STREAMS; i++)
+            all += l[i].count;
+        cr_assert_leq(all - before, ROWS_MAX);
+        /* Who had his turn stands behind the others. */
+        if (turns == STREAMS) cr_assert_gt(l[STREAMS - 1].count, 0);
+    }
+    step(&h);
+    for (size_t i = 0; i < STREAMS; i++) {
+        expect_run(&l[i], 1, EVENTS);
+        cr_assert_eq(l[i].gaps, 0);
+        cr_assert_eq(l[i].caught_up, 1);
+        hub_stream_close(&l[i].s);
+    }
+}
+
 Test(hub, what_is_durable_but_not_delivered_yet_comes_once)
 {
     struct listener l = {0};
