@@ -38,6 +38,7 @@ enum {
     PEOPLE = RESIDENTS + STRANGERS,
     TENANT = 1,
     LETTERS_MAX = 600,
+    READINGS_MAX = 400,
     WORKERS_MAX = 3,
     AGENTS = 2,  /* callers that follow the log with wait_for_event and list_events */
     STREAMS = 5, /* of the hub */
@@ -61,6 +62,13 @@ struct letter {
     uint32_t readers; /* bit per resident that must hold it */
     uint32_t excused; /* bit per resident that was unlinked meanwhile */
     bool in_group;
+};
+
+/* What a resident sent and a phone has read. */
+struct reading {
+    char text[24];
+    unsigned resident;
+    bool excused; /* it was unlinked: the receipt may have gone to its device of then */
 };
 
 struct errand {
@@ -138,6 +146,8 @@ struct town {
     struct list errands;
     struct letter letters[LETTERS_MAX];
     unsigned letter_count, text_count;
+    struct reading readings[READINGS_MAX];
+    unsigned reading_count;
 
     struct list requests, ghosts, promises;
     struct agent agents[AGENTS];

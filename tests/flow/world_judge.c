@@ -5,14 +5,15 @@
 #include "storage/id.h"
 
 static struct {
-    unsigned long letters, sends, asked, taken, refused, lost, events;
+    unsigned long letters, sends, asked, taken, refused, lost, readings, events;
 } seen;
 
 void judge_report(void)
 {
     printf("letters held %lu, sends %lu (calls with a key or without %lu, taken %lu, refused %lu, "
-           "answers lost %lu), events %lu\n",
-           seen.letters, seen.sends, seen.asked, seen.taken, seen.refused, seen.lost, seen.events);
+           "answers lost %lu), readings %lu, events %lu\n",
+           seen.letters, seen.sends, seen.asked, seen.taken, seen.refused, seen.lost, seen.readings,
+           seen.events);
 }
 
 /* ---- what the server holds ---- */
@@ -65,7 +66,10 @@ static void read_shelf(struct town *w, unsigned resident, struct shelf *out)
     struct view *v = w->server.accounts->workers[0].view;
 
     out->count = 0;
-    if (view_begin(v) != OK) return;
+    if (view_begin(v) != OK) {
+        violated(w, "the database cannot be read: %s", err_trail());
+        return;
+    }
     read_chats(w, v, (struct scope){TENANT, w->residents[resident].number}, out);
     view_end(v);
 }
@@ -123,12 +127,29 @@ static bool may_be_left_out(const struct town *w, unsigned person)
     return w->forged && person < RESIDENTS;
 }
 
+/* Texts carry numbers: how often the log tells each of them, per resident. */
+struct tellings {
+    unsigned *received, *sent; /* by text, then resident */
+};
+
+struct evidence {
+    struct shelf shelves[RESIDENTS];
+    struct tellings told;
+};
+
+static unsigned number_in(const char *text, const char *word)
+{
+    return (unsigned)strtoul(text + strlen(word), NULL, 10);
+}
+
 /* What must be true of a text whatever its caller heard. Gives its row, NULL. */
-static const struct held *judge_text(struct town *w, const struct shelf *shelves, unsigned resident,
-                                     unsigned person, const char *text, bool *out_taken)
+static const struct held *judge_text(struct town *w, const struct evidence *found,
+                                     unsigned resident, unsigned person, const char *text,
+                                     bool *out_taken)
 {
     unsigned rows, arrived = copies(w->people[person], text);
-    const struct held *h = stored(&shelves[resident], text, &rows);
+    const struct held *h = stored(&found->shelves[resident], text, &rows);
+    unsigned told = found->told.sent[number_in(text, "out ") * RESIDENTS + resident];
     bool taken = h && h->status >= MESSAGE_SENT && h->status != MESSAGE_FAILED;
 
     seen.sends++;
@@ -140,14 +161,17 @@ static const struct held *judge_text(struct town *w, const struct shelf *shelves
         violated(w, "'%s' of %u is pending for ever", text, resident);
     if (taken && !arrived && !may_be_left_out(w, person))
         violated(w, "'%s' counts as sent and did not arrive", text);
+    if (told != taken)
+        violated(w, "'%s' of %u %s, and message.sent was told %u times", text, resident,
+                 taken ? "was sent" : "was not sent", told);
     *out_taken = taken;
     return h;
 }
 
-static void judge_send(struct town *w, const struct shelf *shelves, const struct errand *e)
+static void judge_send(struct town *w, const struct evidence *found, const struct errand *e)
 {
     bool taken;
-    const struct held *h = judge_text(w, shelves, e->resident, e->person, e->text, &taken);
+    const struct held *h = judge_text(w, found, e->resident, e->person, e->text, &taken);
 
     seen.refused += e->call.error != OK;
     seen.lost += e->lost;
@@ -158,11 +182,11 @@ static void judge_send(struct town *w, const struct shelf *shelves, const struct
 }
 
 /* However often it was asked for, and whatever was answered in between. */
-static void judge_promise(struct town *w, const struct shelf *shelves, const struct promise *p)
+static void judge_promise(struct town *w, const struct evidence *found, const struct promise *p)
 {
     bool taken;
     unsigned rows;
-    const struct held *h = judge_text(w, shelves, p->resident, p->person, p->text, &taken);
+    const struct held *h = judge_text(w, found, p->resident, p->person, p->text, &taken);
 
     seen.asked += p->asked;
     seen.refused += p->error != OK;
@@ -174,22 +198,17 @@ static void judge_promise(struct town *w, const struct shelf *shelves, const str
     if (p->answered_sent && !taken)
         violated(w, "'%s' was answered as sent, and is now of status %u", p->text,
                  h ? h->status : 0);
-    if (p->rival && h && stored(&shelves[p->resident], p->rival->text, &rows))
+    if (p->rival && h && stored(&found->shelves[p->resident], p->rival->text, &rows))
         violated(w, "'%s' and '%s' were both sent with one key", p->text, p->rival->text);
 }
 
 /* ---- the log ---- */
 
-/* Texts carry numbers: how often the log tells each of them, per resident. */
-struct tellings {
-    unsigned *received, *sent; /* by text, then resident */
-};
-
 static void count_telling(struct town *w, unsigned *counts, const struct db_event *e,
                           const char *word)
 {
     const char *at = memmem(e->bytes.data, e->bytes.len, word, strlen(word));
-    unsigned n = at ? (unsigned)strtoul(at + strlen(word), NULL, 10) : 0;
+    unsigned n = at ? number_in(at, word) : 0;
 
     for (unsigned i = 0; n && n <= w->text_count && i < RESIDENTS; i++)
         counts[n * RESIDENTS + i] += w->residents[i].number == e->head.account;
@@ -225,7 +244,7 @@ static void judge_tellings(struct town *w, const struct tellings *t)
     }
     for (unsigned l = 0; l < w->letter_count; l++) {
         const struct letter *letter = &w->letters[l];
-        unsigned n = (unsigned)strtoul(letter->text + strlen("in "), NULL, 10);
+        unsigned n = number_in(letter->text, "in ");
 
         for (unsigned i = 0; i < RESIDENTS; i++) {
             bool owed = (letter->readers & ~letter->excused & (1u << i)) && letter->from != i;
@@ -260,19 +279,34 @@ bool judge_is_read(struct town *w, unsigned resident, const char *text)
     return is_read;
 }
 
-static void judge_log(struct town *w)
+static void judge_log(struct town *w, struct tellings *told)
 {
     size_t n = (size_t)(w->text_count + 1) * RESIDENTS;
-    struct tellings t = {xcalloc(n * sizeof(unsigned)), xcalloc(n * sizeof(unsigned))};
     struct view *v = w->server.accounts->workers[0].view;
 
-    if (view_begin(v) == OK) {
-        read_log(w, v, &t);
-        view_end(v);
-        judge_tellings(w, &t);
+    told->received = xcalloc(n * sizeof(unsigned));
+    told->sent = xcalloc(n * sizeof(unsigned));
+    if (view_begin(v) != OK) {
+        violated(w, "the log cannot be read: %s", err_trail());
+        return;
     }
-    free(t.received);
-    free(t.sent);
+    read_log(w, v, told);
+    view_end(v);
+    judge_tellings(w, told);
+}
+
+/* ---- receipts ---- */
+
+/* A receipt that was acknowledged has left its mark. What was refused for good stays so. */
+static void judge_reading(struct town *w, const struct shelf *s, const struct reading *r)
+{
+    unsigned rows;
+    const struct held *h = stored(s, r->text, &rows);
+
+    if (r->excused || !h) return;
+    seen.readings++;
+    if (h->status != MESSAGE_READ && h->status != MESSAGE_FAILED)
+        violated(w, "'%s' was read, and is of status %u at %u", r->text, h->status, r->resident);
 }
 
 /* ---- all of it ---- */
@@ -362,28 +396,33 @@ void judge_memory(struct town *w)
 
 void judge(struct town *w)
 {
-    struct shelf *shelves = xcalloc(RESIDENTS * sizeof *shelves);
+    struct evidence *found = xcalloc(sizeof *found);
 
     judge_accounts(w);
     judge_calls(w);
     judge_rules(w);
-    judge_log(w);
+    judge_log(w, &found->told);
     streams_judge(w);
     if (monitor_violations()) violated(w, "something left before its commit");
     for (unsigned i = 0; i < RESIDENTS; i++) {
-        read_shelf(w, i, &shelves[i]);
+        read_shelf(w, i, &found->shelves[i]);
         for (unsigned l = 0; l < w->letter_count; l++)
-            if (w->letters[l].readers & (1u << i)) judge_letter(w, i, &shelves[i], &w->letters[l]);
+            if (w->letters[l].readers & (1u << i))
+                judge_letter(w, i, &found->shelves[i], &w->letters[l]);
     }
     LIST_EACH(node, &w->errands)
     {
         struct errand *e = LIST_ENTRY(node, struct errand, node);
-        if (strncmp(e->text, "out ", 4) == 0 && !e->deleted) judge_send(w, shelves, e);
+        if (strncmp(e->text, "out ", 4) == 0 && !e->deleted) judge_send(w, found, e);
     }
     LIST_EACH(node, &w->promises)
     {
         struct promise *p = LIST_ENTRY(node, struct promise, node);
-        if (!p->deleted) judge_promise(w, shelves, p);
+        if (!p->deleted) judge_promise(w, found, p);
     }
-    free(shelves);
+    for (unsigned i = 0; i < w->reading_count; i++)
+        judge_reading(w, &found->shelves[w->readings[i].resident], &w->readings[i]);
+    free(found->told.received);
+    free(found->told.sent);
+    free(found);
 }

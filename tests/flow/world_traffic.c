@@ -268,6 +268,20 @@ static void pair_again(struct town *w)
     if (w->residents[resident].unlinked) traffic_pair(w, resident);
 }
 
+static void note_reading(struct town *w, const struct sim_letter *l)
+{
+    struct reading *r = &w->readings[w->reading_count];
+
+    if (w->reading_count == READINGS_MAX || !slice_starts_with(buf_slice(&l->text), SLICE("out ")))
+        return;
+    for (unsigned i = 0; i < RESIDENTS; i++) {
+        if (strcmp(l->from, number_of(i)) != 0) continue;
+        *r = (struct reading){.resident = i, .excused = w->residents[i].unlinked};
+        snprintf(r->text, sizeof r->text, SLICE_FMT, SLICE_ARG(buf_slice(&l->text)));
+        w->reading_count++;
+    }
+}
+
 /* The newest letter of somebody else. */
 static void read_letter(struct town *w)
 {
@@ -277,7 +291,8 @@ static void read_letter(struct town *w)
         struct sim_letter *l = LIST_ENTRY(node, struct sim_letter, link);
 
         if (l->from_me || l->read || strcmp(l->kind, "text") != 0) continue;
-        if (sim_phone_read(p, slice_text(l->id)) != OK) err_clear();
+        if (p->conn && sim_phone_read(p, slice_text(l->id)) == OK) note_reading(w, l);
+        err_clear();
         return;
     }
 }
@@ -365,6 +380,8 @@ void traffic_unlinked(struct town *w, unsigned resident)
     if (dev) w->residents[resident].old_device = dev->id;
     for (unsigned i = 0; i < w->letter_count; i++)
         w->letters[i].excused |= 1u << resident;
+    for (unsigned i = 0; i < w->reading_count; i++)
+        w->readings[i].excused |= w->readings[i].resident == resident;
 }
 
 /* WhatsApp refused its login for good (401, 403): it has no credentials any more, and as with a
