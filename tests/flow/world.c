@@ -1,7 +1,7 @@
 /* Worlds from seeds: client, turn, storage and sim in one process on fake time (world.h).
  *
  *   tests/flow/run [--seeds N] [--from S]     N worlds, then how often each fault fired
- *   tests/flow/run --seed S [--verbose]       one world, and with --verbose its history
+ *   tests/flow/run --seed S [--verbose]       one world, twice; with --verbose what happened in it
  *   tests/flow/run --faults all|sample …      fault loops (world_loops.h)
  *
  * Exits with 1 when an invariant broke (the seed is printed), when one seed gave two histories,
@@ -234,18 +234,22 @@ static bool returns_memory(uint64_t seed, size_t before)
     return false;
 }
 
-static bool try_seed(uint64_t seed, bool verbose, bool twice)
+static bool try_seed(uint64_t seed, bool verbose, bool single)
 {
+    enum { TWICE_EVERY = 25 };
+    bool twice = single || seed % TWICE_EVERY == 0;
     size_t before = memory_in_use();
     unsigned violations;
     uint64_t history = run_world(seed, verbose, &violations);
     bool good = violations == 0 && returns_memory(seed, before);
 
-    if (twice && run_world(seed, false, &violations) != history) {
+    if (twice && good && run_world(seed, false, &violations) != history) {
         printf("seed %llu: one seed, two histories\n", (unsigned long long)seed);
         good = false;
     }
-    if (verbose) printf("history %016llx\n", (unsigned long long)history);
+    if (verbose || single)
+        printf("seed %llu: history %016llx\n", (unsigned long long)seed,
+               (unsigned long long)history);
     if (!good)
         printf("replay with: tests/flow/run --seed %llu --verbose\n", (unsigned long long)seed);
     fflush(stdout);
@@ -267,11 +271,12 @@ static void start_process(void)
     crypto_start();
     tools_start();
     run_world(0, false, &violations);
+    if (violations) exit(1);
 }
 
 int main(int argc, char **argv)
 {
-    enum { TWICE_EVERY = 25, ENOUGH = 250 };
+    enum { ENOUGH = 250 };
     uint64_t from = 1, count = 100, bad = 0;
     bool verbose = false, single = false;
 
@@ -293,8 +298,11 @@ int main(int argc, char **argv)
     }
     start_process();
     for (uint64_t seed = from; seed < from + count; seed++)
-        bad += !try_seed(seed, verbose, !single && seed % TWICE_EVERY == 0);
-    if (single) return bad != 0;
+        bad += !try_seed(seed, verbose, single);
+    if (single) {
+        judge_report();
+        return bad != 0;
+    }
     bool all = plan_report();
     judge_report();
     printf("%llu worlds, %llu bad\n", (unsigned long long)count, (unsigned long long)bad);

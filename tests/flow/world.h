@@ -302,7 +302,8 @@ void streams_done(struct town *w);
 /* ---- world_plan.c ---- */
 void plan_strike(struct town *w); /* one fault */
 void plan_stop(struct town *w);   /* no more of them */
-void plan_begin(uint64_t seed);
+/* A row of LATE was met: a connection that is refused, a commit that fails or is slow. */
+void plan_met(const char *name);
 /* How often each fired; false when one never did. */
 bool plan_report(void);
 

@@ -239,8 +239,30 @@ void house_look(struct town *w)
     if (w->commit_at != INT64_MAX) return;
     writer_stats(w->server.writer, &stats);
     if (!stats.queued) return;
-    if (w->slow_until > w->now) in += 200 + (int64_t)roll(w, 4000);
+    if (w->slow_until > w->now) {
+        in += 200 + (int64_t)roll(w, 4000);
+        plan_met("slow_disk");
+    }
     w->commit_at = w->now + in;
+}
+
+/* What a commit may meet, by the writer's name and by the world's. */
+static const struct {
+    const char *fault, *row;
+} met[] = {{"fail_put", "failed_commit"},
+           {"fail_put_owner", "quota"},
+           {"full", "disk_full"},
+           {"fail_flush", "failed_flush"}};
+
+static void commit(struct town *w)
+{
+    unsigned long long before[ARRAY_LEN(met)];
+
+    for (size_t i = 0; i < ARRAY_LEN(met); i++)
+        before[i] = faults_fired(met[i].fault);
+    note(w, "commit of %zu", writer_step(w->server.writer));
+    for (size_t i = 0; i < ARRAY_LEN(met); i++)
+        if (faults_fired(met[i].fault) > before[i]) plan_met(met[i].row);
 }
 
 void house_commit(struct town *w)
@@ -260,7 +282,7 @@ void house_commit(struct town *w)
     bool full = loop_due(w, LOOP_COMMIT);
     if (full) atomic_store(&faults->full, 1);
     if (loop_due(w, LOOP_FLUSH)) atomic_store(&faults->fail_flush, 1);
-    note(w, "commit of %zu", writer_step(w->server.writer));
+    commit(w);
     if (full) atomic_store(&faults->full, 0);
     if (writer_is_full(w->server.writer) && w->probe_at == INT64_MAX) w->probe_at = w->now + 1000;
 }

@@ -108,6 +108,7 @@ struct link *link_open(struct links *l, size_t target, const struct link_owner *
     wire->number = ++w->wire_count;
     list_push(&w->wires, &wire->node);
     if (w->refuse || loop_due(w, LOOP_SOCKET)) {
+        if (w->refuse) plan_met("refused");
         w->refuse -= w->refuse > 0;
         post(wire, TO_US, PARCEL_END, latency(w))->why = "connection refused";
     } else {
