@@ -112,9 +112,15 @@ void parse_time_out(struct conn *c);
 bool parse_was_refused(const struct conn *c);
 void parse_answer_refusal(struct conn *c);
 
-/* The peer, on this machine, is a program of a service's user that is not ours: a proxy. False when
- * the kernel does not tell. A few system calls. */
-bool peer_is_service(const struct conn *c);
+/* Who is at the other end on this machine, by the user. A few system calls. */
+enum peer_kind {
+    PEER_UNKNOWN,   /* the kernel does not tell */
+    PEER_PROGRAM,   /* of a service, also when we are one, or of root when we are not: maybe a proxy
+                     */
+    PEER_SAME_USER, /* as we: a person, or root */
+    PEER_PERSON,    /* another one */
+};
+enum peer_kind peer_kind(const struct conn *c);
 /* Runs the handler of the route, or answers 404, 405, 403 itself. */
 void router_dispatch(struct http_server *s, struct request *r);
 struct request *request_new(struct conn *c);

@@ -66,8 +66,8 @@ struct slice request_header(const struct request *r, const char *name);
 /* Percent-decoded into the request's arena; SLICE_NONE when absent. */
 struct slice request_query(struct request *r, const char *name);
 /* From this machine and by no proxy: a loopback peer that names a loopback host in HTTP/1.1,
- * carries no header of a proxy, and is no program of a service's user (other than ours), as the
- * proxies of distributions are. One that hides in all of this passes; see deploy/README.md. */
+ * carries no header of a proxy, and is a person's program, which a proxy is not. False when that
+ * cannot be told; see deploy/README.md. */
 bool request_is_local(const struct request *r);
 /* NULL when the client is gone. On the request's worker only. */
 struct request *request_find(struct worker *w, uint64_t id);

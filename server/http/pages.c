@@ -199,8 +199,8 @@ static void on_newest(struct request *r)
 
     if (!request_is_local(r))
         reply_problem(r, 403, "forbidden",
-                      "/qr is for this machine alone; use the url that "
-                      "pair_account answered");
+                      "/qr is for people at this machine, and you cannot be told from a proxy; "
+                      "use the url that pair_account answered, or parleyctl pair");
     else if (directory_newest_pairing(s->directory, &status))
         reply_code(r, &status);
     else

@@ -2,7 +2,8 @@
  *
  * A reverse proxy on this machine that hides itself (HTTP/1.1, a Host of its own, no header added)
  * looks like a person's browser in everything it sends. But it runs as a service's user, and the
- * kernel knows: sock_diag(7) names the owner of the one socket asked for. */
+ * kernel knows: sock_diag(7) names the owner of the one socket asked for. Where the kernel does not
+ * tell (some containers), the peer is nobody that may see what is for people at this machine. */
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -78,13 +79,16 @@ static bool ask_kernel(const struct question *q, uint32_t *out_uid)
 /* The ranges of Debian's policy and of systemd: services, dynamic users, nobody. */
 static bool is_service(uint32_t uid)
 {
-    return uid != geteuid() && ((uid > 0 && uid < 1000) || (uid >= 61184 && uid <= 65535));
+    return (uid > 0 && uid < 1000) || (uid >= 61184 && uid <= 65535);
 }
 
-bool peer_is_service(const struct conn *c)
+enum peer_kind peer_kind(const struct conn *c)
 {
     struct question q;
     uint32_t uid;
 
-    return write_question(c, &q) && ask_kernel(&q, &uid) && is_service(uid);
+    if (!write_question(c, &q) || !ask_kernel(&q, &uid)) return PEER_UNKNOWN;
+    if (is_service(uid)) return PEER_PROGRAM;
+    if (uid == geteuid()) return PEER_SAME_USER;
+    return uid == 0 ? PEER_PROGRAM : PEER_PERSON;
 }

@@ -133,6 +133,17 @@ static bool is_of_proxy(struct slice header)
            has_prefix(header, "x-forwarded-");
 }
 
+/* A person's browser. What runs as our own user is that as well, unless we were told of another
+ * name: then there is a proxy, which may run as this user. */
+static bool peer_is_person(const struct request *r)
+{
+    const struct http_config *config = &r->conn->home->server->config;
+    bool has_names = config->public_url || (config->hosts && config->hosts[0]);
+    enum peer_kind kind = peer_kind(r->conn);
+
+    return kind == PEER_PERSON || (kind == PEER_SAME_USER && !has_names);
+}
+
 /* HTTP/1.0 is what nginx speaks to a server unless it is told otherwise; browsers and curl do not.
  */
 bool request_is_local(const struct request *r)
@@ -141,7 +152,7 @@ bool request_is_local(const struct request *r)
     if (!r->peer_is_loopback || r->conn->parser.http_minor == 0) return false;
     for (size_t i = 0; i < r->header_count; i++)
         if (is_of_proxy(r->headers[i].name)) return false;
-    return is_loopback_name(host_name(request_header(r, "host"))) && !peer_is_service(r->conn);
+    return is_loopback_name(host_name(request_header(r, "host"))) && peer_is_person(r);
 }
 
 /* Compares segment by segment; {name} matches one non-empty segment. */

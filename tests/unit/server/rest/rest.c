@@ -360,12 +360,33 @@ Test(pages, what_is_for_this_machine_is_not_shown_through_a_proxy, .init = door_
         cr_expect_null(strstr(ask("GET /", headers, NULL)->body, paired->status.phone), "%s",
                        proxied[i]);
     }
-    cr_expect_eq(ask_as("GET /qr", "parley.example")->status, 403);
-    cr_expect_null(strstr(ask_as("GET /", "parley.example")->body, paired->status.phone));
-    cr_expect_eq(ask_as("GET /qr/unguessable", "parley.example")->status, 200);
     cr_expect_eq(ask_as("GET /qr", "127.0.0.1:8790")->status, 200);
     cr_expect_eq(ask_as("GET /qr", "[::1]:8790")->status, 200);
     cr_expect(strstr(ask_as("GET /", "LOCALHOST")->body, paired->status.phone));
+}
+
+static void setup_named(void)
+{
+    static const char *const hosts[] = {"parley.example", NULL};
+    door_setup_as(hosts);
+}
+
+Test(pages, under_another_name_only_the_unguessable_is_shown, .init = setup_named,
+     .fini = door_teardown)
+{
+    static const char *const names[] = {"parley.example", "127.0.0.1:8790"};
+    struct account *paired = add_account(true, ACCOUNT_CONNECTED);
+    struct account *pairing = add_account(true, ACCOUNT_PAIRING);
+
+    CHECK_OK(account_pair(pairing, NULL, NULL));
+    directory_update(H.server.directory, &pairing->status);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct reply *r = ask_as("GET /qr", names[i]);
+        cr_expect_eq(r->status, 403, "%s", names[i]);
+        cr_expect(strstr(r->body, "parleyctl pair"), "%s", r->body);
+        cr_expect_null(strstr(ask_as("GET /", names[i])->body, paired->status.phone));
+        cr_expect_eq(ask_as("GET /qr/unguessable", names[i])->status, 200);
+    }
 }
 
 Test(pages, the_root_tells_people_and_programs, .init = door_setup, .fini = door_teardown)
