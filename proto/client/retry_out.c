@@ -12,6 +12,7 @@
 #include "proto/client/message_out.h"
 #include "proto/client/receipt.h"
 #include "proto/signal/adv.h"
+#include "proto/signal/identity.h"
 #include "proto/signal/session.h"
 
 struct asked {
@@ -87,16 +88,42 @@ static void save_recreated(struct wa_client *c, const struct wa_address *a)
 
 /* ---- repair ---- */
 
-static err_t install_keys(struct wa_client *c, const struct asked *q)
+/* Whether the phone that we know vouches for a companion's new identity. */
+static err_t is_vouched(struct wa_client *c, const struct asked *q, const struct wa_address *a,
+                        const struct crypto_key *identity, bool *out)
 {
-    struct slice identity = wa_node_child_bytes(q->keys, "device-identity");
-    struct wa_bundle bundle;
+    struct slice signed_identity = wa_node_child_bytes(q->keys, "device-identity");
+    struct wa_address phone = {.name = a->name, .device = 0, .own = a->own};
+    struct crypto_key account;
     struct wa_adv_device device;
+    bool is_known;
 
+    *out = false;
+    TRY(wa_identity_load(&c->keystore, c->arena, &phone, &account, &is_known));
+    if (!is_known || a->device == 0 || signed_identity.len == 0) return OK;
+    TRY(wa_adv_verify(c->arena, signed_identity, identity, &account, &device));
+    *out = memcmp(&device.account_key, &account, sizeof(account)) == 0;
+    return OK;
+}
+
+/* The keys that came along, when they are of the identity we know or it is vouched for. Others
+ * prove nothing; the other implementations take them all. */
+static err_t install_keys(struct wa_client *c, const struct asked *q, const struct wa_address *a,
+                          bool *out_installed)
+{
+    struct wa_bundle bundle;
+    struct crypto_key known;
+    bool is_known, is_good;
+
+    *out_installed = false;
     TRY(wa_bundle_read(q->keys, q->registration, &bundle));
-    if (q->asker.device != 0 && identity.len)
-        TRY(wa_adv_verify(c->arena, identity, &bundle.identity, NULL, &device));
-    return wa_bundle_install(c, &q->asker, &bundle);
+    TRY(wa_identity_load(&c->keystore, c->arena, a, &known, &is_known));
+    is_good = is_known && memcmp(&known, &bundle.identity, sizeof(known)) == 0;
+    if (!is_good) TRY(is_vouched(c, q, a, &bundle.identity, &is_good));
+    if (!is_good) return OK;
+    TRY(wa_bundle_install(c, &q->asker, &bundle));
+    *out_installed = true;
+    return OK;
 }
 
 static uint32_t registration_of(const struct asked *q)
@@ -121,15 +148,18 @@ static bool is_hopeless(struct wa_client *c, const struct asked *q, const struct
     return *out_by_clock;
 }
 
+/* *out_replace: the session stands until the server has said which keys the device has. */
 static err_t repair(struct wa_client *c, const struct asked *q, const struct wa_address *a,
-                    struct memory *m)
+                    struct memory *m, bool *out_replace)
 {
     struct wa_session_info info;
-    bool by_clock;
+    bool by_clock, installed = false;
 
+    *out_replace = false;
     if (q->keys) {
-        err_t e = install_keys(c, q);
-        if (e == OK || wa_is_fatal(e)) return e;
+        err_t e = install_keys(c, q, a, &installed);
+        *out_replace = !installed;
+        return wa_is_fatal(e) ? e : OK;
     }
     err_t e = wa_session_info(&c->keystore, c->arena, a, &info);
     if (e != OK) return wa_is_fatal(e) ? e : OK; /* none: a bundle will make one */
@@ -189,6 +219,7 @@ struct waiting {
     char asker[WA_JID_TEXT_MAX], chat[WA_JID_TEXT_MAX];
     char id[WA_MESSAGE_ID_MAX + 1];
     unsigned count;
+    bool replace; /* the session that there is */
 };
 
 static err_t on_bundle(struct wa_client *c, void *op, const struct wa_node *iq, err_t e)
@@ -198,7 +229,7 @@ static err_t on_bundle(struct wa_client *c, void *op, const struct wa_node *iq, 
     struct wa_jid chat;
 
     if (e != OK) return OK; /* it asks again */
-    TRY(wa_bundles_take(c, iq, false));
+    TRY(wa_bundles_take(c, iq, w->replace));
     TRY(wa_jid_parse(slice_text(w->asker), &q.asker));
     TRY(wa_jid_parse(slice_text(w->chat), &chat));
     TRY(wa_party_of(c, &chat, &q.chat));
@@ -215,7 +246,7 @@ static size_t waiting_count(const struct wa_client *c)
     return n;
 }
 
-static err_t ask_bundle(struct wa_client *c, const struct asked *q)
+static err_t ask_bundle(struct wa_client *c, const struct asked *q, bool replace)
 {
     const struct wa_jid *chat = wa_jid_is_none(&q->chat.lid) ? &q->chat.pn : &q->chat.lid;
     struct wa_jid device;
@@ -228,6 +259,7 @@ static err_t ask_bundle(struct wa_client *c, const struct asked *q)
     wa_jid_text(chat, w->chat);
     snprintf(w->id, sizeof(w->id), SLICE_FMT, SLICE_ARG(q->id));
     w->count = q->count;
+    w->replace = replace;
     return wa_bundles_ask(c, &device, 1, "identity", on_bundle, w, true);
 }
 
@@ -256,7 +288,7 @@ err_t wa_retry_asked(struct wa_client *c, const struct wa_node *receipt)
     struct memory m;
     struct asked q;
     struct slice raw;
-    bool has;
+    bool has, replace;
 
     TRY(read_asked(c, receipt, &q));
     /* We do not write to groups yet, so a group asks for nothing of ours. */
@@ -265,11 +297,11 @@ err_t wa_retry_asked(struct wa_client *c, const struct wa_node *receipt)
     TRY(remember(c, &address, q.id, &m));
     if (m.answers >= WA_RETRY_ANSWERS) return OK;
 
-    TRY(repair(c, &q, &address, &m));
+    TRY(repair(c, &q, &address, &m, &replace));
     TRY(load_message(c, &q, &raw));
     if (raw.len == 0) return OK; /* and no row: ids that are not ours could fill the disk */
     m.answers++;
     save_answer(c, &address, q.id, &m);
     TRY(wa_has_session(c, &q.asker, &has));
-    return has ? resend(c, &q) : ask_bundle(c, &q);
+    return has && !replace ? resend(c, &q) : ask_bundle(c, &q, replace);
 }

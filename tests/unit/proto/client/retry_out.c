@@ -69,26 +69,116 @@ Test(retry_out, answers_on_the_same_session_first)
     cast_done(&x);
 }
 
-Test(retry_out, installs_the_keys_that_come_along)
+/* <keys> of the companion; with `signed_identity` as <device-identity> unless it is none. */
+static const char *keys_of(struct cast *x, struct party *device, struct slice signed_identity)
+{
+    struct slice user = world_bundle_xml(&x->w, device, "888:2@lid");
+    size_t from = (size_t)(strstr((const char *)user.data, "<type>") - (const char *)user.data);
+    struct slice inner = slice_sub(user, from, user.len - strlen("</user>")), vouch = SLICE("");
+
+    if (signed_identity.len)
+        vouch = arena_printf(&x->w.arena, "<device-identity>[" SLICE_FMT "]</device-identity>",
+                             SLICE_ARG(cast_hex(x, signed_identity)));
+    return arena_text(&x->w.arena, arena_printf(&x->w.arena, "<keys>" SLICE_FMT SLICE_FMT "</keys>",
+                                                SLICE_ARG(inner), SLICE_ARG(vouch)));
+}
+
+/* What a companion has once `phone` has linked it. */
+static struct slice vouched_by(struct cast *x, struct party *phone, struct party *companion)
+{
+    static const uint8_t secret[WA_ADV_SECRET] = {1};
+    struct wa_adv_grant grant = {.raw_id = 1, .key_index = 1, .timestamp = 1};
+    struct slice box =
+        wa_adv_issue(&phone->ks, &x->w.arena, secret, &companion->ks.identity->public, &grant);
+    struct wa_adv_pairing pairing;
+
+    cr_assert_eq(wa_adv_accept(&companion->ks, &x->w.arena, secret, box, &pairing), OK);
+    return pairing.identity;
+}
+
+static void expect_new_session(struct cast *x, struct party *device)
+{
+    const struct wa_node *m = expect_resend(x, COMPANION, "2");
+
+    cr_assert(slice_is(wa_node_text(wa_node_child(m, "enc"), "type"), "pkmsg"));
+    cr_assert(slice_is(text_of(x, device, m), "hello"));
+}
+
+/* The query for the device's bundle; gives its id. */
+static struct slice expect_query(struct cast *x)
+{
+    const char *iq = world_next(&x->w);
+
+    cr_assert(iq && strstr(iq, "<user jid=\"888:2@lid\" reason=\"identity\"/>"), "%s", iq);
+    return arena_dup(&x->w.arena, wa_node_text(x->w.last->stanza, "id"));
+}
+
+static void answer_query(struct cast *x, struct slice id, struct party *device)
+{
+    struct slice user = world_bundle_xml(&x->w, device, "888:2@lid");
+
+    world_serve(&x->w, arena_text(&x->w.arena, arena_printf(&x->w.arena,
+                                                            "<iq type=\"result\" id=\"" SLICE_FMT
+                                                            "\"><list>" SLICE_FMT "</list></iq>",
+                                                            SLICE_ARG(id), SLICE_ARG(user))));
+}
+
+Test(retry_out, installs_keys_of_the_identity_it_knows)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    ask(&x, COMPANION, id, 2, x.companion.ks.registration_id,
+        keys_of(&x, &x.companion, SLICE_NONE));
+    expect_new_session(&x, &x.companion);
+    world_expect_no_event(&x.w);
+    cast_done(&x);
+}
+
+Test(retry_out, installs_keys_that_the_known_phone_vouches_for)
 {
     struct cast x;
     struct slice id;
     struct party anew;
 
     start(&x, &id);
-    party_init(&anew, "888@lid", 2, 77); /* installed again: other identity */
-    struct slice user = world_bundle_xml(&x.w, &anew, "888:2@lid");
-    size_t from = (size_t)(strstr((const char *)user.data, "<type>") - (const char *)user.data);
-    struct slice inner = slice_sub(user, from, user.len - strlen("</user>"));
-    char *keys = arena_text(
-        &x.w.arena, arena_printf(&x.w.arena, "<keys>" SLICE_FMT "</keys>", SLICE_ARG(inner)));
-    ask(&x, COMPANION, id, 2, anew.ks.registration_id, keys);
-    const struct wa_node *m = expect_resend(&x, COMPANION, "2");
-    cr_assert(slice_is(wa_node_text(wa_node_child(m, "enc"), "type"), "pkmsg"));
-    cr_assert(slice_is(text_of(&x, &anew, m), "hello"));
+    party_init(&anew, "888@lid", 2, 77); /* linked again: other identity */
+    ask(&x, COMPANION, id, 2, anew.ks.registration_id,
+        keys_of(&x, &anew, vouched_by(&x, &x.peer, &anew)));
+    expect_new_session(&x, &anew);
     world_expect_event(&x.w, "identity 888@lid");
     party_done(&anew);
     cast_done(&x);
+}
+
+/* Nobody, or a phone that is not the one we know: the server is asked, and until it has answered
+ * the session stays. */
+Test(retry_out, other_keys_are_fetched_before_the_session_goes)
+{
+    for (int forged = 0; forged < 2; forged++) {
+        struct cast x;
+        struct slice id, query, vouch = SLICE_NONE;
+        struct party anew, liar;
+
+        start(&x, &id);
+        party_init(&anew, "888@lid", 2, 77);
+        party_init(&liar, "888@lid", 0, 78);
+        if (forged) vouch = vouched_by(&x, &liar, &anew);
+        ask(&x, COMPANION, id, 2, anew.ks.registration_id, keys_of(&x, &anew, vouch));
+        query = expect_query(&x);
+        expect_ack(&x);
+        world_expect_no_event(&x.w);
+        ask(&x, COMPANION, id, 1, x.companion.ks.registration_id, ""); /* its session still works */
+        cr_assert(slice_is(text_of(&x, &x.companion, expect_resend(&x, COMPANION, "1")), "hello"));
+        expect_ack(&x);
+        answer_query(&x, query, &anew);
+        expect_new_session(&x, &anew);
+        world_expect_event(&x.w, "identity 888@lid");
+        party_done(&liar);
+        party_done(&anew);
+        cast_done(&x);
+    }
 }
 
 Test(retry_out, fetches_a_bundle_for_a_session_that_is_gone)
