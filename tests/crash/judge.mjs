@@ -3,7 +3,8 @@ import { until } from '../interop/lib/wait.mjs';
 
 const REPEATED = 5; // older calls that are repeated each round
 
-const texts = (events, name) => events.filter(({ event }) => event === name).map(({ data }) => (data.message ?? data).text);
+const messages = (events, name) => events.filter(({ event }) => event === name).map(({ data }) => data.message ?? data);
+const texts = (events, name) => messages(events, name).map(({ text }) => text);
 
 const nameOf = (event) => (event ? `${event.seq} (${event.event_id})` : 'nothing');
 
@@ -56,6 +57,8 @@ export class Judge {
       await this.#read();
       const received = new Set(texts(this.log, 'message.received'));
       for (const text of this.traffic.inbound.keys()) if (!received.has(text)) return false;
+      const sent = new Set(texts(this.log, 'message.sent'));
+      for (const text of this.traffic.outbound.keys()) if (!sent.has(text)) return false;
       const arrived = new Set(this.#arrived(await this.world.inboxes()));
       for (const text of this.traffic.outbound.keys()) if (!arrived.has(text)) return false;
       return this.streams.every(({ events }) => events.at(-1)?.seq === this.log.at(-1)?.seq);
@@ -93,8 +96,23 @@ export class Judge {
       if (event === 'message.received') this.#chats.set((data.message ?? data).chat_id, account_id);
     for (const { answer, account } of this.traffic.outbound.values()) if (answer) this.#chats.set(answer.chat_id, account.id);
     const stored = [];
-    for (const chat of this.#chats.keys()) stored.push(...(await this.world.door.chat(chat, pages)).map(({ text }) => text));
+    for (const chat of this.#chats.keys()) stored.push(...(await this.world.door.chat(chat, pages)));
     return stored;
+  }
+
+  /** A message has one id, wherever it is told: in the log, in a caller's answer, in its chat. */
+  #named(stored) {
+    const ids = new Map([...messages(this.log, 'message.received'), ...messages(this.log, 'message.sent')].map(({ text, id }) => [text, id]));
+    const wrong = stored.filter(({ text, id }) => ids.has(text) && ids.get(text) !== id);
+    for (const { text, id } of wrong.slice(0, 5)) this.#says(`"${text}" is stored as ${id} and was told as ${ids.get(text)}`);
+    for (const [text, { answer }] of this.traffic.outbound)
+      if (answer && ids.has(text) && ids.get(text) !== answer.id) this.#says(`"${text}" was answered as ${answer.id} and told as ${ids.get(text)}`);
+  }
+
+  /** A receipt that the sandbox saw acknowledged has left its mark. */
+  #marked(stored) {
+    const missed = stored.filter(({ text, status }) => this.traffic.readings.has(text) && status !== 'read');
+    this.#lost('read', missed.map(({ text, status }) => `${text}: ${status}`));
   }
 
   /** A call repeated under its key answers what it answered before the kill. */
@@ -134,8 +152,12 @@ export class Judge {
     this.#numbers();
     this.#followed();
     this.#once('events', [...this.traffic.inbound.keys()], texts(this.log, 'message.received'));
+    this.#once('events of sends', [...this.traffic.outbound.keys()], texts(this.log, 'message.sent'));
     this.#once('arrived', outbound, this.#arrived(await this.world.inboxes()));
-    this.#once('stored', [...inbound, ...outbound], await this.#stored(1));
+    const stored = await this.#stored(1);
+    this.#once('stored', [...inbound, ...outbound], stored.map(({ text }) => text));
+    this.#named(stored);
+    this.#marked(stored);
     const gone = this.log.filter(({ event }) => event === 'account.unpaired');
     if (gone.length) this.#says(`${gone.length} accounts were lost`);
     return this.broken.length === 0;
@@ -144,6 +166,9 @@ export class Judge {
   /** All that was ever written. */
   async end() {
     const all = [...this.traffic.inbound.keys(), ...this.traffic.outbound.keys()];
-    this.#once('stored in the end', all, await this.#stored(Infinity));
+    const stored = await this.#stored(Infinity);
+    this.#once('stored in the end', all, stored.map(({ text }) => text));
+    this.#named(stored);
+    this.#marked(stored);
   }
 }

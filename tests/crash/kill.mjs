@@ -59,7 +59,7 @@ async function run() {
   execFileSync(program('parleyctl'), ['check', world.parleyd.data], { stdio: ['ignore', 'ignore', 'inherit'] });
   console.log(`rounds ${done} (${world.placed} kills where they were placed), messages ${traffic.inbound.size} in and ${traffic.outbound.size} out, events ${judge.log.length}, `
     + `resumptions ${streams.reduce((sum, { resumed }) => sum + resumed, 0)}, losses ${judge.losses}, doubles ${judge.doubles}`);
-  console.log(`keys ${desk.keys.length}, sessions ${desk.sessions.length}, subscriptions ${desk.subscriptions.length}`);
+  console.log(`readings ${traffic.readings.size}, keys ${desk.keys.length}, sessions ${desk.sessions.length}, subscriptions ${desk.subscriptions.length}`);
   if (traffic.inbound.size === 0 || traffic.outbound.size === 0) throw new Error('there was no traffic to judge');
   return judge.broken.length === 0;
 }

@@ -8,6 +8,7 @@ const oneOf = (list) => list[between(0, list.length)];
 export class Traffic {
   inbound = new Map(); // text -> {account, phone}
   outbound = new Map(); // text -> {account, phone, key, answer}
+  readings = new Set(); // texts of ours that a phone has read
   #open;
   #gate = Promise.resolve();
   #parked = new Set();
@@ -21,6 +22,7 @@ export class Traffic {
   begin() {
     this.pause();
     for (const phone of this.world.phones) this.#start(phone, () => this.#phoneWrites(phone), 20, 120);
+    for (const phone of this.world.phones) this.#start(`${phone} reads`, () => this.#phoneReads(phone), 100, 400);
     for (const account of this.world.accounts) this.#start(account, () => this.#accountWrites(account), 20, 150);
   }
 
@@ -57,6 +59,16 @@ export class Traffic {
       this.inbound.set(text, { account, phone });
       await sim.phoneSends(phone, account.number, text);
     }
+  }
+
+  /** The newest that came to it. */
+  async #phoneReads(phone) {
+    const { sim } = this.world;
+    const unread = (await sim.inbox(phone)).filter(({ from_me, text }) => !from_me && text.startsWith('out ') && !this.readings.has(text));
+    if (unread.length === 0) return;
+    const { id, text } = unread.at(-1);
+    await sim.phoneReads(phone, id);
+    this.readings.add(text);
   }
 
   async #accountWrites(account) {
