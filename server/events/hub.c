@@ -39,6 +39,7 @@ struct hub {
     atomic_uint feed_count;   /* 0: commits need not be told here */
     struct map keys;          /* key id -> key_filters */
     struct list replaying, held;
+    struct list round; /* of a walk over `replaying`: behind the last of those that wait now */
     struct list *next;          /* of the walk under way */
     struct hub_stream *current; /* whose callback runs; NULL when it was closed in it */
     struct post replay;
@@ -386,12 +387,12 @@ static void replay_failed(struct hub *h, struct hub_stream *s, err_t e)
 static void run_replays(struct post *p, struct worker *w)
 {
     struct hub *h = CONTAINER_OF(p, struct hub, replay);
-    struct list round, *node; /* `round` stands behind the last of those that wait now */
+    struct list *node, *round = &h->round;
 
     h->replay_posted = false;
     h->read = 0;
-    list_push(&h->replaying, &round);
-    while ((node = h->replaying.next) != &round && h->read < HUB_TURN_BYTES) {
+    list_push(&h->replaying, round);
+    while ((node = h->replaying.next) != round && h->read < HUB_TURN_BYTES) {
         struct hub_stream *s = LIST_ENTRY(node, struct hub_stream, link);
         err_t e;
         list_remove(node); /* next time the others come first */
@@ -402,7 +403,7 @@ static void run_replays(struct post *p, struct worker *w)
         view_end(h->view);
         if (e != OK) replay_failed(h, s, e);
     }
-    list_remove(&round);
+    list_remove(round);
     if (!list_empty(&h->replaying)) wake(h);
 }
 

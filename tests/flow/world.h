@@ -65,7 +65,7 @@ struct letter {
 };
 
 /* What a resident sent and a phone has read. */
-struct reading {
+struct read_mark {
     char text[24];
     unsigned resident;
     bool excused; /* it was unlinked: the receipt may have gone to its device of then */
@@ -146,7 +146,7 @@ struct town {
     struct list errands;
     struct letter letters[LETTERS_MAX];
     unsigned letter_count, text_count;
-    struct reading readings[READINGS_MAX];
+    struct read_mark readings[READINGS_MAX];
     unsigned reading_count;
 
     struct list requests, ghosts, promises;

@@ -298,7 +298,7 @@ static void judge_log(struct town *w, struct tellings *told)
 /* ---- receipts ---- */
 
 /* A receipt that was acknowledged has left its mark. What was refused for good stays so. */
-static void judge_reading(struct town *w, const struct shelf *s, const struct reading *r)
+static void judge_reading(struct town *w, const struct shelf *s, const struct read_mark *r)
 {
     unsigned rows;
     const struct held *h = stored(s, r->text, &rows);

@@ -270,13 +270,13 @@ static void pair_again(struct town *w)
 
 static void note_reading(struct town *w, const struct sim_letter *l)
 {
-    struct reading *r = &w->readings[w->reading_count];
+    struct read_mark *r = &w->readings[w->reading_count];
 
     if (w->reading_count == READINGS_MAX || !slice_starts_with(buf_slice(&l->text), SLICE("out ")))
         return;
     for (unsigned i = 0; i < RESIDENTS; i++) {
         if (strcmp(l->from, number_of(i)) != 0) continue;
-        *r = (struct reading){.resident = i, .excused = w->residents[i].unlinked};
+        *r = (struct read_mark){.resident = i, .excused = w->residents[i].unlinked};
         snprintf(r->text, sizeof r->text, SLICE_FMT, SLICE_ARG(buf_slice(&l->text)));
         w->reading_count++;
     }
