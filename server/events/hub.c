@@ -40,7 +40,7 @@ struct hub {
     struct map keys;          /* key id -> key_filters */
     struct list replaying, held;
     struct list round; /* of a walk over `replaying`: behind the last of those that wait now */
-    struct list *next;          /* of the walk under way */
+    struct list *next; /* of the walk under way */
     struct hub_stream *current; /* whose callback runs; NULL when it was closed in it */
     struct post replay;
     bool replay_posted;
