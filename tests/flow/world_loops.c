@@ -148,6 +148,10 @@ static bool count_points(struct outcome counts[])
     for (size_t i = 0; i < flow_count; i++) {
         counts[i] = try_point(&flows[i], LOOP_MEMORY, 0, false);
         all &= counts[i].good;
+        printf("%-14s", flows[i].name);
+        for (int k = 0; k < LOOP_KINDS; k++)
+            printf(" %5lu %s", counts[i].points[k], kinds[k]);
+        printf("\n");
     }
     return all;
 }
