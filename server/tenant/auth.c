@@ -1,5 +1,5 @@
 /* All keys stand in one map by their hash, under one lock; the database is read once, at start.
- * A key is in the map only when its row is durable, and leaves it before its row does. */
+ * The map follows the rows: a key enters it, and leaves it, when that is durable. */
 #include "server/tenant/auth.h"
 
 #include <pthread.h>
@@ -370,25 +370,53 @@ struct key_batch {
     struct batch batch;
     struct post post;
     struct key_change *change;
+    uint32_t tenant;
     bool revokes;
 };
+
+static struct key_entry *find_by_id(struct tenants *t, uint32_t tenant, struct slice id)
+{
+    struct key_entry *e;
+    size_t at = 0;
+
+    while ((e = map_next(&t->keys, &at, NULL)))
+        if (e->principal.tenant == tenant && slice_is(id, e->principal.key)) return e;
+    return NULL;
+}
+
+/* Who revoked it too may have been faster. */
+static void forget_key(struct server *s, uint32_t tenant, struct slice id)
+{
+    struct tenants *t = s->tenants;
+
+    pthread_mutex_lock(&t->lock);
+    struct key_entry *e = find_by_id(t, tenant, id);
+    if (e) map_remove(&t->keys, slice_of(e->hash, APIKEY_HASH));
+    pthread_mutex_unlock(&t->lock);
+    free(e);
+    hubs_revoke_key(s->hubs, id);
+}
+
+static void admit_key(struct tenants *t, struct key_entry *e)
+{
+    pthread_mutex_lock(&t->lock);
+    add_entry(t, e);
+    pthread_mutex_unlock(&t->lock);
+}
 
 static void on_key_home(struct post *p, struct worker *w)
 {
     struct key_batch *kb = CONTAINER_OF(p, struct key_batch, post);
     struct key_change *k = kb->change;
-    struct tenants *t = k->server->tenants;
     err_t e = kb->batch.result;
 
     if (e == OK) release_check(0, kb->batch.turn, k->id, "a key");
-
-    if (kb->revokes || e != OK) {
-        free(k->entry);
-    } else {
-        pthread_mutex_lock(&t->lock);
-        add_entry(t, k->entry);
-        pthread_mutex_unlock(&t->lock);
-    }
+    if (e == OK && kb->revokes)
+        forget_key(k->server, kb->tenant, slice_text(k->id));
+    else if (e == OK)
+        admit_key(k->server->tenants, k->entry);
+    else
+        free(k->entry); /* a new one's; of a revocation there is none */
     batch_done(&kb->batch);
     free(kb);
     k->done(k, e);
@@ -402,7 +430,8 @@ static void on_key_stored(struct batch *b)
     worker_post(kb->change->home, &kb->post);
 }
 
-static struct key_batch *open_batch(struct server *s, struct key_change *k, bool revokes)
+static struct key_batch *open_batch(struct server *s, struct key_change *k, uint32_t tenant,
+                                    bool revokes)
 {
     struct key_batch *kb = xcalloc(sizeof(*kb));
 
@@ -410,8 +439,10 @@ static struct key_batch *open_batch(struct server *s, struct key_change *k, bool
     kb->batch.done = on_key_stored;
     kb->batch.context = kb;
     kb->change = k;
+    kb->tenant = tenant;
     kb->revokes = revokes;
     k->server = s;
+    k->entry = NULL;
     if (!k->home) k->home = worker_self();
     return kb;
 }
@@ -419,7 +450,7 @@ static struct key_batch *open_batch(struct server *s, struct key_change *k, bool
 void auth_key_new(struct server *s, uint32_t tenant, enum world world, unsigned rights,
                   struct slice name, struct key_change *k)
 {
-    struct key_batch *kb = open_batch(s, k, false);
+    struct key_batch *kb = open_batch(s, k, tenant, false);
 
     /* Posted under the lock, so that the counter's rows are written in the order of numbers. */
     pthread_mutex_lock(&s->tenants->lock);
@@ -431,33 +462,20 @@ void auth_key_new(struct server *s, uint32_t tenant, enum world world, unsigned 
     pthread_mutex_unlock(&s->tenants->lock);
 }
 
-static struct key_entry *take_by_id(struct tenants *t, uint32_t tenant, struct slice id)
-{
-    struct key_entry *e;
-    size_t at = 0;
-
-    while ((e = map_next(&t->keys, &at, NULL))) {
-        if (e->principal.tenant != tenant || !slice_is(id, e->principal.key)) continue;
-        map_remove(&t->keys, slice_of(e->hash, APIKEY_HASH));
-        return e;
-    }
-    return NULL;
-}
-
 err_t auth_key_revoke(struct server *s, uint32_t tenant, struct slice id, struct key_change *k)
 {
-    struct key_batch *kb;
+    struct tenants *t = s->tenants;
 
-    pthread_mutex_lock(&s->tenants->lock);
-    k->entry = take_by_id(s->tenants, tenant, id);
-    pthread_mutex_unlock(&s->tenants->lock);
-    if (!k->entry) return fail(NOT_FOUND, "there is no key " SLICE_FMT, SLICE_ARG(id));
-    memcpy(k->id, k->entry->principal.key, sizeof(k->id));
-    kb = open_batch(s, k, true);
-    put_entry(&kb->batch, k->entry, true);
-    hubs_revoke_key(s->hubs, id);
-    writer_post(s->writer, &kb->batch);
-    return OK;
+    pthread_mutex_lock(&t->lock);
+    const struct key_entry *e = find_by_id(t, tenant, id);
+    if (e) {
+        struct key_batch *kb = open_batch(s, k, tenant, true);
+        memcpy(k->id, e->principal.key, sizeof(k->id));
+        put_entry(&kb->batch, e, true);
+        writer_post(s->writer, &kb->batch);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return e ? OK : fail(NOT_FOUND, "there is no key " SLICE_FMT, SLICE_ARG(id));
 }
 
 static int by_number(const void *a, const void *b)

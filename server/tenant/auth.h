@@ -49,7 +49,8 @@ struct key_change {
 };
 void auth_key_new(struct server *s, uint32_t tenant, enum world world, unsigned rights,
                   struct slice name, struct key_change *k);
-/* From this moment the key is refused; streams it holds open are ended. NOT_FOUND comes at once. */
+/* From its commit on the key is refused, and streams it holds open are ended; if the commit fails
+ * nothing has changed. NOT_FOUND comes at once. */
 err_t auth_key_revoke(struct server *s, uint32_t tenant, struct slice id,
                       struct key_change *k) MUST_CHECK;
 
