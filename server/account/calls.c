@@ -135,11 +135,28 @@ static void refuse(struct account_call *c, err_t e)
 static err_t check_ready(const struct account *a)
 {
     if (a->home->stopping) return ERR_STOPPING;
-    if (a->deleted) return ERR_NOT_FOUND;
     if (a->broken) return a->broken_by;
     if (a->undurable >= TURN_UNDURABLE_MAX || a->undurable_bytes >= TURN_UNDURABLE_BYTES)
         return ERR_TOO_BUSY;
     return OK;
+}
+
+static void begin_call(struct account *a, struct account_call *c)
+{
+    c->owner = a;
+    c->operation = ++a->operation;
+    c->kind = CALL_PLAIN;
+    list_init(&c->link);
+}
+
+/* That it is deleted may not be durable yet: the answer waits in line. */
+static void refuse_deleted(struct account *a, struct account_call *c)
+{
+    struct turn *t = turn_open(a);
+
+    begin_call(a, c);
+    account_end_call(a, t, c, ERR_NOT_FOUND);
+    turn_close(t, OK);
 }
 
 /* What a verb says is the call's error, unless the account's own rows are damaged. */
@@ -147,10 +164,7 @@ static void run_call(struct account *a, struct account_call *c, bool creates)
 {
     struct turn *t = turn_open(a);
 
-    c->owner = a;
-    c->operation = ++a->operation;
-    c->kind = CALL_PLAIN;
-    list_init(&c->link);
+    begin_call(a, c);
     err_clear();
     err_t e = c->run(c, a, t);
     char words[ACCOUNT_WORDS_MAX], trail[ACCOUNT_WORDS_MAX];
@@ -202,6 +216,8 @@ static void on_ask(struct post *p, struct worker *w)
     if (a) e = check_ready(a);
     if (e != OK || !a)
         refuse(c, e);
+    else if (a->deleted)
+        refuse_deleted(a, c);
     else
         run_call(a, c, false);
 }

@@ -410,6 +410,27 @@ Test(turn, a_deletion_whose_commit_fails_leaves_the_account)
     cr_expect_eq(again.call.error, OK);
 }
 
+Test(turn, nobody_is_told_of_a_deletion_before_its_commit)
+{
+    struct errand e = {.act = act_delete}, other = {.act = act_nothing}, again = other;
+
+    errand_start(&e);
+    errand_start(&other);
+    cr_expect_eq(other.done, 0u);
+    atomic_store(&writer_faults(house.server.writer)->fail_put, 1);
+    house_commit();
+    cr_expect_eq(other.done, 1u);
+    cr_expect_eq(other.call.error, ERR_STORE_FULL, "it is not deleted");
+
+    probe_and_reopen();
+    errand_start(&e);
+    errand_start(&again);
+    cr_expect_eq(again.done, 0u);
+    house_settle();
+    cr_expect_eq(again.done, 1u);
+    cr_expect_eq(again.call.error, ERR_NOT_FOUND);
+}
+
 Test(turn, a_deletion_that_was_stored_survives_a_break_before_its_release)
 {
     struct errand e = {.act = act_delete};
