@@ -136,6 +136,7 @@ void world_end(struct town *w)
     traffic_done(w);
     calls_done(w);
     streams_done(w);
+    the_town = NULL;
 }
 
 static void live(struct town *w)

@@ -171,6 +171,8 @@ static bool leave(struct town *w)
     clock_leave();
     for (int i = 0; i < 600 && !w->stopped && !w->fatal; i++)
         world_pass(w, 100);
+    while (!w->fatal && writer_step(w->server.writer)) /* a probe, which no account waits for */
+        clock_posts(w);
     w->leaving = false;
     if (w->fatal) return false;
     if (!w->stopped) violated(w, "the accounts do not stop");
