@@ -261,8 +261,8 @@ void account_break(struct account *a, err_t e)
     a->written = 0;
     metric_add(METRIC_accounts_broken, 1);
     tell_blocked(a);
-    account_fail_calls(a, e);
-    account_drop_turns(a, e);
+    account_stop_calls(a);
+    account_leave_turns(a);
     accounts_dont_connect(a);
     if (a->link) link_close(a->link, "the account is opened again");
     wa_client_free(a->client);
@@ -271,6 +271,12 @@ void account_break(struct account *a, err_t e)
     a->tail_counted = a->resend_due = a->slicing = false;
     buf_reset(&a->forget_at);
     timer_arm(a->home->worker, &a->timer, now + ((int64_t)ACCOUNT_REOPEN_MS << doublings));
+    account_end_break(a);
+}
+
+void account_end_break(struct account *a)
+{
+    if (a->broken && list_empty(&a->turns)) account_fail_calls(a, a->broken_by);
 }
 
 /* Old turns must have come back and the old link be gone: the disk alone tells from here. */

@@ -90,7 +90,9 @@ struct account_call {
     err_t error;                   /* of errors.def */
     char words[ACCOUNT_WORDS_MAX]; /* fail()'s words with it, "" if none */
     char trail[ACCOUNT_WORDS_MAX]; /* err_trail() of it, for the log */
-    enum account_sent sent;        /* account_send_text: PENDING after 20 s without an ack */
+    /* account_send_text: PENDING after 20 s without an ack; with an error when nobody waits for it
+     * any more. Then `message` is on its way if it is in the database, and else never will be. */
+    enum account_sent sent;
     int sent_code;                 /* the ack's error number, 0 */
     char message[ACCOUNT_ID_MAX];  /* "msg_…" of the message stored */
     char chat[ACCOUNT_ID_MAX];     /* "chat_…" it is in */

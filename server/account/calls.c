@@ -41,12 +41,19 @@ void account_end_call(struct account *a, struct turn *t, struct account_call *c,
     end_call(a, t, c, e, e == OK ? "" : err_text(e), e == OK ? "" : err_name(e));
 }
 
+void account_stop_calls(struct account *a)
+{
+    LIST_EACH(node, &a->calls)
+    timer_disarm(a->home->worker, &LIST_ENTRY(node, struct account_call, link)->timer);
+}
+
 void account_fail_calls(struct account *a, err_t e)
 {
     for (struct list *node; (node = list_pop(&a->calls));) {
         struct account_call *c = LIST_ENTRY(node, struct account_call, link);
         timer_disarm(a->home->worker, &c->timer);
         c->error = e;
+        c->sent = ACCOUNT_SENT_PENDING;
         c->owner = NULL;
         snprintf(c->words, sizeof c->words, "%s", err_text(e));
         turn_give_back(c);

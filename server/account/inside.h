@@ -149,7 +149,8 @@ struct turn {
     uint64_t needs; /* newest number that must be durable before this is released */
     struct arena arena;
     struct batch batch;
-    bool posted, durable, failed, slices;
+    bool posted, durable, slices;
+    bool left; /* by an account that broke: its commit alone judges it */
     err_t error;
     struct post post;
     struct queued_send *first_send, *last_send;
@@ -175,8 +176,9 @@ void turn_ends_call(struct turn *t, struct account_call *c);
 void turn_discard(struct turn *t);
 /* Back to the caller at once, without a turn. */
 void turn_give_back(struct account_call *c);
-/* Throws away what was never posted; posted turns come back by themselves. */
-void account_drop_turns(struct account *a, err_t e);
+/* The account broke: its turns are read no more, and come back by themselves. What is durable is
+ * released all the same, but for its sends, whose link is gone. */
+void account_leave_turns(struct account *a);
 
 /* ---- account.c ---- */
 struct account *account_new(struct account_worker *aw, const struct db_account *row);
@@ -189,6 +191,9 @@ void account_free(struct account *a);
 void account_vanish(struct account *a);
 /* A commit failed or a row is damaged: link and client go, the disk tells again. */
 void account_break(struct account *a, err_t e);
+/* When the last turn of a broken account has come back, calls that wait for the world end: from
+ * here on the database knows what became of them. */
+void account_end_break(struct account *a);
 /* Opens it again when the old turns have come back and the old link is gone, else later. */
 void account_try_reopen(struct account *a, int64_t now);
 /* The open turn writes the account's row, and its release tells the directory. */
@@ -226,8 +231,10 @@ void account_end_call(struct account *a, struct turn *t, struct account_call *c,
 struct account_call *account_call_of(struct account *a, uint64_t operation);
 /* No code will come before somebody mends what `why` says: calls that wait for one end now. */
 void account_refuse_pairing(struct account *a, struct turn *t, err_t e, const char *why);
-/* All that wait, without a turn: nobody will answer them. */
+/* All that wait, without a turn: nobody will answer them. What a send has stored by then stands. */
 void account_fail_calls(struct account *a, err_t e);
+/* They wait no longer than until account_fail_calls(). */
+void account_stop_calls(struct account *a);
 
 /* ---- accounts.c ---- */
 struct account *accounts_find(struct account_worker *aw, uint32_t number);

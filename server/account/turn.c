@@ -115,6 +115,7 @@ static void release_sends(struct account *a, struct turn *t)
 {
     AUTO(buf) bytes = {0};
 
+    if (!a->client) return; /* broken meanwhile: the outbox repeats them, WhatsApp redelivers */
     for (struct queued_send *q = t->first_send; q; q = q->next) {
         if (!a->link || !a->link_is_up || q->send.link != a->link_number) continue;
         buf_reset(&bytes);
@@ -138,6 +139,7 @@ static void release_status(struct account *a, struct turn *t)
     struct server *s = a->home->accounts->server;
 
     if (t->status) {
+        t->status->blocked = a->broken;
         directory_update(s->directory, t->status);
         if (s->on_status) s->on_status(s, t->status);
     }
@@ -208,30 +210,43 @@ static void settle_counts(struct account *a, struct turn *t)
     a->undurable_bytes -= t->batch.bytes;
 }
 
-static void throw_away(struct turn *t, err_t e)
+/* Its account broke: what it ended waits with the other calls until the database knows all. */
+static void throw_away(struct turn *t)
 {
+    struct account *a = t->account;
+
     list_remove(&t->node);
-    for (struct list *node; (node = list_pop(&t->calls));) {
-        struct account_call *c = LIST_ENTRY(node, struct account_call, link);
-        c->error = e;
-        snprintf(c->words, sizeof c->words, "%s", err_text(e));
-        turn_give_back(c);
-    }
+    for (struct list *node; (node = list_pop(&t->calls)); a->call_count++)
+        list_push(&a->calls, node);
     metric_add(METRIC_turns_failed, 1);
     turn_free(t);
 }
 
-void account_drop_turns(struct account *a, err_t e)
+void account_leave_turns(struct account *a)
 {
     LIST_EACH(node, &a->turns)
     {
         struct turn *t = LIST_ENTRY(node, struct turn, node);
 
-        t->failed = true;
-        t->error = e;
+        t->left = true;
         list_remove(&t->batch.pending); /* nobody may read it any more */
-        if (!t->posted || t->durable) throw_away(t, e);
     }
+}
+
+/* The oldest turn's commit failed. What wrote behind it fails too, as the writer says in a moment;
+ * what wrote nothing had read it. */
+static void on_failed(struct account *a, struct turn *t, err_t e)
+{
+    struct list *node;
+
+    list_remove(&t->node);
+    if (!t->left) {
+        LOG(ERROR, account_subject(a), "a commit failed: %s", err_name(e));
+        account_break(a, e);
+    }
+    throw_away(t);
+    while ((node = a->turns.next) != &a->turns && LIST_ENTRY(node, struct turn, node)->durable)
+        throw_away(LIST_ENTRY(node, struct turn, node));
 }
 
 static void on_committed(struct post *p, struct worker *w)
@@ -241,18 +256,14 @@ static void on_committed(struct post *p, struct worker *w)
     err_t e = t->batch.result;
 
     settle_counts(a, t);
-    if (e == OK) a->created = false; /* its row is there, whatever became of the turn */
-    if (e == OK && !t->failed) {
+    if (e == OK) {
+        a->created = false; /* its row is there, whatever became of the account */
         t->durable = true;
         release_ready(a);
-    } else if (t->failed) {
-        throw_away(t, t->error);
     } else {
-        LOG(ERROR, account_subject(a), "a commit failed: %s", err_name(e));
-        list_remove(&t->node); /* this one is thrown away here */
-        account_break(a, e);
-        throw_away(t, e);
+        on_failed(a, t, e);
     }
+    account_end_break(a);
     account_settle(a);
 }
 
@@ -315,8 +326,8 @@ void turn_close(struct turn *t, err_t e)
     if (e != OK) {
         LOG(ERROR, account_subject(a), "the account is opened again from disk: %s", err_trail());
         list_remove(&t->batch.pending);
+        throw_away(t);
         account_break(a, e);
-        throw_away(t, e);
         account_settle(a);
         return;
     }

@@ -171,10 +171,11 @@ static void on_answer(struct account_call *ask, struct worker *home)
 
     c->travelling = false;
     note_error(c, ask->error, ask->words, ask->trail);
-    if (ask->error != OK && c->act->failed) c->act->failed(c);
-    if (ask->error != OK) {
+    if (c->error != OK && c->act->failed) c->act->failed(c);
+    if (c->error != OK) {
         end(c);
-    } else if (c->act->answered) { /* after the deadline too: who joined waits for the result */
+    } else if (ask->error == OK &&
+               c->act->answered) { /* after the deadline too: who joined waits for the result */
         c->act->answered(c);
     } else {
         call_finish(c);

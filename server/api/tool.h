@@ -35,7 +35,8 @@ struct act {
     err_t (*ended)(struct call *c, struct account *a, struct turn *t);
     /* Back at home, without an error: may add to the result. NULL: it is finished. */
     void (*answered)(struct call *c);
-    /* Back at home, with an error: may put better words to it. NULL: they are kept. */
+    /* Back at home, with an error: may put better words to it, or find that it is none (c->error OK
+     * and the result written). NULL: it is kept. */
     void (*failed)(struct call *c);
     /* What an idempotency claim remembers of the effect while there is no reply. NULL: nothing. */
     struct slice (*effect)(struct call *c);

@@ -129,10 +129,25 @@ static err_t on_sent(struct call *c, struct account *a, struct turn *t)
 
 static struct slice sent_id(struct call *c) { return slice_text(c->ask.message); }
 
+/* The account broke before the ack came. */
+static err_t read_standing(struct call *c, struct view *v)
+{
+    struct call_chat in;
+    struct db_message m;
+
+    if (call_message(c, v, slice_text(c->ask.message), &in, &m) != OK) return OK;
+    c->error = OK;
+    m.status = MESSAGE_PENDING;
+    buf_reset(&c->result); /* of the turn that failed */
+    return write_sent(c, v, &in, &m);
+}
+
+/* What is durable goes out all the same: who was told of a failure would send it again. */
 static void explain(struct call *c)
 {
     struct slice to = arg_text(c, "to");
 
+    if (c->ask.sent == ACCOUNT_SENT_PENDING && *c->ask.message) call_read(c, read_standing);
     if (c->error == ERR_NOT_ON_WHATSAPP && !slice_is_none(to))
         snprintf(c->words, sizeof(c->words), SLICE_FMT ": %s", SLICE_ARG(to), err_text(c->error));
 }

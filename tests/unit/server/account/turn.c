@@ -277,6 +277,57 @@ Test(turn, a_client_that_gives_up_on_itself_is_opened_again)
     cr_expect_eq(e.call.error, OK);
 }
 
+static err_t act_wait(struct account *a, struct turn *t, struct account_call *c)
+{
+    TRY(act_write(a, t, c));
+    return account_keep_call(a, t, c, CALL_SEND, ACCOUNT_SEND_MS);
+}
+
+/* A break says nothing of what the disk is about to say. */
+Test(turn, what_was_on_its_way_to_the_disk_when_its_account_broke_is_judged_by_its_commit)
+{
+    struct errand stored = {.act = act_event}, waits = {.act = act_wait},
+                  reads = {.act = act_nothing};
+    struct account_status status;
+
+    house_link_up();
+    errand_start(&stored);
+    errand_start(&waits);
+    errand_start(&reads);
+    account_break(house.account, ERR_INTERNAL);
+    fake_run(house.worker);
+    house_pass(ACCOUNT_SEND_MS / 2);
+    cr_expect_eq(stored.done + waits.done + reads.done, 0u);
+
+    house_commit();
+    cr_expect_eq(stored.done + waits.done + reads.done, 3u);
+    cr_expect_eq(stored.call.error, OK, "it is durable");
+    cr_expect_eq(reads.call.error, OK, "what it read is");
+    cr_expect_eq(waits.call.error, ERR_INTERNAL);
+    cr_expect_eq(waits.call.sent, ACCOUNT_SENT_PENDING);
+    cr_expect_eq(fake_link->writes, 0u);
+    cr_expect_eq(house_events("account.connected"), 1);
+    cr_assert(directory_status(house.server.directory, account_id(house.account), &status));
+    cr_expect(status.blocked, "and closed all the same");
+}
+
+Test(turn, a_call_whose_last_commit_fails_ends_behind_those_before_it)
+{
+    struct errand first = {.act = act_write}, last = {.act = act_write};
+
+    errand_start(&first);
+    struct turn *t = turn_open(house.account);
+    errand_init(&last);
+    turn_ends_call(t, &last.call);
+    turn_close(t, fail(STORE_DAMAGED, "for the test"));
+    fake_run(house.worker);
+    cr_expect_eq(first.done + last.done, 0u);
+    house_commit();
+    cr_expect_eq(first.call.error, OK);
+    cr_expect_eq(first.done + last.done, 2u);
+    cr_expect_eq(last.call.error, ERR_STORE_DAMAGED);
+}
+
 Test(turn, an_account_that_breaks_again_and_again_comes_back_later_each_time)
 {
     for (int pause = 1000; pause <= 8000; pause *= 2) {

@@ -87,6 +87,56 @@ Test(sends, no_answer_in_time_is_pending)
     answer_done(&a);
 }
 
+/* Its account broke in the turn that would have ended it. */
+static void break_before_the_ack(bool stored)
+{
+    struct account_call *c = H.unacked[--H.unacked_count];
+    struct account *a = find_account(c->account);
+    struct place lost = H.unacked_place[0];
+
+    struct turn *t = open_turn(a);
+    c->sent = ACCOUNT_SENT_OK;
+    c->ended(c, a, t);
+    close_turn(t, false);
+    lost.seq++;
+    if (!stored) id_message_text(ID_MESSAGE, a->scope.account, lost, c->message);
+    c->sent = ACCOUNT_SENT_PENDING;
+    give_back(c, fail(STORE_FULL, "the disk is full"));
+    house_step();
+}
+
+/* Told of a failure, the caller would send it again, and the outbox does so anyway. */
+Test(sends, one_that_is_stored_when_its_account_breaks_is_pending)
+{
+    static const char text[] =
+        "{\"to\":\"+15551110001\",\"text\":\"hi\",\"idempotency_key\":\"k\"}";
+    struct answer a = {0}, again;
+
+    add_account(true, ACCOUNT_CONNECTED);
+    start(&H.test, "send_message", text, &a);
+    break_before_the_ack(true);
+    cr_assert(a.done);
+    cr_assert_eq(a.error, OK);
+    cr_assert_str_eq(member(&a, "status"), "pending");
+    again = use(&H.test, "send_message", text);
+    cr_assert_str_eq(member(&again, "id"), member(&a, "id"));
+    cr_assert_eq(H.sends, 1);
+    answer_done(&again);
+    answer_done(&a);
+}
+
+Test(sends, one_that_was_not_stored_when_its_account_broke_has_failed)
+{
+    struct answer a = {0};
+
+    add_account(true, ACCOUNT_CONNECTED);
+    start(&H.test, "send_message", "{\"to\":\"+15551110001\",\"text\":\"hi\"}", &a);
+    break_before_the_ack(false);
+    cr_assert(a.done);
+    cr_assert_eq(a.error, ERR_STORE_FULL);
+    answer_done(&a);
+}
+
 Test(sends, without_a_link_nothing_is_left_behind)
 {
     struct answer a;
