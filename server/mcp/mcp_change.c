@@ -114,7 +114,6 @@ err_t session_end(struct mcp_worker *w, const char *id, struct session_change ch
         for (size_t i = 0; i < s->uri_count; i++)
             db_subscription_delete(&c->batch, s->tenant, slice_text(id),
                                    slice_text(s->uris[i].uri));
-        if (t->rows) t->rows--;
         commit_post(t, c);
     }
     table_unlock(t);

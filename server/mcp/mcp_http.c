@@ -33,7 +33,7 @@ void mcp_http_refuse(struct request *r, int status, struct slice id, int code, c
 
 /* ---- POST, the older era ---- */
 
-/* The session of the request; answers 400 or 404 itself. */
+/* The session of the request; answers 400, 404 or 503 itself. */
 static bool find_session(struct mcp_worker *w, struct request *r, const struct principal *who,
                          struct slice id, struct session_info *out)
 {
@@ -49,6 +49,8 @@ static bool find_session(struct mcp_worker *w, struct request *r, const struct p
     if (e == OK) return true;
     if (e == ERR_NOT_FOUND)
         mcp_http_refuse(r, 404, id, RPC_NO_SESSION, "Session not found");
+    else if (e == ERR_TOO_BUSY)
+        mcp_http_refuse(r, 503, id, RPC_INTERNAL, "The session is being ended");
     else
         mcp_http_refuse(r, 500, id, RPC_INTERNAL, "The session could not be read");
     return false;

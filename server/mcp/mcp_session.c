@@ -149,9 +149,11 @@ uint32_t session_key(const struct principal *who)
     return id_number_parse(ID_KEY, slice_text(who->key), &number, &secret) ? number : 0;
 }
 
-static bool is_of(const struct session *s, const struct principal *who)
+/* One that is being ended is there until that is durable, and takes no more requests. */
+static err_t check_of(const struct session *s, const struct principal *who)
 {
-    return s->tenant == who->tenant && s->key == session_key(who) && !s->ended;
+    if (s->tenant != who->tenant || s->key != session_key(who)) return ERR_NOT_FOUND;
+    return s->ended ? ERR_TOO_BUSY : OK;
 }
 
 /* ---- commits ---- */
@@ -187,6 +189,7 @@ static void after_commit(struct mcp_sessions *t, const struct commit *c, err_t e
     if (c->kind == CHANGE_FILTERS && s->stream_worker)
         mcp_wake(s->stream_worker, MCP_WAKE_RELOAD, s->stream);
     if (c->kind == CHANGE_END) {
+        if (t->rows) t->rows--;
         close_streams(s);
         table_forget(t, c->session);
     }
@@ -286,7 +289,7 @@ static bool find_live(struct mcp_worker *w, const struct principal *who, struct 
     bool known = s && !s->stale;
 
     if (known) {
-        *out_e = is_of(s, who) && !s->is_volatile ? OK : ERR_NOT_FOUND;
+        *out_e = s->is_volatile ? ERR_NOT_FOUND : check_of(s, who);
         if (*out_e == OK) {
             *out = s->info;
             session_touch(w, t, s, worker_now(w->worker));
@@ -316,7 +319,7 @@ err_t session_find(struct mcp_worker *w, const struct principal *who, struct sli
     s->streamed = true;
     t = table_lock(w);
     s = adopt(t, s, id);
-    e = is_of(s, who) ? OK : ERR_NOT_FOUND;
+    e = check_of(s, who);
     if (e == OK) {
         *out = s->info;
         session_touch(w, t, s, now);
@@ -332,7 +335,7 @@ struct mcp_worker *session_holder(struct mcp_worker *w, const struct principal *
     struct session *s = map_find(&t->by_id, id);
     struct mcp_worker *holder = NULL;
 
-    if (s && s->is_volatile && is_of(s, who)) {
+    if (s && s->is_volatile && check_of(s, who) == OK) {
         s->touched_ms = worker_now(w->worker);
         holder = s->stream_worker;
     }

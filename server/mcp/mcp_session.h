@@ -120,7 +120,8 @@ void session_drop(struct mcp_worker *w, const char *id);
 
 /* ---- looking up ---- */
 
-/* NOT_FOUND without words when there is none of this id for this key. Counts as a use. */
+/* NOT_FOUND without words when there is none of this id for this key, TOO_BUSY when its end is not
+ * durable yet. Counts as a use. */
 err_t session_find(struct mcp_worker *w, const struct principal *who, struct slice id,
                    struct session_info *out) MUST_CHECK;
 /* A volatile session's worker, for POST /messages; NULL when there is none for this key. */

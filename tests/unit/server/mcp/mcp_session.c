@@ -183,3 +183,21 @@ Test(mcp_session, a_commit_that_fails_promises_nothing)
     cr_assert_eq(n, 0);
     free(uris);
 }
+
+Test(mcp_session, one_that_is_being_ended_is_there_until_that_is_durable)
+{
+    struct session_info info;
+
+    open_session();
+    CHECK_OK(faults_parse(writer_faults(H.f.writer), SLICE("fail_put=1")));
+    CHECK_OK(session_end(w(), agent_session, (struct session_change){0}));
+    cr_assert_eq(find(&info), ERR_TOO_BUSY, "neither there nor gone");
+    house_step();
+    CHECK_OK(find(&info));
+
+    CHECK_OK(session_end(w(), agent_session, (struct session_change){0}));
+    cr_assert_eq(find(&info), ERR_TOO_BUSY);
+    house_step();
+    cr_assert_eq(find(&info), ERR_NOT_FOUND);
+    cr_assert_eq(rows(), 0);
+}
