@@ -74,6 +74,7 @@ THREADED_SHARED bool threaded_failed;
 #define cr_expect_gt(a, b, ...) threaded_check(false, (a) > (b), __VA_ARGS__)
 #define cr_expect_geq(a, b, ...) threaded_check(false, (a) >= (b), __VA_ARGS__)
 #define cr_expect_str_eq(a, b, ...) threaded_check(false, strcmp(a, b) == 0, __VA_ARGS__)
+#define cr_expect_str_empty(a, ...) threaded_check(false, *(a) == 0, __VA_ARGS__)
 #define cr_expect_str_neq(a, b, ...) threaded_check(false, strcmp(a, b) != 0, __VA_ARGS__)
 #define cr_expect_arr_eq(a, b, n, ...) threaded_check(false, memcmp(a, b, n) == 0, __VA_ARGS__)
 #define cr_log_warn(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr))
