@@ -1,11 +1,9 @@
 /* The arguments of every tool, with the tool and all behind it: byte 0 is the tool's number, the
  * rest its arguments as JSON, called through the MCP door of a house with accounts, chats and
- * messages. Whatever they say, the answer is a JSON-RPC answer. */
-#define main main_of_the_tests /* libFuzzer has its own */
-int main_of_the_tests(void);
+ * messages, whose ids have names (furnished.h). Whatever they say, the answer is a JSON-RPC answer.
+ */
 #include "server/api/tools.h"
-#include "tests/unit/server/mcp/agent.h"
-#undef main
+#include "tests/fuzz/furnished.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,15 +50,14 @@ static void check(struct agent *a)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static unsigned calls;
-    AUTO(buf) body = {0};
+    AUTO(buf) body = {0}, filled = {0};
 
     if (size < 3 || size > ARGUMENTS_MAX) return 0;
     struct slice arguments = slice_of(data + 1, size - 1);
     if (!is_object(arguments)) return 0;
     if (calls % CALLS == 0) {
-        if (calls) agent_teardown();
-        agent_setup();
-        open_session();
+        if (calls) clear_out();
+        furnish();
     }
     calls++;
     const struct tool *t = tool_at(data[0] % tool_count());
@@ -69,9 +66,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                         "\"name\":\"");
     buf_put_text(&body, t->name);
     buf_put_text(&body, "\",\"arguments\":");
-    buf_put(&body, arguments);
+    fill_in(arguments, &filled);
+    buf_put(&body, buf_slice(&filled));
     buf_put_text(&body, "}}");
     struct agent a = post(buf_text(&body));
+    tidy_up(); /* who waits for WhatsApp is answered */
+    hear(&a);
     check(&a);
     leave(&a);
     return 0;

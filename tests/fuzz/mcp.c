@@ -1,10 +1,8 @@
 /* The MCP door with everything behind it: store, hub, tools, sessions. One connection carries one
  * request; the first byte says where the rest stands in it. Whatever is asked, the answer is HTTP,
- * its JSON is JSON, and nothing is left on the way once the client has gone. */
-#define main main_of_the_tests /* libFuzzer has its own */
-int main_of_the_tests(void);
-#include "tests/unit/server/mcp/agent.h"
-#undef main
+ * its JSON is JSON, and nothing is left on the way once the client has gone. What cannot be guessed
+ * has a name (furnished.h). */
+#include "tests/fuzz/furnished.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,21 +22,35 @@ static const char *as_value(struct slice in)
     return text;
 }
 
+/* The newer era, with the headers that repeat what the body says. */
+static struct agent modern(const char *body)
+{
+    char method[64], name[128] = "";
+
+    note_after(body, "\"method\":\"", method, sizeof(method));
+    note_after(body, strstr(body, "\"uri\":") ? "\"uri\":\"" : "\"name\":\"", name, sizeof(name));
+    return say_raw("POST /mcp",
+                   with(ACCEPT_BOTH JSON_BODY MODERN "Mcp-Method: %s\r\nMcp-Name: %s\r\n",
+                        as_value(slice_text(method)), name),
+                   body);
+}
+
 static struct agent request(uint8_t what, struct slice in)
 {
     AUTO(buf) copy = {0};
+    char target[160];
 
-    buf_put(&copy, in);
+    fill_in(in, &copy);
     const char *body = buf_text(&copy);
+    in = buf_slice(&copy);
+    snprintf(target, sizeof(target), "POST /messages?sessionId=%s", R.speaker);
     switch (what % 8) {
     case 0: return post(body);
     case 1: return say_raw("POST /mcp", with(ACCEPT_BOTH JSON_BODY MODERN), body);
     case 2: return listen_from(as_value(in));
     case 3: return say_raw("POST /mcp", with(ACCEPT_BOTH JSON_BODY), body);
-    case 4: return say_raw("POST /messages?session_id=x", with(JSON_BODY), body);
-    case 5:
-        return say_raw("POST /mcp",
-                       with(ACCEPT_BOTH JSON_BODY MODERN "Mcp-Method: %s\r\n", as_value(in)), body);
+    case 4: return say_raw(target, with(JSON_BODY), body);
+    case 5: return modern(body);
     case 6:
         return say_raw("GET /sse", with(ACCEPT_SSE "Last-Event-ID: %s\r\n", as_value(in)), NULL);
     default: return say_raw("DELETE /mcp", with("Mcp-Session-Id: %s\r\n", as_value(in)), NULL);
@@ -63,13 +75,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static unsigned requests;
 
     if (requests % REQUESTS == 0) {
-        if (requests) agent_teardown();
-        agent_setup();
-        open_session();
+        if (requests) clear_out();
+        furnish();
     }
     requests++;
     if (size == 0 || size > BODY_LIMIT) return 0;
     struct agent a = request(data[0], slice_of(data + 1, size - 1));
+    log_event(&H.accounts[0], EVENT_ACCOUNT_CONNECTED, 1); /* streams have something to say */
+    tidy_up();
+    hear(&a);
     check(&a);
     leave(&a);
     return 0;

@@ -6,41 +6,11 @@
 #include "proto/client/link.h"
 #include "proto/signal/adv.h"
 #include "proto/wire/handshake_server.h"
+#include "tests/fuzz/decree.h"
 #include "tests/fuzz/online.h"
 #include "tests/support/signal_party.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* ---- the decree ---- */
-
-bool __wrap_crypto_equal(struct slice a, struct slice b);
-bool __wrap_crypto_verify(const struct crypto_key *key, struct slice message, struct slice sign);
-err_t __wrap_crypto_gcm_open(const uint8_t key[32], const uint8_t iv[12], struct slice aad,
-                             struct slice sealed, struct buf *out);
-err_t __wrap_crypto_cbc_decrypt(const uint8_t key[32], const uint8_t iv[16], struct slice cipher,
-                                struct buf *out);
-
-bool __wrap_crypto_equal(struct slice a, struct slice b) { return a.len == b.len; }
-
-bool __wrap_crypto_verify(const struct crypto_key *key, struct slice message, struct slice sign)
-{
-    return sign.len == CRYPTO_SIGNATURE;
-}
-
-err_t __wrap_crypto_gcm_open(const uint8_t key[32], const uint8_t iv[12], struct slice aad,
-                             struct slice sealed, struct buf *out)
-{
-    ENSURE(sealed.len >= CRYPTO_GCM_TAG, BAD_MAC);
-    buf_put(out, slice_sub(sealed, 0, sealed.len - CRYPTO_GCM_TAG));
-    return OK;
-}
-
-err_t __wrap_crypto_cbc_decrypt(const uint8_t key[32], const uint8_t iv[16], struct slice cipher,
-                                struct buf *out)
-{
-    buf_put(out, cipher);
-    return OK;
-}
 
 /* ---- the handshake, from both sides ---- */
 
