@@ -210,3 +210,31 @@ Test(accounts, verbs_answer_the_new_state)
     answer_done(&a);
     expect_error(&H.test, "get_account", with_account(acc), "not_found");
 }
+
+/* Also when the first has changed what the second would find. */
+Test(accounts, verbs_answer_the_same_under_their_key)
+{
+    static const char *const verbs[] = {"reconnect_account", "logout_account", "delete_account"};
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer first[ARRAY_LEN(verbs)];
+    char args[200];
+
+    snprintf(args, sizeof args, "{\"account_id\":\"%s\",\"idempotency_key\":\"k\"}",
+             acc->status.id);
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        first[i] = use(&H.test, verbs[i], args);
+        cr_assert_eq(first[i].error, OK, "%s", verbs[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        struct answer again = use(&H.test, verbs[i], args);
+        AUTO(buf) then = {0};
+        AUTO(buf) now = {0};
+
+        cr_assert_eq(again.error, OK, "%s again", verbs[i]);
+        json_write(&then, first[i].json);
+        json_write(&now, again.json);
+        cr_assert_str_eq(buf_text(&then), buf_text(&now), "%s again", verbs[i]);
+        answer_done(&first[i]);
+        answer_done(&again);
+    }
+}
