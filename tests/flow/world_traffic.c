@@ -218,6 +218,7 @@ bool traffic_change_group(struct town *w)
     unsigned person = (unsigned)roll(w, PEOPLE);
     struct sim_account *account = w->people[person]->account;
 
+    if (!w->group) return false; /* storms begin before it is founded */
     world_settle(w);
     if (is_member(w, person)) {
         sim_notify_group(&w->relay, w->group, "remove", account);
