@@ -70,14 +70,17 @@ struct wa_jid wa_device_jid(const struct wa_jid *bare, const struct wa_device *d
 
 /* Which key indexes of companions are valid; NULL when the answer does not say. The list is signed
  * by the phone, but no client checks that: it comes over the server's own authenticated link. */
-static const struct wa_key_index_list *read_indexes(struct wa_client *c,
-                                                    const struct wa_node *devices)
+static err_t read_indexes(struct wa_client *c, const struct wa_node *devices,
+                          const struct wa_key_index_list **out)
 {
     struct slice bytes = wa_node_child_bytes(devices, "key-index-list");
     struct wa_key_index_list *list = arena_new(c->arena, struct wa_key_index_list);
 
-    if (bytes.len == 0 || wa_key_index_parse(c->arena, bytes, NULL, list) != OK) return NULL;
-    return list;
+    *out = NULL;
+    if (bytes.len == 0) return OK;
+    err_t e = wa_key_index_parse(c->arena, bytes, NULL, list);
+    if (e == OK) *out = list;
+    return wa_is_fatal(e) ? e : OK;
 }
 
 static bool is_kept(uint32_t id, const struct wa_node *device,
@@ -91,11 +94,12 @@ static bool is_kept(uint32_t id, const struct wa_node *device,
     return wa_key_index_allows(indexes, id, has_index, (uint32_t)index);
 }
 
-static void read_list(struct wa_client *c, const struct wa_node *devices, struct wa_devices *out)
+static err_t read_list(struct wa_client *c, const struct wa_node *devices, struct wa_devices *out)
 {
     const struct wa_node *list = wa_node_child(devices, "device-list"), *device;
-    const struct wa_key_index_list *indexes = read_indexes(c, devices);
+    const struct wa_key_index_list *indexes;
 
+    TRY(read_indexes(c, devices, &indexes));
     for (size_t i = 0; list && (device = wa_node_next(list, "device", &i));) {
         uint64_t id;
         if (text_u64(wa_node_text(device, "id"), &id) != OK || id > UINT16_MAX) continue;
@@ -103,6 +107,7 @@ static void read_list(struct wa_client *c, const struct wa_node *devices, struct
         out->list[out->count++] = (struct wa_device){
             .id = (uint16_t)id, .hosted = slice_is(wa_node_text(device, "is_hosted"), "true")};
     }
+    return OK;
 }
 
 err_t wa_devices_store(struct wa_client *c, const struct wa_node *user, size_t *out_count)
@@ -122,7 +127,7 @@ err_t wa_devices_store(struct wa_client *c, const struct wa_node *user, size_t *
     }
     if (!devices) return OK;
 
-    read_list(c, devices, &list);
+    TRY(read_list(c, devices, &list));
     *out_count = list.count;
     if (list.count == 0) return OK;
     TRY(wa_party_of(c, &jid, &who));

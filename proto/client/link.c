@@ -214,8 +214,10 @@ static err_t on_server_hello(struct wa_client *c, struct slice payload)
 
 /* ---- stanzas ---- */
 
-static err_t unreadable(struct wa_client *c)
+/* Bytes that make no sense end the link; our own trouble with them (NO_MEMORY) ends the turn. */
+static err_t unreadable(struct wa_client *c, err_t why)
 {
+    if (wa_is_fatal(why)) return why;
     struct wa_end end = {.reason = WA_REASON_PROTOCOL};
     return wa_link_end(c, &end);
 }
@@ -224,12 +226,13 @@ static err_t on_frame(struct wa_client *c, struct slice sealed)
 {
     AUTO(buf) plain = {0};
     struct wa_node *stanza;
+    err_t e = wa_transport_open(&c->transport, sealed, &plain);
 
-    if (wa_transport_open(&c->transport, sealed, &plain) != OK) return unreadable(c);
-    if (wa_node_decode(buf_slice(&plain), c->arena, &stanza) != OK) return unreadable(c);
+    if (e == OK) e = wa_node_decode(buf_slice(&plain), c->arena, &stanza);
+    if (e != OK) return unreadable(c, e);
 
     wa_stanza_fn *handler = wa_stanza_handler(stanza->tag);
-    err_t e = handler ? handler(c, stanza) : OK;
+    e = handler ? handler(c, stanza) : OK;
     return wa_is_fatal(e) ? e : OK;
 }
 
@@ -243,10 +246,11 @@ err_t wa_link_feed(struct wa_client *c, struct slice bytes)
     AUTO(arena) own = {0};
     struct arena *outer = c->arena;
     struct slice frame;
-    err_t e = OK;
+    err_t e;
 
     if (!reads(c)) return OK;
-    if (wa_frames_feed(&c->frames, bytes) != OK) return unreadable(c);
+    e = wa_frames_feed(&c->frames, bytes);
+    if (e != OK) return unreadable(c, e);
     c->received_at = c->now;
     wa_timer_set(c, WA_TIMER_DEAD, WA_NEVER);
 

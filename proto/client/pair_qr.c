@@ -185,8 +185,9 @@ static err_t read_success(struct wa_client *c, const struct wa_node *node, struc
     ENSURE(out->pn.user.len <= WA_USER_MAX && out->lid.user.len <= WA_USER_MAX, BAD_STANZA);
     if (platform) out->platform = text_or_none(wa_node_text(platform, "name"));
     if (biz) out->business = text_or_none(wa_node_text(biz, "name"));
-    if (props.len && WA_UNPACK(wa__client_pairing_props, props, c->arena, &p) == OK)
-        out->lid_migrated = p->is_chat_db_lid_migrated;
+    err_t e = props.len ? WA_UNPACK(wa__client_pairing_props, props, c->arena, &p) : OK;
+    if (wa_is_fatal(e)) return e;
+    if (props.len && e == OK) out->lid_migrated = p->is_chat_db_lid_migrated;
     return wa_adv_accept(&c->keystore, c->arena, c->account.adv_secret.bytes, identity, &out->adv);
 }
 

@@ -196,10 +196,11 @@ err_t wa_group_distribute(const struct wa_keystore *ks, struct arena *arena, str
 static err_t parse_distribution(struct arena *arena, struct slice bytes, struct state *out)
 {
     const Wa__SenderKeyDistribution *m;
+    err_t e;
 
     ENSURE(bytes.len > 1 && bytes.data[0] >> 4 == WA_VERSION >> 4, BAD_MESSAGE);
-    if (WA_UNPACK(wa__sender_key_distribution, slice_from(bytes, 1), arena, &m) != OK)
-        return fail(BAD_MESSAGE, "a distribution of %zu bytes", bytes.len);
+    e = WA_UNPACK(wa__sender_key_distribution, slice_from(bytes, 1), arena, &m);
+    if (e != OK) return wa_bad_message(e, "a distribution", bytes.len);
     ENSURE(m->has_id && m->has_iteration && m->has_signing_key, BAD_MESSAGE);
     ENSURE(m->has_chain_key && m->chain_key.len == CRYPTO_KEY, BAD_MESSAGE);
     *out = (struct state){.id = m->id, .chain.index = m->iteration};
@@ -290,13 +291,14 @@ struct message {
 static err_t parse_message(struct arena *arena, struct slice bytes, struct message *out)
 {
     const Wa__SenderKeyMessage *m;
+    err_t e;
 
     ENSURE(bytes.len > 1 + CRYPTO_SIGNATURE, BAD_MESSAGE);
     ENSURE(bytes.data[0] >> 4 == WA_VERSION >> 4, BAD_MESSAGE);
     out->signed_part = slice_sub(bytes, 0, bytes.len - CRYPTO_SIGNATURE);
     out->signature = slice_from(bytes, out->signed_part.len);
-    if (WA_UNPACK(wa__sender_key_message, slice_from(out->signed_part, 1), arena, &m) != OK)
-        return fail(BAD_MESSAGE, "a skmsg of %zu bytes", bytes.len);
+    e = WA_UNPACK(wa__sender_key_message, slice_from(out->signed_part, 1), arena, &m);
+    if (e != OK) return wa_bad_message(e, "a skmsg", bytes.len);
     ENSURE(m->has_id && m->has_iteration && m->has_ciphertext, BAD_MESSAGE);
     out->id = m->id;
     out->iteration = m->iteration;
@@ -350,8 +352,8 @@ err_t wa_group_decrypt(const struct wa_keystore *ks, struct arena *arena, struct
     bool was_skipped = m.iteration < s->chain.index;
     TRY(find_seed(&c, s, m.iteration, &jump, &seed));
     sender_keys(&seed, &keys);
-    if (crypto_cbc_decrypt(keys.cipher, keys.iv, m.cipher, &plain) != OK)
-        return fail(BAD_MESSAGE, "message %u has a good signature and bad blocks", m.iteration);
+    err_t e = crypto_cbc_decrypt(keys.cipher, keys.iv, m.cipher, &plain);
+    if (e != OK) return wa_bad_message(e, "a good signature with bad blocks", m.cipher.len);
 
     struct wa_skipped skipped = skipped_of(&c, s);
     if (was_skipped) TRY(wa_skipped_remove(&skipped, m.iteration));

@@ -62,5 +62,13 @@ void wa_sign(const struct wa_keystore *ks, const struct crypto_key *secret, stru
 /* Keys inside Signal messages and signatures: 0x05, then the key. */
 enum { WA_KEY_TYPE = 0x05, WA_TYPED_KEY = 33 };
 void wa_key_typed(const struct crypto_key *key, uint8_t out[WA_TYPED_KEY]);
+/* What the failure `why` of reading `bytes` bytes of a peer is to the caller: BAD_MESSAGE, but what
+ * is our own trouble (NO_MEMORY) stays it, or the peer would be asked for the message again. Here,
+ * so that compilers see that it is not OK. */
+static inline err_t wa_bad_message(err_t why, const char *what, size_t bytes)
+{
+    if (err_class(why) == ERR_CLASS_BROKEN) return why;
+    return fail(BAD_MESSAGE, "%s of %zu bytes", what, bytes);
+}
 /* BAD_MESSAGE unless it is 33 bytes and the first is 0x05. */
 err_t wa_key_untyped(struct slice typed, struct crypto_key *out) MUST_CHECK;

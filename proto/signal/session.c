@@ -39,13 +39,14 @@ static err_t check_version(struct slice bytes)
 static err_t parse_message(struct arena *arena, struct slice bytes, struct message *out)
 {
     const Wa__SignalMessage *m;
+    err_t e;
 
     TRY(check_version(bytes));
     ENSURE(bytes.len > 1 + WA_MESSAGE_MAC, BAD_MESSAGE);
     out->versioned = slice_sub(bytes, 0, bytes.len - WA_MESSAGE_MAC);
     out->mac = slice_from(bytes, out->versioned.len);
-    if (WA_UNPACK(wa__signal_message, slice_from(out->versioned, 1), arena, &m) != OK)
-        return fail(BAD_MESSAGE, "a msg of %zu bytes", bytes.len);
+    e = WA_UNPACK(wa__signal_message, slice_from(out->versioned, 1), arena, &m);
+    if (e != OK) return wa_bad_message(e, "a msg", bytes.len);
     ENSURE(m->has_ratchet_key && m->has_counter && m->has_ciphertext, BAD_MESSAGE);
     TRY(wa_key_untyped(wa_field(&m->ratchet_key), &out->ratchet));
     out->counter = m->counter;
@@ -56,10 +57,11 @@ static err_t parse_message(struct arena *arena, struct slice bytes, struct messa
 static err_t parse_first(struct arena *arena, struct slice bytes, struct first_message *out)
 {
     const Wa__SignalPrekeyMessage *m;
+    err_t e;
 
     TRY(check_version(bytes));
-    if (WA_UNPACK(wa__signal_prekey_message, slice_from(bytes, 1), arena, &m) != OK)
-        return fail(BAD_MESSAGE, "a pkmsg of %zu bytes", bytes.len);
+    e = WA_UNPACK(wa__signal_prekey_message, slice_from(bytes, 1), arena, &m);
+    if (e != OK) return wa_bad_message(e, "a pkmsg", bytes.len);
     ENSURE(m->has_base_key && m->has_identity_key && m->has_message, BAD_MESSAGE);
     ENSURE(m->has_registration_id && m->has_signed_prekey_id, BAD_MESSAGE);
     TRY(wa_key_untyped(wa_field(&m->base_key), &out->base));
@@ -151,7 +153,7 @@ static err_t open_message(const struct call *c, struct trial *t, const struct me
     if (!crypto_equal(SLICE_ARRAY(mac), m->mac)) return fail(BAD_MAC, "message %u", m->counter);
     e = crypto_cbc_decrypt(keys.cipher, keys.iv, m->cipher, &plain);
     crypto_wipe(&keys, sizeof(keys));
-    if (e != OK) return fail(BAD_MESSAGE, "message %u has a good MAC and bad blocks", m->counter);
+    if (e != OK) return wa_bad_message(e, "a good MAC with bad blocks", m->cipher.len);
     t->padded = arena_dup(c->arena, buf_slice(&plain));
     return OK;
 }

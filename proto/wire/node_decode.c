@@ -38,6 +38,7 @@ static err_t inflate_steps(z_stream *z, struct buf *out)
         ENSURE(out->len <= WA_NODE_INFLATED_MAX, TOO_LARGE);
         if (result == Z_STREAM_END) return OK;
         ENSURE(result != Z_BUF_ERROR, TRUNCATED); /* no input left, no end seen */
+        ENSURE(result != Z_MEM_ERROR, NO_MEMORY);
         ENSURE(result == Z_OK, BAD_NODE);
     }
 }
@@ -47,7 +48,7 @@ static err_t decompress(struct slice in, struct buf *out)
     z_stream z = {.next_in = (Bytef *)in.data, .avail_in = (uInt)in.len};
 
     ENSURE(in.len <= WA_NODE_INFLATED_MAX, TOO_LARGE);
-    ENSURE(inflateInit(&z) == Z_OK, INTERNAL);
+    ENSURE(inflateInit(&z) == Z_OK, NO_MEMORY);
     err_t e = inflate_steps(&z, out);
     if (e == OK && z.avail_in) e = fail(TRAILING_BYTES, "%u behind the stream", z.avail_in);
     inflateEnd(&z);

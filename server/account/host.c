@@ -161,9 +161,10 @@ static err_t load(void *ctx, struct wa_key key, struct arena *arena, struct slic
     struct slice name = name_of(t, &key);
     TRY(db_key_find(turn_view(t), a->scope, home, (uint8_t)key.ns, key_name(t, name), &sealed));
     if (slice_is_none(sealed)) return OK;
-    if (crypto_box_open(a->home->accounts->data_key, aad_of(a, t, key.ns, name), sealed, &plain) !=
-        OK)
-        return fail(STORE_DAMAGED, "a sealed row does not open (ns %d)", key.ns);
+    err_t e =
+        crypto_box_open(a->home->accounts->data_key, aad_of(a, t, key.ns, name), sealed, &plain);
+    if (e == ERR_BAD_MAC) return fail(STORE_DAMAGED, "a sealed row does not open (ns %d)", key.ns);
+    TRY(e);
     *out = plain.len ? arena_dup(arena, buf_slice(&plain)) : slice_of(arena_alloc(arena, 1), 0);
     crypto_wipe(plain.data, plain.len);
     return OK;

@@ -1,5 +1,6 @@
 #include "proto/client/devices.h"
 
+#include "tests/support/refusal.h"
 #include "tests/support/sending.h"
 
 Test(devices, keeps_the_phone_and_valid_companions)
@@ -132,5 +133,53 @@ Test(devices, move_to_a_lid_that_is_learnt_under_a_send)
     const struct wa_node *m = world_next_node(&x.w);
     cr_assert(m && cast_enc_for(m, "15550002222@s.whatsapp.net"));
     cr_assert(fake_row(&x.w.h, WA_NS_SESSION, "888@lid", "0"));
+    cast_done(&x);
+}
+
+/* ---- no memory ---- */
+
+/* A phone and a companion, with a list of indexes that needs memory of its own. */
+static const struct wa_node *user_of_many_indexes(struct cast *x)
+{
+    static uint32_t valid[2000];
+    struct wa_key_index_list list = {
+        .raw_id = 1, .timestamp = 1, .current_index = 3000, .valid = valid, .valid_count = 2000};
+
+    for (uint32_t i = 0; i < ARRAY_LEN(valid); i++)
+        valid[i] = i + 1;
+    struct slice hex = cast_hex(x, wa_key_index_sign(&x->peer.ks, &x->w.arena, &list));
+    return world_parse(
+        &x->w, arena_text(&x->w.arena,
+                          arena_printf(&x->w.arena,
+                                       "<user jid=\"888@lid\"><devices><device-list>"
+                                       "<device id=\"0\"/><device id=\"2\" key-index=\"1999\"/>"
+                                       "</device-list><key-index-list ts=\"1\">[" SLICE_FMT
+                                       "]</key-index-list></devices></user>",
+                                       SLICE_ARG(hex))));
+}
+
+Test(devices, are_not_forgotten_because_there_was_no_memory)
+{
+    struct cast x;
+    bool refused = true;
+    size_t kept = 0;
+    unsigned nth;
+
+    cast_init(&x);
+    const struct wa_node *user = user_of_many_indexes(&x);
+    for (nth = 1; refused; nth++) {
+        AUTO(arena) arena = {0};
+
+        fake_turn_open(&x.w.h);
+        x.w.client->arena = &arena;
+        refuse_memory(nth);
+        err_t e = wa_devices_store(x.w.client, user, &kept);
+        refused = refused_memory();
+        cr_assert_eq(e, refused ? ERR_NO_MEMORY : OK, "%s at refusal %u", err_name(e), nth);
+        x.w.client->arena = NULL;
+        fake_crash(&x.w.h);
+    }
+    cr_assert_gt(nth, 2);
+    cr_assert_eq(kept, 2);
     cast_done(&x);
 }

@@ -6,6 +6,7 @@
 #include "proto/client/pb.h"
 #include "proto/signal/adv.h"
 #include "tests/support/fake_server.h"
+#include "tests/support/refusal.h"
 
 #define FROM_888                                                                                   \
     "<message from=\"888:2@lid\" sender_pn=\"15550002222@s.whatsapp.net\" id=\"A1\" type=\"text\"" \
@@ -495,4 +496,56 @@ Test(message_in, survives_stanzas_without_what_they_need)
     cr_assert(w.is_up);
     cr_assert_eq(wa_client_state_of(w.client), WA_CLIENT_ONLINE);
     world_done(&w);
+}
+
+/* ---- no memory ---- */
+
+/* Serves `stanza` while the n-th piece of memory is refused; whether it came to that. The client
+ * is then opened again from disk, and the server has the stanza still. */
+static bool serve_refused(struct world *w, const struct wa_node *stanza, unsigned nth)
+{
+    AUTO(buf) plain = {0};
+    AUTO(buf) frame = {0};
+
+    wa_node_encode(stanza, &plain);
+    cr_assert_eq(wa_transport_seal(&w->result.transport, buf_slice(&plain), &frame), OK);
+    fake_turn_open(&w->h);
+    refuse_memory(nth);
+    err_t e = wa_client_recv(w->client, buf_slice(&frame), w->now);
+    bool refused = refused_memory();
+    cr_assert_eq(e, refused ? ERR_NO_MEMORY : OK, "%s at refusal %u", err_name(e), nth);
+    fake_turn_close(&w->h);
+    if (!refused) {
+        world_settle(w);
+        return false;
+    }
+    world_restart(w);
+    world_login(w);
+    world_serve_node(w, stanza);
+    return true;
+}
+
+Test(message_in, is_not_asked_for_again_because_there_was_no_memory)
+{
+    static char text[3000];
+    bool refused = true;
+    unsigned nth;
+
+    memset(text, 'x', sizeof(text) - 1);
+    for (nth = 1; refused; nth++) {
+        struct world w;
+        struct party peer;
+
+        start(&w, &peer);
+        struct wa_node *stanza = world_parse(&w, FROM_888);
+        world_encrypt(&w, &peer, world_text(&w, text), stanza);
+        refused = serve_refused(&w, stanza, nth);
+        world_expect_event(&w, "mapping 15550002222@s.whatsapp.net 888@lid");
+        const char *told = fake_event(&w.h);
+        cr_assert(told && strstr(told, "id A1 \"xxxx"), "%u: %s", nth, told);
+        world_expect(&w, RECEIPT_888);
+        world_expect_quiet(&w);
+        done(&w, &peer);
+    }
+    cr_assert_gt(nth, 5, "%u: socket, link, stanza, message and text ask for memory", nth);
 }

@@ -4,6 +4,7 @@
 #include "proto/client/account.h"
 #include "proto/signal/adv.h"
 #include "tests/support/fake_server.h"
+#include "tests/support/refusal.h"
 
 #define PAIR_DEVICE                                                                                \
     "<iq from=\"@s.whatsapp.net\" type=\"set\" id=\"1\" xmlns=\"md\"><pair-device>"                \
@@ -307,4 +308,52 @@ Test(pair_qr, forgets_a_half_pairing_at_a_crash)
     world_serve(&w, success(&w, NULL, 0));
     cr_assert_eq(wa_client_state_of(w.client), WA_CLIENT_OFFLINE);
     world_done(&w);
+}
+
+/* ---- no memory ---- */
+
+/* success() with client-props so long that they need memory of their own. */
+static char *success_with_props(struct world *w)
+{
+    char *xml = success(w, NULL, 0);
+    const char *at = strstr(xml, "<platform");
+    AUTO(buf) longer = {0};
+
+    buf_put(&longer, slice_of(xml, (size_t)(at - xml)));
+    buf_put_text(&longer, "<client-props>[08017a8040"); /* migrated; an unknown field of 8192 */
+    for (int i = 0; i < 8192; i++)
+        buf_put_text(&longer, "00");
+    buf_put_text(&longer, "]</client-props>");
+    buf_put_text(&longer, at);
+    return arena_text(&w->arena, buf_slice(&longer));
+}
+
+Test(pair_qr, does_not_refuse_the_phone_because_there_was_no_memory)
+{
+    bool refused = true;
+    unsigned nth;
+
+    for (nth = 1; refused; nth++) {
+        struct world w;
+        AUTO(buf) plain = {0};
+        AUTO(buf) frame = {0};
+        AUTO(wa_account) a = {0};
+
+        start(&w);
+        wa_node_encode(world_parse(&w, success_with_props(&w)), &plain);
+        cr_assert_eq(wa_transport_seal(&w.result.transport, buf_slice(&plain), &frame), OK);
+        fake_turn_open(&w.h);
+        refuse_memory(nth);
+        err_t e = wa_client_recv(w.client, buf_slice(&frame), w.now);
+        refused = refused_memory();
+        cr_assert_eq(e, refused ? ERR_NO_MEMORY : OK, "%s at refusal %u", err_name(e), nth);
+        if (!refused) {
+            fake_turn_close(&w.h);
+            world_settle(&w);
+            read_account(&w, &a);
+            cr_assert(a.paired && a.lid_migrated);
+        }
+        world_done(&w);
+    }
+    cr_assert_gt(nth, 4);
 }

@@ -2,6 +2,7 @@
 
 #include "proto/base/text.h"
 #include "proto/signal/keyblock.h"
+#include "tests/support/refusal.h"
 #include "tests/support/signal_party.h"
 #include "tests/support/vectors.h"
 
@@ -327,5 +328,53 @@ Test(group, refuses_a_damaged_row)
     }
     party_save(&ben, row, good);
     expect_text(m, "hi");
+    leave();
+}
+
+/* ---- no memory ---- */
+
+typedef err_t attempt(struct arena *arena, struct slice bytes);
+
+static err_t take_distribution(struct arena *arena, struct slice bytes)
+{
+    return wa_group_process(&ben.ks, arena, group, &anna.address, bytes);
+}
+
+static err_t take_message(struct arena *arena, struct slice bytes)
+{
+    struct slice got;
+    return wa_group_decrypt(&ben.ks, arena, group, &anna.address, bytes, &got);
+}
+
+/* Once for each point at which memory may be refused, then without a refusal. */
+static unsigned count_refusals(attempt *try, struct slice bytes)
+{
+    size_t before = ben.saves;
+
+    for (unsigned refusals = 0;; refusals++) {
+        AUTO(arena) arena = {0};
+
+        refuse_memory(refusals + 1);
+        err_t is = try(&arena, bytes);
+        if (!refused_memory()) {
+            cr_assert_eq(is, OK, "%s", err_name(is));
+            return refusals;
+        }
+        cr_assert_eq(is, ERR_NO_MEMORY, "%s at refusal %u", err_name(is), refusals + 1);
+        cr_assert_eq(ben.saves, before, "a failed call saves nothing");
+    }
+}
+
+Test(group, does_not_blame_the_author_when_there_is_no_memory)
+{
+    static char text[3000];
+    struct slice skdm;
+
+    memset(text, 'x', sizeof(text) - 1);
+    party_init(&anna, "anna@lid", 2, 31);
+    party_init(&ben, "ben@lid", 0, 32);
+    cr_assert_eq(wa_group_distribute(&anna.ks, &anna.arena, group, &anna.address, &skdm), OK);
+    cr_assert_geq(count_refusals(take_distribution, skdm), 1);
+    cr_assert_geq(count_refusals(take_message, say(text)), 2);
     leave();
 }

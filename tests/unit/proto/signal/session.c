@@ -2,6 +2,7 @@
 
 #include "proto/base/text.h"
 #include "proto/signal/record.h"
+#include "tests/support/refusal.h"
 #include "tests/support/signal_party.h"
 #include "tests/support/vector_keys.h"
 
@@ -653,5 +654,43 @@ Test(session, moves_to_another_address)
     cr_assert(info(&bob, &alice).pending);
     exchange(&alice, &bob, "on the moved one");
     cr_assert_not(info(&bob, &alice).pending);
+    part();
+}
+
+/* ---- no memory ---- */
+
+/* Reads `e` once for each point at which memory may be refused, then without a refusal. */
+static void expect_text_after_refusals(struct party *to, struct party *from, struct wa_encrypted e,
+                                       const char *text)
+{
+    unsigned refusals = 0;
+    size_t before = to->saves;
+
+    for (;;) {
+        AUTO(arena) arena = {0};
+        struct wa_decrypted got;
+
+        refuse_memory(refusals + 1);
+        err_t is = wa_session_decrypt(&to->ks, &arena, &from->address, e.is_prekey, e.bytes, &got);
+        if (!refused_memory()) {
+            cr_assert(is == OK && slice_is(got.padded, text), "%s", err_name(is));
+            break;
+        }
+        cr_assert_eq(is, ERR_NO_MEMORY, "%s at refusal %u", err_name(is), refusals + 1);
+        cr_assert_eq(to->saves, before, "a failed call saves nothing");
+        refusals++;
+    }
+    cr_assert_geq(refusals, 2, "%u: the protobuf and the text ask for memory", refusals);
+}
+
+Test(session, does_not_blame_the_peer_when_there_is_no_memory)
+{
+    static char text[3000];
+
+    memset(text, 'x', sizeof(text) - 1);
+    meet(true);
+    expect_text_after_refusals(&bob, &alice, say(&alice, &bob, text), text); /* pkmsg */
+    expect_text_after_refusals(&alice, &bob, say(&bob, &alice, text), text); /* turns the ratchet */
+    expect_text_after_refusals(&alice, &bob, say(&bob, &alice, text), text);
     part();
 }
