@@ -1,5 +1,5 @@
 /* The primitives over OpenSSL (hashes, AES), libsodium (curve, boxes, random numbers) and
- * libxeddsa (one conversion of a public key).
+ * libxeddsa (one conversion of a public key, used both ways).
  *
  * Algorithms are fetched once, and each thread keeps one digest context and one context per
  * cipher: setting a key into a ready context is a quarter of a microsecond, while a context of its
@@ -317,11 +317,38 @@ static void clamp(uint8_t scalar[CRYPTO_KEY])
     scalar[31] = (scalar[31] & 127) | 64;
 }
 
+/* 2^255 - 19 minus x, for 0 < x < 2^255 - 19. */
+static void negate(uint8_t x[CRYPTO_KEY])
+{
+    static const uint8_t p[CRYPTO_KEY] = {[0] = 0xed, [1 ... 30] = 0xff, [31] = 0x7f};
+    int borrow = 0;
+
+    for (int i = 0; i < CRYPTO_KEY; i++) {
+        int d = p[i] - x[i] - borrow;
+        x[i] = (uint8_t)d;
+        borrow = d < 0;
+    }
+}
+
+/* The public key over the tables of Ed25519's base point, which is the same point on the other
+ * curve: 16 us where X25519's own ladder takes 26. What is left is u = (1 + y) / (1 - y), and
+ * libxeddsa has y = (u - 1) / (u + 1) only; of -y that makes -u. */
+static void public_of(const uint8_t secret[CRYPTO_KEY], uint8_t out[CRYPTO_KEY])
+{
+    uint8_t y[CRYPTO_KEY];
+
+    must(crypto_scalarmult_ed25519_base_noclamp(y, secret) == 0);
+    y[31] &= 0x7f; /* the sign of x, which u does not have */
+    negate(y);
+    curve25519_pub_to_ed25519_pub(out, y, false);
+    negate(out);
+}
+
 void crypto_pair_from(const uint8_t secret[32], struct crypto_pair *out)
 {
     memcpy(out->secret.bytes, secret, CRYPTO_KEY);
     clamp(out->secret.bytes);
-    must(crypto_scalarmult_curve25519_base(out->public.bytes, out->secret.bytes) == 0);
+    public_of(out->secret.bytes, out->public.bytes);
 }
 
 void crypto_pair_new(struct crypto_pair *out)
