@@ -104,6 +104,8 @@ static err_t find_chain(struct trial *t, const struct message *m)
             t->chain = &s->receiving[i];
             return OK;
         }
+    /* A new key of theirs answers a new one of ours, and none has left since their last. */
+    ENSURE(s->can_send || !s->receiving_count, BAD_MAC);
     TRY(wa_root_step(&s->root, &s->ratchet.secret, &m->ratchet, &fresh.chain));
     if (s->receiving_count == WA_CHAINS_MAX) t->dropped = s->receiving[--s->receiving_count];
     memmove(s->receiving + 1, s->receiving, s->receiving_count * sizeof(fresh));
@@ -171,19 +173,34 @@ static err_t try_state(const struct call *c, const struct wa_session *s, const s
     return e;
 }
 
-/* The message was right: our half of the ratchet turn, then the rows of skipped keys. The state
- * itself is saved by the caller, who knows where it belongs. */
+/* Our half of a turn of the ratchet waits for something to send: what comes in costs one agreement
+ * of keys where it would cost another one and a new pair, and until then no secret that our next
+ * message will depend on lies on the disk. */
+static void stop_sending(struct wa_session *s)
+{
+    s->can_send = false;
+    crypto_wipe(&s->ratchet, sizeof(s->ratchet));
+    crypto_wipe(&s->sending.key, sizeof(s->sending.key));
+}
+
+static err_t start_sending(const struct wa_keystore *ks, struct wa_session *s)
+{
+    ENSURE(s->receiving_count, NO_SESSION);
+    wa_new_pair(ks, &s->ratchet);
+    s->previous_counter = s->sending.index ? s->sending.index - 1 : 0;
+    TRY(wa_root_step(&s->root, &s->ratchet.secret, &s->receiving[0].ratchet, &s->sending));
+    s->can_send = true;
+    return OK;
+}
+
+/* The message was right: the rows of skipped keys. The state itself is saved by the caller, who
+ * knows where it belongs. */
 static err_t keep_trial(const struct call *c, struct trial *t)
 {
     struct wa_session *s = &t->next;
     struct wa_skipped skipped = wa_receiving_skipped(c->ks, c->arena, c->peer, t->chain);
 
-    if (t->stepped) {
-        wa_new_pair(c->ks, &s->ratchet);
-        s->previous_counter = s->sending.index ? s->sending.index - 1 : 0;
-        TRY(wa_root_step(&s->root, &s->ratchet.secret, &t->chain->ratchet, &s->sending));
-        s->can_send = true;
-    }
+    if (t->stepped) stop_sending(s);
     s->pending = s->has_prekey = false;
     if (t->was_skipped) TRY(wa_skipped_remove(&skipped, t->counter));
     if (t->gap_count) TRY(wa_skipped_add(&skipped, t->gap_from, t->gap, t->gap_count));
@@ -431,7 +448,8 @@ err_t wa_session_encrypt(const struct wa_keystore *ks, struct arena *arena,
     AUTO(buf) outer = {0};
 
     TRY(wa_session_load(ks, arena, to, &s, &found));
-    ENSURE(found && s.can_send, NO_SESSION);
+    ENSURE(found, NO_SESSION);
+    if (!s.can_send) TRY(start_sending(ks, &s));
     uint32_t counter = s.sending.index;
     wa_chain_step(&s.sending, &seed);
     seal_message(&c, &s, counter, &seed, padded, &inner);

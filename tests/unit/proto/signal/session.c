@@ -657,6 +657,67 @@ Test(session, moves_to_another_address)
     part();
 }
 
+/* ---- our half of a turn ---- */
+
+static bool is_wiped(const void *p, size_t n)
+{
+    static const uint8_t zeros[sizeof(struct crypto_pair)];
+    return memcmp(p, zeros, n) == 0;
+}
+
+static struct wa_session state_of(struct party *p, struct party *peer)
+{
+    struct wa_session s;
+    bool found;
+
+    cr_assert_eq(wa_session_load(&p->ks, &p->arena, &peer->address, &s, &found), OK);
+    cr_assert(found);
+    return s;
+}
+
+Test(session, turns_its_half_of_the_ratchet_when_it_sends)
+{
+    meet(true);
+    exchange(&alice, &bob, "one");
+    for (int i = 0; i < 3; i++) {
+        struct party *a = i % 2 ? &bob : &alice, *b = i % 2 ? &alice : &bob;
+        uint64_t randomness = a->seed;
+
+        exchange(b, a, "a new ratchet key");
+        exchange(b, a, "the same one");
+        struct wa_session s = state_of(a, b);
+        cr_assert_eq(a->seed, randomness, "no key was made");
+        cr_assert(!s.can_send && is_wiped(&s.ratchet, sizeof(s.ratchet)));
+        cr_assert(is_wiped(&s.sending.key, sizeof(s.sending.key)), "its chain is over");
+        say(a, b, "makes the key");
+        s = state_of(a, b);
+        cr_assert(s.can_send && !is_wiped(&s.ratchet, sizeof(s.ratchet)));
+        say(a, b, "uses it");
+        cr_assert_arr_eq(state_of(a, b).ratchet.public.bytes, s.ratchet.public.bytes, CRYPTO_KEY);
+        exchange(a, b, "reads it");
+    }
+    part();
+}
+
+/* A peer that went back to a backup steps the same ratchet twice; nothing of ours has left since,
+ * so nobody can know the key that would fit. */
+Test(session, takes_one_new_ratchet_key_until_it_answers)
+{
+    struct wa_session before;
+    struct wa_encrypted answer;
+
+    meet(true);
+    exchange(&alice, &bob, "one");
+    exchange(&bob, &alice, "two");
+    before = state_of(&alice, &bob);
+    exchange(&alice, &bob, "turns");
+    wa_session_save(&alice.ks, &alice.arena, &bob.address, &before);
+    expect_error(&bob, &alice, say(&alice, &bob, "turns again"), ERR_BAD_MAC);
+    answer = say(&bob, &alice, "to the key that was lost");
+    expect_error(&alice, &bob, answer, ERR_BAD_MAC);
+    part();
+}
+
 /* ---- no memory ---- */
 
 /* Reads `e` once for each point at which memory may be refused, then without a refusal. */
