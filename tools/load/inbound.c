@@ -2,13 +2,16 @@
  * so many a second, else as many as keep `window` of them on their way.
  *
  * Chains run on, as nobody answers. With `turn=1` the work is cut into rounds: every account
- * answers its contact, which is not measured, then every contact writes once; so each message that
- * is measured brings a new ratchet key. */
+ * answers its contact, which is not measured, nor is the rest of what that brings about; then every
+ * contact writes once, so each message that is measured brings a new ratchet key. */
 #include "tools/load/load.h"
 
 #include <stdlib.h>
 
-enum { STUCK_US = 180 * 1000000 };
+enum {
+    STUCK_US = 180 * 1000000,
+    SETTLE_MS = 100, /* the receipts of the answers, and the events of those */
+};
 
 static struct {
     struct load *load;
@@ -110,11 +113,15 @@ static void begin_round(struct load *l)
     uv_timer_start(&l->timer, on_tick, 1, 1);
 }
 
+static void on_settled(uv_timer_t *t) { begin_round(in.load); }
+
+static void settle(struct load *l) { uv_timer_start(&l->timer, on_settled, SETTLE_MS, 0); }
+
 static void next_round(struct load *l)
 {
     uv_timer_stop(&l->timer);
     if (l->task.turn)
-        warm_answer(l, (size_t)l->task.active, begin_round);
+        warm_answer(l, (size_t)l->task.active, settle);
     else
         begin_round(l);
 }
