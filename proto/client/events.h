@@ -26,7 +26,8 @@ enum wa_event_kind {
     WA_EVENT_OUTBOX_DONE,  /* the server took (error OK) or refused what OUTBOX named; ids that no
                               outbox row has (resends to one device) are to be ignored */
     WA_EVENT_SEND_FAILED,  /* a wa_client_send_text ended before it was encrypted */
-    WA_EVENT_MAPPING,      /* a phone number and a LID are one person */
+    WA_EVENT_MAPPING,      /* a phone number and a LID are one person; told before rows of either
+                              are saved, so that the host can put them in one place */
     WA_EVENT_IDENTITY,     /* a contact's identity key changed */
     WA_EVENT_CONTACT,      /* a push name was seen */
     WA_EVENT_OFFLINE_DONE, /* the backlog has been delivered */

@@ -149,10 +149,10 @@ err_t wa_mapping_learn(struct wa_client *c, const struct wa_jid *a, const struct
     TRY(lookup(c, WA_NS_LID, &one, &known));
     if (wa_jid_eq(&known, &two)) return OK;
 
+    /* Told first, so that the host knows one person, not two, when it looks where their rows go. */
     struct wa_event e = {.kind = WA_EVENT_MAPPING, .mapping = {.pn = one, .lid = two}};
+    wa_emit(c, &e);
     wa_save(c, WA_NS_LID, wa_bare_text(c, &one), SLICE(""), wa_bare_text(c, &two));
     wa_save(c, WA_NS_PN, wa_bare_text(c, &two), SLICE(""), wa_bare_text(c, &one));
-    TRY(move_rows(c, &one, &two));
-    wa_emit(c, &e);
-    return OK;
+    return move_rows(c, &one, &two);
 }

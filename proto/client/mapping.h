@@ -17,7 +17,7 @@ err_t wa_party_complete(struct wa_client *c, struct wa_party *party) MUST_CHECK;
 struct slice wa_party_name(struct wa_client *c, const struct wa_party *party);
 bool wa_party_same(const struct wa_party *a, const struct wa_party *b);
 /* Two addresses seen together, in either order. Anything that is not one PN and one LID is
- * ignored. Emits MAPPING and moves rows when it is news. */
+ * ignored. Emits MAPPING, then saves and moves rows, when it is news. */
 err_t wa_mapping_learn(struct wa_client *c, const struct wa_jid *a,
                        const struct wa_jid *b) MUST_CHECK;
 /* A session (group empty) or a sender key was made under this address: remembered while it is a

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "storage/store.h"
+#include "storage/view.h"
 #include "tests/flow/rig.h"
 
 #define ME RIG_ME
@@ -37,6 +39,47 @@ Test(account_flow, receives_and_answers)
     rig_until(&rig, "[me delivered text and to you]", 10000, "messages %s", account);
     cr_expect(strstr(rig_sim(&rig, "GET", "/phones/" OTHER "/inbox", "%s", ""), "and to you"));
     cr_expect_eq(rig_count(&rig, "message.sent", "events"), 1);
+}
+
+/* How many addresses there are of which this row is one, and whether their keys lie with the
+ * person: home and peer, both be32. */
+static int count_addresses(bool *out_together)
+{
+    char path[128];
+    struct store *store;
+    struct view *view;
+    AUTO(range) r = {0};
+    int n = 0;
+
+    snprintf(path, sizeof path, "%s/data", rig.folder);
+    cr_assert_eq(store_open(&(struct store_options){.path = path, .map_size = 1 << 30}, &store), OK,
+                 "%s", err_trail());
+    cr_assert_eq(view_new(store, &view), OK);
+    cr_assert_eq(view_begin(view), OK);
+    *out_together = true;
+    struct key addresses = key_of_kind((struct scope){1, 1}, 0, KIND_addresses);
+    range_prefix(&r, view, DB_data, key_slice(&addresses), RANGE_FORWARDS);
+    for (; range_next(&r); n++)
+        *out_together &= r.value.len == 8 && memcmp(r.value.data, r.value.data + 4, 4) == 0;
+    cr_assert_eq(range_error(&r), OK);
+    range_done(&r);
+    view_end(view);
+    view_free(view);
+    store_close(store);
+    return n;
+}
+
+/* A stanza that names both addresses of somebody new makes one peer of them: two would lie apart,
+ * and every message would write the pages of both. */
+Test(account_flow, keys_of_a_new_person_lie_beside_the_chat)
+{
+    bool together;
+
+    other_writes("one");
+    rig_until(&rig, "one]", 10000, "messages %s", account);
+    cr_assert_eq(rig_server_stop(&rig), 0);
+    cr_expect_eq(count_addresses(&together), 4, "ours and theirs");
+    cr_expect(together);
 }
 
 Test(account_flow, survives_a_kill)
