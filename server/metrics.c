@@ -85,6 +85,7 @@ static uint64_t gauge(const struct scrape *s, enum metric m)
     case METRIC_http_connections: return s->server->http ? http_connections(s->server->http) : 0;
     case METRIC_commits: return s->writer.commits;
     case METRIC_commit_batches: return s->writer.batches;
+    case METRIC_commit_bytes: return s->writer.written;
     case METRIC_commit_us: return s->writer.commit_us_total;
     case METRIC_commit_queue: return s->writer.queued;
     case METRIC_events: return s->writer.events;

@@ -77,6 +77,9 @@ struct writer_stats {
     uint64_t commit_us_total, commit_us_max; /* time inside transactions */
     size_t queued;
     bool full; /* the last attempt found no space; cleared by the next commit that succeeds */
+    /* Bytes the started thread handed to write calls: pages of the database, and a few that wake
+     * the workers. 0 without a thread, or where the kernel does not count. */
+    uint64_t written;
 };
 void writer_stats(struct writer *writer, struct writer_stats *out);
 /* True while the last commit found no space. Reads go on; a batch of batch_probe() posted now and

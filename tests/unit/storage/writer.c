@@ -493,6 +493,29 @@ Test(writer, threads_post_while_it_commits_and_stopping_loses_nothing)
     }
 }
 
+Test(writer, tells_what_its_thread_wrote)
+{
+    static uint8_t row[64 * 1024];
+    struct writer_stats s;
+    struct batch b;
+
+    if (access("/proc/self/io", R_OK) != 0) cr_skip("the kernel does not count");
+    writer_stats(f.writer, &s);
+    cr_assert_eq(s.written, 0, "no thread");
+    CHECK_OK(writer_start(f.writer));
+    batch_init(&b);
+    b.done = count_done;
+    batch_put(&b, DB_meta, SLICE("row"), SLICE_ARRAY(row));
+    writer_post(f.writer, &b);
+    while (atomic_load(&finished) == 0)
+        usleep(1000);
+    writer_stats(f.writer, &s);
+    cr_assert_geq(s.written, sizeof(row));
+    cr_assert_leq(s.written, 2 * sizeof(row));
+    writer_stop(f.writer);
+    batch_done(&b);
+}
+
 /* --- crashes ------------------------------------------------------------------------------ */
 
 /* Writes turns of two events for ever and reports each durable number through the pipe. */
