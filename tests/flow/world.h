@@ -11,7 +11,7 @@
  *   world_calls.c   calls of the API by agents, at any worker, again after a crash
  *   world_streams.c streams on the event log: slow, broken, resumed
  *   world_plan.c    what goes wrong: rows of world_faults.def
- *   world_flows.c   the twelve longest flows, for
+ *   world_flows.c   the longest flows, and those that mend, for
  *   world_loops.c   which fails each point of them, one after the other
  *   world_judge.c   what must be true in the end
  *

@@ -1,5 +1,6 @@
-/* The twelve longest flows of a server, each from its first input to what its user sees, and each
- * so that it can be lived through again: world_loops.c fails one point of them after the other.
+/* The flows of a server that take more than one stanza or one call, each from its first input to
+ * what its user sees, and each so that it can be lived through again: world_loops.c fails one point
+ * of them after the other, and prints how many each has.
  *
  * A flow is patient as its users are: a call that got no answer is made again with its key, and a
  * letter is waited for. It gives up after some minutes of the world's time. */
@@ -126,6 +127,44 @@ static bool send_first(struct town *w)
 
 static bool send_again(struct town *w) { return send_to(w, FRIEND) && send_to(w, FRIEND); }
 
+/* The ack gets lost and the process with it: the outbox sends the same bytes again. */
+static bool resend(struct town *w)
+{
+    enum { TRIES = 6 };
+    struct sim_fault f = {.kind = SIM_FAULT_DROP_ACK, .count = 1};
+    struct promise *p = calls_promise(w, ME, FRIEND);
+    struct sim_device *dev = resident_device(w, ME);
+
+    if (!be_connected(w) || !dev) return false;
+    sim_device_name(dev, f.device);
+    if (sim_fault_put(&w->relay, &f) != OK) return false;
+    calls_ask(w, p);
+    house_kill(w);
+    for (int i = 0; i < TRIES && !p->answered_sent; i++) {
+        if (!be_connected(w)) return false;
+        calls_ask(w, p);
+    }
+    return p->answered_sent;
+}
+
+static bool has_prekeys(struct town *w, void *arg)
+{
+    const struct sim_device *dev = resident_device(w, ME);
+
+    return dev && dev->bundle.prekey_count > 0;
+}
+
+/* All one-time prekeys are given out, and the server says so. */
+static bool replenish(struct town *w)
+{
+    struct sim_device *dev = resident_device(w, ME);
+
+    if (!be_connected(w) || !dev) return false;
+    dev->bundle.prekey_count = 0;
+    sim_tell_prekeys(&w->relay, dev, 0);
+    return wait_for(w, has_prekeys, NULL);
+}
+
 static bool is_read(struct town *w, void *arg) { return judge_is_read(w, ME, arg); }
 
 /* We read theirs, they read ours. */
@@ -197,6 +236,8 @@ const struct flow flows[] = {
     {"retry", retry},
     {"send_first", send_first},
     {"send_again", send_again},
+    {"resend", resend},
+    {"replenish", replenish},
     {"receipts", receipts},
     {"offline_batch", offline_batch},
     {"log_out", log_out},

@@ -1,4 +1,4 @@
-/* Fault loops: each of the twelve longest flows (world_flows.c) is lived through once more for each
+/* Fault loops: each flow of world_flows.c is lived through once more for each
  * point at which something of one kind may fail, with exactly that point failing. */
 #pragma once
 #include "tests/flow/world.h"
