@@ -123,7 +123,7 @@ static struct reply *ask(const char *line, const char *headers, const char *body
     return &r;
 }
 
-static const char *code_of(const struct reply *r)
+static inline const char *code_of(const struct reply *r)
 {
     struct slice s = json_get_text(r->json, "code");
 
