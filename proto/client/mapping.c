@@ -61,8 +61,6 @@ bool wa_party_same(const struct wa_party *a, const struct wa_party *b)
 
 /* ---- what was made under a phone number ---- */
 
-enum { NOTES_MAX = 4096 };
-
 static struct slice notes_name(void) { return SLICE("made"); }
 
 err_t wa_mapping_note(struct wa_client *c, const struct wa_jid *device, struct slice group)
@@ -85,7 +83,7 @@ err_t wa_mapping_note(struct wa_client *c, const struct wa_jid *device, struct s
         TRY(reader_check(&r));
         if (slice_eq(known, buf_slice(&note))) return OK;
     }
-    if (n >= NOTES_MAX) return OK; /* they would be asked for again by retry */
+    if (n >= WA_NOTES_MAX) return OK; /* they would be asked for again by retry */
 
     buf_put(&row, before);
     buf_put_block(&row, buf_slice(&note));

@@ -6,7 +6,10 @@
 #pragma once
 #include "proto/client/inside.h"
 
-enum { WA_MEMBERS_MAX = 4096 }; /* learnt from one notification; a group has no more */
+enum {
+    WA_MEMBERS_MAX = 4096, /* learnt from one notification; a group has no more */
+    WA_NOTES_MAX = 4096,   /* rows made under a number whose LID is not known yet */
+};
 
 /* Both addresses of a person as far as they are known, bare; a group, broadcast or newsletter
  * comes back as it is, in `pn`. */

@@ -93,13 +93,11 @@ static bool check_bool(const struct arg *a, const struct json *v)
     return json_bool(v, &b);
 }
 
-enum { CURSOR_MAX = 512 };
-
 static bool check_cursor(const struct arg *a, const struct json *v)
 {
     struct slice s = json_text(v);
 
-    return !slice_is_none(s) && s.len <= CURSOR_MAX;
+    return !slice_is_none(s) && s.len <= CALL_CURSOR_MAX;
 }
 
 static bool check_seq(const struct arg *a, const struct json *v)

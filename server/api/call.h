@@ -23,6 +23,7 @@ struct tool;
 struct view;
 
 enum {
+    CALL_CURSOR_MAX = 512,
     CALL_IDEMPOTENCY_KEY_MAX = 255,
     CALL_MS = 45 * 1000,     /* the longest any call may take; then QUERY_TIMEOUT */
     CALL_ARGS_MAX = 1 << 20, /* bytes of arguments */

@@ -27,6 +27,11 @@ enum step_result call_step(struct call *c, err_t e);
 /* Runs `read` over a fresh snapshot and ends the call with what it says. */
 enum step_result call_read(struct call *c, err_t (*read)(struct call *c, struct view *v));
 
+enum {
+    EVENTS_SCAN_MAX = 5000,     /* rows that one list_events looks through */
+    EVENTS_BYTES_MAX = 1 << 20, /* in one answer */
+};
+
 /* The parts of a call that run on the account's worker. */
 struct act {
     /* Opens the work, see account_call.run. */

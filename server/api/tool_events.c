@@ -219,8 +219,6 @@ enum step_result tool_list_subscriptions(struct call *c)
 
 /* ---- list_events ---- */
 
-enum { SCAN_MAX = 5000, EVENTS_BYTES_MAX = 1 << 20 };
-
 static void write_seq(struct pen *p, const char *key, uint64_t seq)
 {
     char text[24];
@@ -249,7 +247,7 @@ static err_t write_rows(struct call *c, struct view *v, const struct selection *
     unsigned scanned = 0;
 
     db_events(&r, v, c->who.tenant, *cursor, 0, RANGE_FORWARDS);
-    while (left && scanned++ < SCAN_MAX && c->result.len < EVENTS_BYTES_MAX &&
+    while (left && scanned++ < EVENTS_SCAN_MAX && c->result.len < EVENTS_BYTES_MAX &&
            db_event_next(&r, &row)) {
         *cursor = row.seq;
         if (!is_selected(c, sel, &row.head)) continue;

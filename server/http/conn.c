@@ -12,9 +12,6 @@
 
 enum {
     READ_CHUNK = 64 * 1024,
-    INPUT_MAX = 64 * 1024, /* pipelined bytes kept while a handler works */
-    LINGER_MS = 2000,
-    WRITE_STALL_MS = 60 * 1000, /* a peer that takes nothing for this long is gone */
     KEEPALIVE_MS = 15 * 1000,
     DRAIN_MS = 2000, /* a closing server waits this long for answers and writes */
 };
@@ -91,7 +88,7 @@ static void on_deadline(struct timer *t, int64_t now)
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
     int64_t stalled = worker_ticks(c->home->worker) - c->progress_at;
 
-    if (c->unsent && stalled >= WRITE_STALL_MS) {
+    if (c->unsent && stalled >= HTTP_STALL_MS) {
         conn_close(c);
         return;
     }
@@ -122,8 +119,9 @@ static void on_deadline(struct timer *t, int64_t now)
 void conn_arm(struct conn *c)
 {
     static const int64_t spans[] = {
-        [CONN_IDLE] = HTTP_IDLE_MS,   [CONN_HEADERS] = HTTP_HEADER_MS, [CONN_BODY] = HTTP_BODY_MS,
-        [CONN_BUSY] = WRITE_STALL_MS, [CONN_STREAM] = KEEPALIVE_MS,    [CONN_LINGER] = LINGER_MS,
+        [CONN_IDLE] = HTTP_IDLE_MS,   [CONN_HEADERS] = HTTP_HEADER_MS,
+        [CONN_BODY] = HTTP_BODY_MS,   [CONN_BUSY] = HTTP_STALL_MS,
+        [CONN_STREAM] = KEEPALIVE_MS, [CONN_LINGER] = HTTP_LINGER_MS,
     };
     struct worker *w = c->home->worker;
 
@@ -244,11 +242,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (c->state == CONN_LINGER || c->state == CONN_STREAM || c->close_after) return;
     buf_put(&c->input, slice_of(buf->base, (size_t)n));
     parse_more(c);
-    if (c->state == CONN_BUSY && c->input.len > INPUT_MAX) {
+    if (c->state == CONN_BUSY && c->input.len > HTTP_INPUT_MAX) {
         uv_read_stop(&c->stream);
         c->reading = false;
     }
-    if (c->input.cap > INPUT_MAX && !c->input.len) buf_done(&c->input);
+    if (c->input.cap > HTTP_INPUT_MAX && !c->input.len) buf_done(&c->input);
 }
 
 static void read_again(struct conn *c)

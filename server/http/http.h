@@ -24,6 +24,9 @@ enum {
     HTTP_HEADER_MS = 10 * 1000, /* from the first byte to the end of the headers: 408 */
     HTTP_BODY_MS = 60 * 1000,
     HTTP_IDLE_MS = 75 * 1000,
+    HTTP_STALL_MS = 60 * 1000,    /* without taking a byte of what waits for it */
+    HTTP_LINGER_MS = 2000,        /* of listening behind the last answer */
+    HTTP_INPUT_MAX = 64 * 1024,   /* of further requests while one is being answered */
     HTTP_CHOKE = 256 * 1024,      /* unsent answers of one connection: no further request is read */
     HTTP_UNSENT_MAX = 8 << 20,    /* bytes a peer does not take; the connection is closed */
     HTTP_CONNECTIONS_MAX = 16384, /* per process; further ones get 503 */

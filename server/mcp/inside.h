@@ -16,6 +16,7 @@ struct mcp_stream;
 struct view;
 
 enum {
+    PROMPT_ARG_MAX = 4096,  /* of a prompt's argument: it is cut */
     MCP_PROGRESS_MS = 1000, /* the first progress notification; then every MCP_PROGRESS_EVERY_MS */
     MCP_PROGRESS_EVERY_MS = 5000,
     MCP_LATE_MS = 2000, /* an answer that takes longer becomes a stream */

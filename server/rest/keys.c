@@ -10,7 +10,7 @@
 #include "server/tenant/auth.h"
 #include "server/worker.h"
 
-enum { KEYS_SHOWN = 1000, BODY_MAX = 4096 };
+enum { KEYS_SHOWN = 1000 };
 
 struct change {
     struct key_change key;
@@ -147,7 +147,7 @@ void keys_make(struct request *r)
     struct slice name;
     err_t e = administrator(r, &who);
 
-    if (e == OK) e = json_parse(r->body, BODY_MAX, &body);
+    if (e == OK) e = json_parse(r->body, KEYS_BODY_MAX, &body);
     if (e == OK) e = read_wish(body, &world, &wanted);
     if (e != OK) {
         json_free(body);

@@ -2,6 +2,8 @@
 #pragma once
 #include "server/http/http.h"
 
+enum { KEYS_BODY_MAX = 4096 };
+
 /* GET: {"keys":[{"id","name","world","rights","hint","created_at"}]} */
 void keys_list(struct request *r);
 /* POST {"world":"live"|"test","name":…,"rights":["read","write","delete"]}: the key is in the

@@ -77,6 +77,27 @@ Test(rpc, ids_and_methods_have_limits)
     cr_assert_eq(read_text(buf_text(&text)).kind, RPC_BAD);
 }
 
+static bool takes(size_t id_bytes, size_t method_bytes)
+{
+    AUTO(buf) text = {0};
+
+    buf_put_text(&text, "{\"jsonrpc\":\"2.0\",\"id\":\"");
+    for (size_t i = 2; i < id_bytes; i++) /* its quotes count */
+        buf_put_u8(&text, 'i');
+    buf_put_text(&text, "\",\"method\":\"");
+    for (size_t i = 0; i < method_bytes; i++)
+        buf_put_u8(&text, 'm');
+    buf_put_text(&text, "\"}");
+    return read_text(buf_text(&text)).kind == RPC_REQUEST;
+}
+
+Test(rpc, its_limits_are_exact)
+{
+    cr_assert(takes(RPC_ID_MAX, RPC_METHOD_MAX));
+    cr_assert_not(takes(RPC_ID_MAX + 1, RPC_METHOD_MAX));
+    cr_assert_not(takes(RPC_ID_MAX, RPC_METHOD_MAX + 1));
+}
+
 Test(rpc, writes_answers_with_the_id_as_it_came)
 {
     AUTO(buf) out = {0};
