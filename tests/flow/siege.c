@@ -1,8 +1,9 @@
 /* parleyd between two WhatsApps: an honest one and one that turns against its account. Everything
  * runs on one worker, so what the hostile server costs falls on the honest account first. A strike
  * is repeated until the honest account has got its messages and answers beside it: who starves is
- * seen by what does not come, not by a clock. After each strike the struck account is well again.
- * Then a person who is known to the honest account writes what no person writes.
+ * seen by what does not come; by the clock only who waited ten seconds for one. After each strike
+ * the struck account is well again. Then a person who is known to the honest account writes what no
+ * person writes.
  *
  *     flow_siege [beats [part of a name]]     (6) messages of the honest account during each strike
  */
@@ -23,6 +24,7 @@ enum {
     GROWTH_MAX = 192 << 20, /* RssAnon: a frame of 16 MiB as it came, opened and read into nodes of
                              * at most 64 MiB, and what a sanitizer keeps */
     PATIENCE_MS = 60000,
+    LATE_MS_MAX = 10000, /* for one message or answer, whatever the machine does besides */
 };
 
 #define OTHER "15550002222"
@@ -277,6 +279,8 @@ static void print(const char *name, unsigned times, unsigned from, double base)
            name, times, to - from, message, base > 0 ? message / base : 1, message_max, answer,
            answer_max);
     fflush(stdout);
+    if (message_max > LATE_MS_MAX || answer_max > LATE_MS_MAX)
+        door_failed("the honest account waited too long", name);
 }
 
 static void besiege(const struct strike *how, unsigned want, double base)

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,6 +49,17 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     return real(node, service, hints, res);
 }
 
+/* The kernel's clock, and what the test says has passed besides. */
+static atomic_int skipped_s;
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    int r = (int)syscall(SYS_clock_gettime, id, t);
+
+    if (id == CLOCK_MONOTONIC) t->tv_sec += atomic_load(&skipped_s);
+    return r;
+}
+
 /* ---- the server ---- */
 
 enum manner {
@@ -74,6 +86,7 @@ static struct server_side {
     pthread_t thread;
     struct peer peers[PEERS_MAX];
     atomic_int accepted;
+    atomic_int pings;  /* that came */
     atomic_llong sent; /* bytes the kernel took of a flood */
     char request[4096];
 } side;
@@ -137,6 +150,7 @@ static bool take_message(struct peer *p, struct buf *out)
     size_t len;
 
     if (!read_all(p, head, 2) || (head[0] & 15) == 8) return false;
+    if ((head[0] & 15) == 9) atomic_fetch_add(&side.pings, 1);
     len = head[1] & 127;
     if (len >= 126) {
         size_t n = len == 126 ? 2 : 8;
@@ -489,6 +503,31 @@ Test(link, carries_small_and_large_messages_both_ways)
     run_on_worker(&p, close_now);
     cr_assert(wait_for(&p.downs, 1));
     cr_expect_str_eq(p.why, "enough");
+    buf_done(&p.data);
+}
+
+/* By itself the library pings after 300 s without traffic and hangs up at 310 s. */
+Test(link, an_idle_link_is_neither_pinged_nor_dropped)
+{
+    static struct probe p, others[5];
+
+    server_start(ECHO);
+    start("ws", "127.0.0.1", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.ups, 1), "%s", p.why);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        atomic_fetch_add(&skipped_s, 152);
+        probe_open(&others[i]); /* its timers run when something happens */
+        cr_assert(wait_for(&others[i].ups, 1), "%s", others[i].why);
+        run_on_worker(&others[i], close_now);
+        cr_assert(wait_for(&others[i].downs, 1));
+    }
+    cr_expect_eq(atomic_load(&side.pings), 0);
+    cr_assert_eq(atomic_load(&p.downs), 0, "%s", p.why);
+    run_on_worker(&p, write_and_close);
+    wait_for_bytes(&p, 400005);
+    run_on_worker(&p, close_now);
+    cr_assert(wait_for(&p.downs, 1));
     buf_done(&p.data);
 }
 
