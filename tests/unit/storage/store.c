@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -10,6 +11,38 @@ static struct fixture f;
 static void begin(void) { fixture_init(&f); }
 static void end(void) { fixture_done(&f); }
 TestSuite(store, .init = begin, .fini = end);
+
+/* The library's, seen by this test (LMDB flushes its file with fdatasync). */
+static unsigned folders_flushed;
+static bool folder_fails;
+
+int fsync(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0) return -1;
+    if (!S_ISDIR(st.st_mode)) return fdatasync(fd);
+    folders_flushed++;
+    errno = EIO;
+    return folder_fails ? -1 : 0;
+}
+
+/* Else a power cut could take the names of files whose rows something had left of. */
+Test(store, flushes_the_folder_of_the_files_it_made)
+{
+    char path[] = P_tmpdir "/parley-folder-XXXXXX";
+    struct store_options o = {.map_size = FIXTURE_MAP};
+    struct store *s;
+
+    o.path = mkdtemp(path);
+    folders_flushed = 0;
+    CHECK_OK(store_open(&o, &s));
+    store_close(s);
+    cr_expect_gt(folders_flushed, 0u);
+    folder_fails = true;
+    cr_expect_eq(store_open(&o, &s), ERR_STORE_FAILED);
+    fixture_remove(path);
+}
 
 Test(store, refuses_a_second_process_with_the_pid_of_the_first)
 {
