@@ -69,7 +69,8 @@ struct run {
     bool model_begun, stopped; /* stopped: it was wrong once, and is not followed further */
     size_t model_turns;
 
-    double per_write; /* states that are tried for each write */
+    size_t all_writes;
+    double per_write; /* states that are tried for each write; from 1 on each prefix is */
     double credit;
     unsigned long long states, prefixes, commits, starts, failures;
     unsigned long long stanzas, replies, shown, read; /* marks of what left */
@@ -575,11 +576,12 @@ static int finish(const struct run *r)
     const unsigned long long marks[] = {r->stanzas, r->replies, r->shown, r->read};
     bool enough = r->model_turns > 0;
 
-    printf("states %llu (%llu prefixes), starts %llu, commits %llu, turns %zu; left: %llu turns of "
+    printf("states %llu (%llu prefixes, for %zu writes), starts %llu, commits %llu, turns %zu; "
+           "left: %llu turns of "
            "accounts, %llu replies of no account, %llu events shown, %llu commits read; failures "
            "%llu\n",
-           r->states, r->prefixes, r->starts, r->commits, r->model_turns, r->stanzas, r->replies,
-           r->shown, r->read, r->failures);
+           r->states, r->prefixes, r->all_writes, r->starts, r->commits, r->model_turns, r->stanzas,
+           r->replies, r->shown, r->read, r->failures);
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
         enough = enough && marks[i] >= MARKS_WANTED;
     if (!enough) printf("BROKEN: too little left the run to judge it\n");
@@ -607,7 +609,8 @@ int main(int argc, char **argv)
             r.random = strtoull(argv[++i], NULL, 10) | 1;
     }
     set_up(&r, argv[1], argv[2]);
-    r.per_write = (double)states / (double)(count_writes(r.journal) + 1);
+    r.all_writes = count_writes(r.journal);
+    r.per_write = (double)states / (double)(r.all_writes + 1);
     while (read_record(r.journal, &r.at, &rec))
         take_record(&r, &rec);
     follow_model(&r);
