@@ -60,6 +60,10 @@ Test(mcp_resources, reading_gives_what_tools_give)
     snprintf(uri, sizeof(uri), "{\"uri\":\"whatsapp://accounts/%s\"}", other->status.id);
     cr_assert_eq(code_of(answer_to("resources/read", uri)), RPC_NO_RESOURCE);
     cr_assert_eq(code_of(answer_to("resources/subscribe", uri)), RPC_NO_RESOURCE);
+    receive(other, anna, false, 100, "not for the test key", m, c);
+    snprintf(uri, sizeof(uri), "{\"uri\":\"whatsapp://chats/%s\"}", c);
+    cr_assert_eq(code_of(answer_to("resources/read", uri)), RPC_NO_RESOURCE);
+    cr_assert_eq(code_of(answer_to("resources/subscribe", uri)), RPC_NO_RESOURCE);
 }
 
 Test(mcp_resources, events_are_the_newest_that_match)
