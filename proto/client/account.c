@@ -9,7 +9,7 @@
 #include "proto/base/reader.h"
 
 enum { ROW_VERSION = 3, ROW_OLDEST = 1 };
-enum { FLAG_PAIRED = 1, FLAG_LID_MIGRATED = 2, FLAG_HIDES_READS = 4 };
+enum { FLAG_PAIRED = 1, FLAG_LID_MIGRATED = 2, FLAG_HIDES_READS = 4, FLAG_SHOWS_READS = 8 };
 
 void wa_account_done(struct wa_account *a)
 {
@@ -46,7 +46,8 @@ void wa_account_encode(const struct wa_account *a, struct buf *out)
 {
     buf_put_u8(out, ROW_VERSION);
     buf_put_u8(out, (a->paired ? FLAG_PAIRED : 0) | (a->lid_migrated ? FLAG_LID_MIGRATED : 0) |
-                        (a->hides_reads ? FLAG_HIDES_READS : 0));
+                        (a->reads == WA_READS_HIDDEN ? FLAG_HIDES_READS : 0) |
+                        (a->reads == WA_READS_SHOWN ? FLAG_SHOWS_READS : 0));
     buf_put_be32(out, a->registration_id);
     buf_put_be16(out, a->device);
     buf_put_be32(out, a->signed_prekey_id);
@@ -110,7 +111,8 @@ err_t wa_account_decode(struct slice row, struct wa_account *out)
     if (version > ROW_VERSION) return fail(STORE_VERSION, "account row %u", version);
     out->paired = flags & FLAG_PAIRED;
     out->lid_migrated = flags & FLAG_LID_MIGRATED;
-    out->hides_reads = flags & FLAG_HIDES_READS;
+    if (flags & FLAG_SHOWS_READS) out->reads = WA_READS_SHOWN;
+    if (flags & FLAG_HIDES_READS) out->reads = WA_READS_HIDDEN;
     out->registration_id = reader_be32(&r);
     out->device = reader_be16(&r);
     out->signed_prekey_id = reader_be32(&r);

@@ -23,13 +23,16 @@ struct wa_held_off {
     int64_t until_s; /* end of a ban, 0 */
 };
 
+/* Whether others may see what the owner reads; unknown until the server has told once. */
+enum wa_reads { WA_READS_UNKNOWN, WA_READS_SHOWN, WA_READS_HIDDEN };
+
 struct wa_account {
     struct crypto_pair noise, identity;
     struct crypto_key adv_secret; /* in the QR code; the phone proves that it scanned it */
     uint32_t registration_id;
     bool paired;
     bool lid_migrated;          /* the phone keeps its chats by LID: new stanzas go there */
-    bool hides_reads;           /* its owner lets nobody see what was read */
+    enum wa_reads reads;
     uint32_t signed_prekey_id;  /* the current one, … */
     int64_t signed_prekey_at_s; /* … and since when; 0: not noted */
     uint32_t next_prekey;       /* id of the next one-time key to be made */

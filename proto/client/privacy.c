@@ -11,8 +11,9 @@ void wa_privacy_take(struct wa_client *c, const struct wa_node *privacy)
     for (size_t i = 0; (category = wa_node_next(privacy, "category", &i));) {
         if (!slice_is(wa_node_text(category, "name"), "readreceipts")) continue;
         bool hides = slice_is(wa_node_text(category, "value"), "none");
-        if (hides == c->account.hides_reads) continue;
-        c->account.hides_reads = hides;
+        enum wa_reads reads = hides ? WA_READS_HIDDEN : WA_READS_SHOWN;
+        if (reads == c->account.reads) continue;
+        c->account.reads = reads;
         wa_save_account(c);
     }
 }

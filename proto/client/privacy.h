@@ -1,5 +1,6 @@
 /* The owner's privacy settings, as far as they change what we send: who hides what he reads sends
- * `read-self` instead of `read`. Asked for at each login, kept in the account row. */
+ * `read-self` instead of `read`; so does, lest it tell too much, an account that was never told the
+ * setting. Asked for at each login, kept in the account row. */
 #pragma once
 #include "proto/client/inside.h"
 

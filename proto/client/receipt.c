@@ -173,9 +173,10 @@ err_t wa_participant_jid(struct wa_client *c, const struct wa_party *chat,
 /* Who hides what he reads tells his own devices alone, in groups too. */
 static enum wa_receipt_type read_type(const struct wa_client *c, const struct wa_read *read)
 {
-    if (read->played)
-        return c->account.hides_reads ? WA_RECEIPT_TYPE_PLAYED_SELF : WA_RECEIPT_TYPE_PLAYED;
-    return c->account.hides_reads ? WA_RECEIPT_TYPE_READ_SELF : WA_RECEIPT_TYPE_READ;
+    bool shows = c->account.reads == WA_READS_SHOWN;
+
+    if (read->played) return shows ? WA_RECEIPT_TYPE_PLAYED : WA_RECEIPT_TYPE_PLAYED_SELF;
+    return shows ? WA_RECEIPT_TYPE_READ : WA_RECEIPT_TYPE_READ_SELF;
 }
 
 static void send_read(struct wa_client *c, struct wa_node *receipt, const struct slice *ids,

@@ -316,6 +316,9 @@ void world_login(struct world *w)
 {
     world_connect(w);
     world_serve(w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
+    world_serve(w, "<notification type=\"account_sync\" from=\"15550001111@s.whatsapp.net\" "
+                   "id=\"P\" t=\"1\"><privacy><category name=\"readreceipts\" "
+                   "value=\"all\"/></privacy></notification>");
     world_skip(w);
     fake_events_skip(&w->h);
 }

@@ -41,6 +41,24 @@ Test(privacy, who_hides_what_he_reads_tells_himself_alone)
     world_done(&w);
 }
 
+Test(privacy, until_the_setting_is_known_nobody_else_is_told)
+{
+    struct world w;
+
+    world_init_paired(&w);
+    log_in(&w, "500");
+    cr_assert_str_eq(type_of_read(&w), "read-self");
+    world_serve(&w, "<notification type=\"account_sync\" from=\"15550001111@s.whatsapp.net\" "
+                    "id=\"N\" t=\"1\">" READS("all") "</notification>");
+    world_skip(&w);
+    cr_assert_str_eq(type_of_read(&w), "read");
+    world_cut(&w);
+    world_restart(&w);
+    log_in(&w, "500");
+    cr_assert_str_eq(type_of_read(&w), "read"); /* what was known last */
+    world_done(&w);
+}
+
 Test(privacy, the_setting_outlives_the_process_and_an_answer_without_it)
 {
     struct world w;
