@@ -2,6 +2,7 @@
 
 #include "proto/base/text.h"
 #include "proto/client/account.h"
+#include "proto/client/pair_qr.h"
 #include "proto/signal/adv.h"
 #include "tests/support/fake_server.h"
 #include "tests/support/refusal.h"
@@ -72,6 +73,27 @@ Test(pair_qr, shows_a_code_of_five_fields_with_our_keys)
     buf_put_text(&expected, ",9 left 2");
     world_expect_event(&w, buf_text(&expected));
     cr_assert_eq(wa_client_state_of(w.client), WA_CLIENT_PAIRING);
+    world_done(&w);
+}
+
+Test(pair_qr, shows_no_more_codes_than_its_limit)
+{
+    AUTO(buf) iq = {0};
+    struct world w;
+
+    world_init(&w);
+    WORLD_TURN(&w, wa_client_pair(w.client, w.now));
+    world_connect(&w);
+    buf_put_text(&iq, "<iq from=\"@s.whatsapp.net\" type=\"set\" id=\"1\" xmlns=\"md\">"
+                      "<pair-device>");
+    for (int i = 0; i < WA_REFS_MAX + 3; i++)
+        buf_printf(&iq, "<ref>code%d</ref>", i);
+    buf_put_text(&iq, "</pair-device></iq>");
+    world_serve(&w, buf_text(&iq));
+    buf_reset(&iq);
+    buf_printf(&iq, "left %d", WA_REFS_MAX - 1);
+    const char *event = fake_event(&w.h);
+    cr_assert(strstr(event, buf_text(&iq)), "%s", event);
     world_done(&w);
 }
 

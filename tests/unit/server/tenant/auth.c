@@ -47,6 +47,39 @@ static void teardown(void)
 }
 TestSuite(keys, .init = setup, .fini = teardown);
 
+static void put_key(uint32_t number, const char *key, int64_t expires_ms)
+{
+    uint8_t hash[CRYPTO_SHA256];
+    struct batch b;
+
+    crypto_sha256(slice_text(key), hash);
+    batch_init(&b);
+    db_apikey_put(&b, &(struct db_apikey){.tenant = 1,
+                                          .number = number,
+                                          .secret = 5,
+                                          .created_ms = 1,
+                                          .expires_ms = expires_ms,
+                                          .hash = slice_of(hash, APIKEY_HASH),
+                                          .name = SLICE("n"),
+                                          .rights = SLICE("read"),
+                                          .hint = SLICE("hint")});
+    CHECK_OK(writer_commit(f.writer, &b));
+    batch_done(&b);
+}
+
+Test(keys, an_expired_one_opens_nothing)
+{
+    struct principal who;
+
+    put_key(50, "parley_live_over", 1000);
+    put_key(51, "parley_live_good", INT64_MAX);
+    tenants_close(server.tenants);
+    open_tenants();
+    cr_assert_eq(auth_key(&server, SLICE("parley_live_over"), &who), ERR_UNAUTHORIZED);
+    cr_assert_eq(auth_key(&server, SLICE("parley_live_good"), &who), OK);
+    cr_assert_eq(who.rights, RIGHT_READ);
+}
+
 Test(keys, the_first_two_stand_in_a_private_file)
 {
     struct stat st;
