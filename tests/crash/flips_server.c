@@ -1,7 +1,6 @@
 /* The running server of flips.c: that of tests/flow's worlds (accounts, writer, sandbox and phones
  * in one process on fake time) with tenants, hub, MCP sessions and tools on top, made as main.c
- * makes them. The worlds' files are taken in whole: their insides are wanted, and their main is
- * not. */
+ * makes them. */
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -19,17 +18,6 @@
 #include "storage/store_inner.h"
 #include "tests/crash/flips.h"
 #include "tests/flow/world.h"
-
-int world_main(int argc, char **argv);
-#define main world_main
-#include "tests/flow/world.c" /* NOLINT */
-#undef main
-#define leave leave_the_house
-#include "tests/flow/world_clock.c" /* NOLINT */
-#include "tests/flow/world_house.c" /* NOLINT */
-#undef leave
-#include "tests/flow/world_judge.c"   /* NOLINT */
-#include "tests/flow/world_traffic.c" /* NOLINT */
 
 _Static_assert((int)FLIP_ACCOUNTS == (int)RESIDENTS, "the report has a bit for each");
 
@@ -77,7 +65,7 @@ static uint64_t hash_of(uint64_t h, struct slice bytes)
 
 static void open_server(void)
 {
-    start(the_life); /* exits when the server does not start */
+    house_start(the_life); /* exits when the server does not start */
     need(mcp_open(&the_life->server, &mcp_offer, &the_life->server.mcp), "MCP");
 }
 
@@ -285,7 +273,7 @@ static void die_for_good(struct town *w)
     net_kill(w);
     traffic_lose_calls(w);
     mcp_close(w->server.mcp);
-    stop(w);
+    house_stop(w);
     w->deaf = false;
 }
 
@@ -511,15 +499,10 @@ static void try_all(struct trial *t)
 
     t->letters = w->letter_count;
     for (unsigned i = 0; i < RESIDENTS; i++) {
-        struct errand *e = errand_new(w, i, send);
-
-        write_to(w, RESIDENTS, number_of(i), reader(i));
-        e->person = RESIDENTS + 1;
-        snprintf(e->text, sizeof e->text, "out %u.", ++w->text_count);
-        account_ask(&w->server, &e->call);
-        t->sends[i] = e;
+        traffic_letter(w, RESIDENTS, i);
+        t->sends[i] = traffic_send(w, i, RESIDENTS + 1);
     }
-    write_group(w);
+    traffic_write_group(w);
 }
 
 static unsigned copies_of(const struct shelf *s, const struct letter *l)
@@ -551,7 +534,7 @@ static bool holds_letters(unsigned resident, unsigned from, struct flip_report *
     bool all = true;
 
     unsigned before = w->violations;
-    read_shelf(w, resident, s);
+    judge_shelf(w, resident, s);
     if (w->violations > before) out->unread |= 1u << resident; /* it says that it is damaged */
     for (unsigned l = from; l < w->letter_count; l++) {
         unsigned n = copies_of(s, &w->letters[l]);
@@ -568,8 +551,8 @@ static void judge_trial(const struct trial *t, struct flip_report *out)
 {
     for (unsigned i = 0; i < RESIDENTS; i++) {
         const struct errand *e = t->sends[i];
-        bool sent =
-            e->done && e->call.error == OK && copies(the_life->people[RESIDENTS + 1], e->text) == 1;
+        bool sent = e->done && e->call.error == OK &&
+                    judge_copies(the_life->people[RESIDENTS + 1], e->text) == 1;
         bool stops = is_stopped(i);
 
         if (stops) out->stopped |= 1u << i;
@@ -581,7 +564,7 @@ static void judge_trial(const struct trial *t, struct flip_report *out)
 
 static void note_error(struct flip_report *out)
 {
-    if (!out->words[0]) snprintf(out->words, sizeof out->words, "%s", last_error);
+    if (!out->words[0]) snprintf(out->words, sizeof out->words, "%s", clock_last_error);
 }
 
 /* The data key lies beside the data. */
@@ -606,7 +589,7 @@ void flips_serve(const char *folder, struct flip_report *out)
     struct trial t;
 
     copy_key(folder);
-    last_error[0] = '\0';
+    clock_last_error[0] = '\0';
     snprintf(the_life->folder, sizeof the_life->folder, "%s", folder);
     open_server();
     out->opened = true;
@@ -679,4 +662,4 @@ void flips_record(uint64_t seed, struct slice *out)
     learn_in_child();
 }
 
-void flips_forget(void) { remove_folder(the_life); }
+void flips_forget(void) { house_remove_folder(the_life); }

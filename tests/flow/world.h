@@ -3,7 +3,8 @@
  * everything (traffic, faults, latencies, keys), so one seed replays one history. `struct town` is
  * one of them.
  *
- *   world.c         main: which seeds, and the life of a world
+ *   world.c         the life of a world
+ *   worlds.c        main: which seeds
  *   world_clock.c   the workers, the log and all randomness, played
  *   world_net.c     links as wires with latency, cuts and silence
  *   world_house.c   the server: open, kill, crash, close; commits
@@ -27,6 +28,7 @@
 #include "server/tenant/auth.h"
 #include "storage/chats.h"
 #include "storage/events.h"
+#include "storage/id.h"
 #include "storage/monitor.h"
 #include "tools/sim/faults.h"
 #include "tools/sim/phone.h"
@@ -182,6 +184,8 @@ void mix(struct town *w, struct slice bytes);
 /* An invariant does not hold. */
 void violated(struct town *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 extern bool log_aloud;
+/* What the server said before it gave up; "" at first. */
+extern char clock_last_error[400];
 /* Which seed it was, when an assertion or a sanitizer ends the process. */
 void clock_obituary(void);
 
@@ -204,6 +208,10 @@ extern struct town *the_town; /* link.h has no place for it */
 /* ---- world_house.c ---- */
 void house_open(struct town *w);
 void house_close(struct town *w);
+/* The server alone, on the folder that there is. */
+void house_start(struct town *w);
+void house_stop(struct town *w);
+void house_remove_folder(struct town *w);
 /* The process dies: what was not committed is gone. */
 void house_kill(struct town *w);
 /* It is stopped as by SIGTERM, and started again. */
@@ -236,6 +244,10 @@ bool traffic_pair(struct town *w, unsigned resident);
 void traffic_unlinked(struct town *w, unsigned resident);
 void traffic_lose_calls(struct town *w);
 bool traffic_is_over(struct town *w);
+/* A call that sends a text of its own; freed by traffic_done(). */
+struct errand *traffic_send(struct town *w, unsigned resident, unsigned person);
+/* Somebody writes to the group, if he is in it. */
+void traffic_write_group(struct town *w);
 /* A letter from somebody to a resident; NULL when it could not be written. */
 const struct letter *traffic_letter(struct town *w, unsigned from, unsigned resident);
 const struct letter *traffic_group_letter(struct town *w, unsigned from);
@@ -308,6 +320,20 @@ void plan_met(const char *name);
 bool plan_report(void);
 
 /* ---- world_judge.c ---- */
+/* What the server holds of a resident. */
+struct held {
+    char id[SIM_ID_MAX], text[24];
+    char name[ID_TEXT_MAX]; /* msg_… */
+    uint8_t status;
+    bool from_me;
+};
+struct shelf {
+    struct held items[4 * LETTERS_MAX];
+    size_t count;
+};
+void judge_shelf(struct town *w, unsigned resident, struct shelf *out);
+/* How often the phone got the text. */
+unsigned judge_copies(const struct sim_phone *p, const char *text);
 void judge(struct town *w);
 /* How much there was to judge in all worlds. */
 void judge_report(void);

@@ -49,7 +49,7 @@ ssize_t __wrap_getrandom(void *out, size_t n, unsigned flags)
 /* ---- log ---- */
 
 bool log_aloud;
-static char last_error[400]; /* what the server said before it gave up */
+char clock_last_error[400];
 
 void log_start(enum log_level level, bool json) {}
 bool log_on(enum log_level level) { return log_aloud || level == LOG_ERROR; }
@@ -58,15 +58,15 @@ void log_write(enum log_level level, const char *subject, const char *format, ..
     va_list args;
 
     va_start(args, format);
-    vsnprintf(last_error, sizeof last_error, format, args);
+    vsnprintf(clock_last_error, sizeof clock_last_error, format, args);
     va_end(args);
-    if (log_aloud) printf("      log %s: %s\n", subject ? subject : "", last_error);
+    if (log_aloud) printf("      log %s: %s\n", subject ? subject : "", clock_last_error);
 }
 
 void clock_obituary(void)
 {
     printf("seed %llu: the process ends here; the last error was: %s\n",
-           the_town ? (unsigned long long)the_town->seed : 0, last_error);
+           the_town ? (unsigned long long)the_town->seed : 0, clock_last_error);
     fflush(stdout);
 }
 

@@ -89,7 +89,7 @@ static void open_store(struct town *w)
     if (plant) must(w, faults_parse(writer_faults(s->writer), slice_text(plant)), "PARLEY_FAULTS");
 }
 
-static void start(struct town *w)
+void house_start(struct town *w)
 {
     struct server *s = &w->server;
     char keys[128];
@@ -116,7 +116,7 @@ static void start(struct town *w)
     streams_open(w);
 }
 
-static void stop(struct town *w)
+void house_stop(struct town *w)
 {
     struct server *s = &w->server;
 
@@ -143,10 +143,10 @@ void house_open(struct town *w)
     text_hex(SLICE_ARRAY(w->relay.keys.root.public.bytes), &hex);
     snprintf(w->root_key, sizeof w->root_key, "%s", buf_text(&hex));
     make_folder(w);
-    start(w);
+    house_start(w);
 }
 
-static void remove_folder(struct town *w)
+void house_remove_folder(struct town *w)
 {
     DIR *folder = opendir(w->folder);
 
@@ -177,14 +177,14 @@ static bool leave(struct town *w)
     if (w->fatal) return false;
     if (!w->stopped) violated(w, "the accounts do not stop");
     traffic_lose_calls(w);
-    stop(w);
+    house_stop(w);
     return true;
 }
 
 void house_close(struct town *w)
 {
     if (!leave(w)) violated(w, "the disk gave up after the faults had stopped");
-    remove_folder(w);
+    house_remove_folder(w);
 }
 
 void house_restart(struct town *w)
@@ -196,7 +196,7 @@ void house_restart(struct town *w)
     }
     w->probing = false;
     w->full_until = w->slow_until = w->quota_until = 0;
-    start(w);
+    house_start(w);
 }
 
 /* What is queued fails, as if it had never been; then everything is let go. */
@@ -216,10 +216,10 @@ void house_kill(struct town *w)
     w->probing = false;
     net_kill(w);
     traffic_lose_calls(w);
-    stop(w);
+    house_stop(w);
     w->deaf = false;
     w->full_until = w->slow_until = w->quota_until = 0;
-    start(w);
+    house_start(w);
 }
 
 struct account *house_account(struct town *w, unsigned resident)

@@ -18,17 +18,6 @@ void judge_report(void)
 
 /* ---- what the server holds ---- */
 
-struct held {
-    char id[SIM_ID_MAX], text[24];
-    char name[ID_TEXT_MAX]; /* msg_… */
-    uint8_t status;
-    bool from_me;
-};
-struct shelf {
-    struct held items[4 * LETTERS_MAX];
-    size_t count;
-};
-
 static void take(struct shelf *s, uint32_t account, const struct db_message *m)
 {
     struct held *h = &s->items[s->count];
@@ -61,7 +50,7 @@ static void read_chats(struct town *w, struct view *v, struct scope scope, struc
     }
 }
 
-static void read_shelf(struct town *w, unsigned resident, struct shelf *out)
+void judge_shelf(struct town *w, unsigned resident, struct shelf *out)
 {
     struct view *v = w->server.accounts->workers[0].view;
 
@@ -98,7 +87,7 @@ static void judge_letter(struct town *w, unsigned resident, const struct shelf *
 
 /* ---- sends ---- */
 
-static unsigned copies(const struct sim_phone *p, const char *text)
+unsigned judge_copies(const struct sim_phone *p, const char *text)
 {
     unsigned n = 0;
 
@@ -147,7 +136,7 @@ static const struct held *judge_text(struct town *w, const struct evidence *foun
                                      unsigned resident, unsigned person, const char *text,
                                      bool *out_taken)
 {
-    unsigned rows, arrived = copies(w->people[person], text);
+    unsigned rows, arrived = judge_copies(w->people[person], text);
     const struct held *h = stored(&found->shelves[resident], text, &rows);
     unsigned told = found->told.sent[number_in(text, "out ") * RESIDENTS + resident];
     bool taken = h && h->status >= MESSAGE_SENT && h->status != MESSAGE_FAILED;
@@ -259,7 +248,7 @@ bool judge_holds(struct town *w, unsigned resident, const struct letter *l)
     struct shelf *s = xcalloc(sizeof *s);
     bool found = false;
 
-    read_shelf(w, resident, s);
+    judge_shelf(w, resident, s);
     for (size_t i = 0; i < s->count && !found; i++)
         found = strcmp(s->items[i].id, l->id) == 0 && strcmp(s->items[i].text, l->text) == 0;
     free(s);
@@ -272,7 +261,7 @@ bool judge_is_read(struct town *w, unsigned resident, const char *text)
     unsigned count;
     const struct held *h;
 
-    read_shelf(w, resident, s);
+    judge_shelf(w, resident, s);
     h = stored(s, text, &count);
     bool is_read = h && h->status == MESSAGE_READ;
     free(s);
@@ -405,7 +394,7 @@ void judge(struct town *w)
     streams_judge(w);
     if (monitor_violations()) violated(w, "something left before its commit");
     for (unsigned i = 0; i < RESIDENTS; i++) {
-        read_shelf(w, i, &found->shelves[i]);
+        judge_shelf(w, i, &found->shelves[i]);
         for (unsigned l = 0; l < w->letter_count; l++)
             if (w->letters[l].readers & (1u << i))
                 judge_letter(w, i, &found->shelves[i], &w->letters[l]);

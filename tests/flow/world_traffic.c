@@ -85,6 +85,16 @@ void traffic_reconnect(struct town *w, unsigned resident)
     hand_over(e);
 }
 
+struct errand *traffic_send(struct town *w, unsigned resident, unsigned person)
+{
+    struct errand *e = errand_new(w, resident, send);
+
+    e->person = person;
+    snprintf(e->text, sizeof e->text, "out %u.", ++w->text_count);
+    hand_over(e);
+    return e;
+}
+
 static void call_send(struct town *w)
 {
     struct errand *e = errand_new(w, (unsigned)roll(w, RESIDENTS), send);
@@ -185,7 +195,7 @@ static bool is_member(const struct town *w, unsigned person)
     return sim_member_find(w->group, w->people[person]->account) != NULL;
 }
 
-static void write_group(struct town *w)
+void traffic_write_group(struct town *w)
 {
     unsigned from = (unsigned)roll(w, PEOPLE);
     uint32_t readers = 0;
@@ -322,9 +332,10 @@ static void type(struct town *w)
 static const struct {
     unsigned weight;
     void (*act)(struct town *w);
-} acts[] = {{30, write_letter}, {12, write_group}, {12, call_send},     {3, call_read},
-            {8, read_letter},   {4, type},         {2, call_reconnect}, {2, write_burst},
-            {2, send_burst},    {6, pair_again},   {24, calls_send},    {14, calls_repeat},
+} acts[] = {{30, write_letter},  {12, traffic_write_group}, {12, call_send},
+            {3, call_read},      {8, read_letter},          {4, type},
+            {2, call_reconnect}, {2, write_burst},          {2, send_burst},
+            {6, pair_again},     {24, calls_send},          {14, calls_repeat},
             {14, calls_other}};
 
 void traffic_act(struct town *w)
