@@ -292,6 +292,44 @@ Test(hub, a_strangers_tenant_sees_nothing)
     hub_stream_close(&l.s);
 }
 
+static void emit_to_second(unsigned n)
+{
+    struct event_head head = {.account = 8, .peer = 1, .type = 1, .at_ms = 1000};
+    struct batch b;
+
+    batch_init(&b);
+    for (unsigned i = 0; i < n; i++)
+        batch_event(&b, 2, &head, SLICE("{\"event\":\"of the second\"}"));
+    CHECK_OK(writer_commit(h.f.writer, &b));
+    batch_done(&b);
+}
+
+/* Both logs have the same numbers; wherever a stream comes back, it reads its own. */
+Test(hub, a_tenant_resumes_in_its_own_log)
+{
+    enum { EVENTS = 6 };
+
+    emit(&h, EVENTS, 1, 1, 0);
+    emit_to_second(EVENTS);
+    for (uint64_t after = 0; after < EVENTS; after++) {
+        struct listener first = {0}, second = {0};
+
+        open_at(&h, &first, after);
+        open_at(&h, &second, after);
+        hub_stream_close(&second.s);
+        second.s.who.tenant = 2;
+        hub_stream_open(hub_at(h.server.hubs, 0), &second.s, after);
+        step(&h);
+        expect_run(&first, after + 1, EVENTS);
+        expect_run(&second, after + 1, EVENTS);
+        cr_expect_eq(first.gaps + second.gaps, 0);
+        cr_expect_str_eq(first.last_json, "{\"seq\":6,\"event\":\"x\"}");
+        cr_expect_str_eq(second.last_json, "{\"seq\":6,\"event\":\"of the second\"}");
+        hub_stream_close(&first.s);
+        hub_stream_close(&second.s);
+    }
+}
+
 Test(hub, what_fell_out_of_the_log_is_announced)
 {
     struct listener l = {0};
