@@ -489,8 +489,9 @@ bool traffic_pair(struct town *w, unsigned resident)
 
     if (!r->id[0] || !is_home(w, resident)) {
         ask_code(w, resident, &status);
-        /* Paired, and replaced before it was home: it comes back when it is asked. */
-        if (status.reason == WA_REASON_REPLACED) traffic_reconnect(w, resident);
+        /* Paired, and replaced or refused before it was home: it comes back when it is asked. */
+        if (status.reason == WA_REASON_REPLACED || status.reason == WA_REASON_CLIENT_OUTDATED)
+            traffic_reconnect(w, resident);
         if (!w->people[resident]->conn) sim_phone_go(w->people[resident], true);
         if (status.code[0] && sim_phone_scan(w->people[resident], slice_text(status.code)) != OK) {
             err_clear();
