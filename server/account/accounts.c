@@ -326,8 +326,8 @@ static void on_figures_done(struct post *p, struct worker *w)
 static size_t lag_of(const struct account *a)
 {
     if (list_empty(&a->turns)) return 0;
-    int64_t ms = worker_now(a->home->worker) - LIST_ENTRY(a->turns.next, struct turn, node)->now;
-    return ms > 0 ? (size_t)ms : 0;
+    const struct turn *oldest = LIST_ENTRY(a->turns.next, struct turn, node);
+    return (size_t)(worker_ticks(a->home->worker) - oldest->closed_ticks);
 }
 
 static void take_figures(struct accounts_ask *q, struct account *a)

@@ -146,6 +146,7 @@ struct turn {
     struct list node; /* of account->turns */
     struct account *account;
     int64_t now;
+    int64_t closed_ticks; /* not wall time, which may be stepped back */
     uint64_t needs; /* newest number that must be durable before this is released */
     struct arena arena;
     struct batch batch;

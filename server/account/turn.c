@@ -174,7 +174,8 @@ static void release(struct account *a, struct turn *t)
     release_status(a, t);
     for (struct list *node; (node = list_pop(&t->calls));)
         turn_give_back(LIST_ENTRY(node, struct account_call, link));
-    if (t->posted) metric_add(METRIC_turn_ms, (uint64_t)(worker_now(a->home->worker) - t->now));
+    if (t->posted)
+        metric_add(METRIC_turn_ms, (uint64_t)(worker_ticks(a->home->worker) - t->closed_ticks));
     turn_free(t);
 }
 
@@ -331,6 +332,7 @@ void turn_close(struct turn *t, err_t e)
         account_settle(a);
         return;
     }
+    t->closed_ticks = worker_ticks(aw->worker);
     list_push(&a->turns, &t->node);
     if (batch_is_empty(&t->batch)) {
         list_remove(&t->batch.pending);

@@ -7,7 +7,7 @@
 
 struct worker {
     int index;
-    int64_t now;
+    int64_t now, stepped; /* stepped: how far the wall clock was moved against the ticks */
     struct list posts, deferred;
     struct timer *timers[4096];
     size_t timer_count;
@@ -35,7 +35,7 @@ int worker_index(const struct worker *w) { return w->index; }
 struct worker *worker_self(void) { return fake_current; }
 struct uv_loop_s *worker_loop(struct worker *w) { return NULL; }
 void worker_post(struct worker *w, struct post *p) { list_push(&w->posts, &p->link); }
-int64_t worker_now(struct worker *w) { return w->now; }
+int64_t worker_now(struct worker *w) { return w->now + w->stepped; }
 int64_t worker_ticks(struct worker *w) { return w->now; }
 
 void timer_disarm(struct worker *w, struct timer *t)

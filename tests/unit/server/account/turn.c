@@ -62,6 +62,19 @@ Test(turn, that_waits_long_shows_in_the_figures)
     cr_expect_eq(lag(), 0u);
 }
 
+Test(turn, the_time_it_took_is_counted_also_when_the_wall_clock_is_set_back)
+{
+    struct errand e = {.act = act_write};
+    uint64_t before = metric_sum(METRIC_turn_ms);
+
+    errand_start(&e);
+    house_pass(30);
+    house.worker->stepped = -5000;
+    cr_expect_eq(lag(), 30u);
+    house_commit();
+    cr_expect_eq(metric_sum(METRIC_turn_ms) - before, 30u);
+}
+
 Test(turn, that_wrote_nothing_is_released_at_once)
 {
     struct errand e = {.act = act_nothing};
