@@ -41,6 +41,12 @@ static void free_all(struct list *items, size_t offset)
     free((char *)l - offset);
 }
 
+static void free_people(struct sim_people *people)
+{
+    free_all(&people->list, offsetof(struct sim_person, link));
+    map_done(&people->by_account);
+}
+
 static void collections_done(struct list *collections)
 {
     LIST_EACH(l, collections)
@@ -62,9 +68,10 @@ static void account_free(struct sim_account *a)
     LIST_EACH(l, &a->devices) sim_device_free(LIST_ENTRY(l, struct sim_device, link));
     collections_done(&a->collections);
     free_all(&a->tokens, offsetof(struct sim_token, link));
-    free_all(&a->blocked, offsetof(struct sim_person, link));
-    free_all(&a->watchers, offsetof(struct sim_person, link));
-    free_all(&a->presence_watchers, offsetof(struct sim_person, link));
+    map_done(&a->token_from);
+    free_people(&a->blocked);
+    free_people(&a->watchers);
+    free_people(&a->presence_watchers);
     buf_done(&a->key_indexes);
     buf_done(&a->about);
     free(a);
@@ -113,9 +120,9 @@ struct sim_account *sim_account_new(struct sim_directory *d, struct slice number
     list_init(&a->devices);
     list_init(&a->collections);
     list_init(&a->tokens);
-    list_init(&a->blocked);
-    list_init(&a->watchers);
-    list_init(&a->presence_watchers);
+    list_init(&a->blocked.list);
+    list_init(&a->watchers.list);
+    list_init(&a->presence_watchers.list);
     list_push(&d->accounts, &a->link);
     map_put(&d->by_number, number, a);
     map_put(&d->by_lid, lid, a);
@@ -234,36 +241,51 @@ struct sim_collection *sim_collection_of(struct sim_account *a, struct slice nam
     return c;
 }
 
-bool sim_person_in(const struct list *people, const struct sim_account *account)
+/* Who it is, as the key of a map. */
+#define KEY_OF(account) slice_of(&(account), sizeof(account))
+
+bool sim_person_in(const struct sim_people *people, const struct sim_account *account)
 {
-    LIST_EACH(l, (struct list *)people)
-    if (LIST_ENTRY(l, struct sim_person, link)->account == account) return true;
-    return false;
+    return map_find(&people->by_account, KEY_OF(account)) != NULL;
 }
 
-bool sim_person_add(struct list *people, struct sim_account *account)
+bool sim_person_add(struct sim_people *people, struct sim_account *account)
 {
     struct sim_person *p;
 
     if (sim_person_in(people, account)) return false;
     p = xcalloc(sizeof *p);
     p->account = account;
-    list_push(people, &p->link);
+    list_push(&people->list, &p->link);
+    map_put(&people->by_account, KEY_OF(account), p);
     return true;
 }
 
-bool sim_person_remove(struct list *people, const struct sim_account *account)
+bool sim_person_remove(struct sim_people *people, const struct sim_account *account)
 {
-    LIST_EACH(l, people)
-    {
-        struct sim_person *p = LIST_ENTRY(l, struct sim_person, link);
+    struct sim_person *p = map_remove(&people->by_account, KEY_OF(account));
 
-        if (p->account != account) continue;
-        list_remove(&p->link);
-        free(p);
-        return true;
-    }
-    return false;
+    if (!p) return false;
+    list_remove(&p->link);
+    free(p);
+    return true;
+}
+
+struct sim_token *sim_token_find(const struct sim_account *owner, const struct sim_account *from)
+{
+    return map_find(&owner->token_from, KEY_OF(from));
+}
+
+struct sim_token *sim_token_of(struct sim_account *owner, struct sim_account *from)
+{
+    struct sim_token *t = sim_token_find(owner, from);
+
+    if (t) return t;
+    t = xcalloc(sizeof *t);
+    t->from = from;
+    list_push(&owner->tokens, &t->link);
+    map_put(&owner->token_from, KEY_OF(from), t);
+    return t;
 }
 
 struct sim_group *sim_group_new(struct sim_directory *d, struct slice id, struct slice subject)

@@ -95,6 +95,12 @@ struct sim_person {
     struct sim_account *account;
 };
 
+/* A set of them in the order they came. */
+struct sim_people {
+    struct list list;
+    struct map by_account; /* sim_person */
+};
+
 struct sim_account {
     struct list link;
     char number[SIM_NUMBER_MAX], lid[SIM_NUMBER_MAX];
@@ -105,8 +111,10 @@ struct sim_account {
     int64_t key_indexes_at; /* s */
     struct buf about;
     bool hides_reads; /* privacy setting readreceipts is none */
-    struct list collections, tokens, blocked, watchers;
-    struct list presence_watchers; /* sim_person: told of our presence */
+    struct list collections, tokens;
+    struct map token_from; /* account that issued it -> one of the tokens */
+    struct sim_people blocked, watchers;
+    struct sim_people presence_watchers; /* told of our presence */
 };
 
 struct sim_member {
@@ -172,9 +180,12 @@ bool sim_same_device(const struct sim_directory *d, struct wa_jid a, struct wa_j
 
 struct sim_collection *sim_collection_of(struct sim_account *a, struct slice name);
 /* False when the list held the account already. */
-bool sim_person_add(struct list *people, struct sim_account *account);
-bool sim_person_remove(struct list *people, const struct sim_account *account);
-bool sim_person_in(const struct list *people, const struct sim_account *account);
+bool sim_person_add(struct sim_people *people, struct sim_account *account);
+bool sim_person_remove(struct sim_people *people, const struct sim_account *account);
+bool sim_person_in(const struct sim_people *people, const struct sim_account *account);
+/* The token that `from` gave to the owner; _find NULL, _of a new one when there is none. */
+struct sim_token *sim_token_find(const struct sim_account *owner, const struct sim_account *from);
+struct sim_token *sim_token_of(struct sim_account *owner, struct sim_account *from);
 
 struct sim_group *sim_group_new(struct sim_directory *d, struct slice id, struct slice subject);
 struct sim_group *sim_group_of(const struct sim_directory *d, struct wa_jid jid);

@@ -13,7 +13,7 @@ void sim_iq_blocklist(struct sim_conn *c, const struct wa_node *iq)
     struct arena *arena = &c->relay->arena;
     struct wa_node *result = sim_iq_result(c, iq), *list = wa_node_add(result, arena, "list");
 
-    LIST_EACH(l, &c->device->account->blocked)
+    LIST_EACH(l, &c->device->account->blocked.list)
     wa_node_set_jid(wa_node_add(list, arena, "item"), arena, "jid",
                     sim_account_jid(LIST_ENTRY(l, struct sim_person, link)->account, true));
     sim_conn_send(c, result);
@@ -91,19 +91,6 @@ void sim_iq_privacy_set(struct sim_conn *c, const struct wa_node *iq)
     sim_iq_privacy(c, iq);
 }
 
-static struct sim_token *token_for(struct sim_account *owner, struct sim_account *from)
-{
-    struct sim_token *t;
-
-    LIST_EACH(l, &owner->tokens)
-    if (LIST_ENTRY(l, struct sim_token, link)->from == from)
-        return LIST_ENTRY(l, struct sim_token, link);
-    t = xcalloc(sizeof *t);
-    t->from = from;
-    list_push(&owner->tokens, &t->link);
-    return t;
-}
-
 static void tell_token(struct sim_conn *c, struct sim_account *to, const struct sim_token *t)
 {
     struct arena *arena = &c->relay->arena;
@@ -126,7 +113,7 @@ static void tell_token(struct sim_conn *c, struct sim_account *to, const struct 
 /* The token lets the other side write to the issuer. */
 static void issue_token(struct sim_conn *c, struct sim_account *to, int64_t at)
 {
-    struct sim_token *t = token_for(to, c->device->account);
+    struct sim_token *t = sim_token_of(to, c->device->account);
 
     t->at = at;
     for (size_t i = 0; i < sizeof t->bytes; i++)

@@ -424,18 +424,6 @@ static bool is_group_addressing(const struct check *k)
 
 static bool has_known_phash(const struct check *k) { return sim_phash_is_known(k->c, k->n); }
 
-static const struct sim_token *token_from(const struct sim_account *owner,
-                                          const struct sim_account *from)
-{
-    LIST_EACH(l, (struct list *)&owner->tokens)
-    {
-        struct sim_token *t = LIST_ENTRY(l, struct sim_token, link);
-
-        if (t->from == from) return t;
-    }
-    return NULL;
-}
-
 static bool has_token(const struct check *k)
 {
     struct sim_account *peer = sim_account_of(&k->c->relay->people, wa_node_jid(k->n, "to"));
@@ -443,7 +431,7 @@ static bool has_token(const struct check *k)
 
     if (!k->c->relay->options.require_tokens || k->c->device->id == 0) return true;
     if (!peer || peer == k->c->device->account || !wa_node_child(k->n, "participants")) return true;
-    t = token_from(k->c->device->account, peer);
+    t = sim_token_find(k->c->device->account, peer);
     return t && slice_eq(wa_node_child_bytes(k->n, "tctoken"), SLICE_ARRAY(t->bytes));
 }
 

@@ -52,7 +52,7 @@ static void send_presence(struct sim_conn *to, const struct sim_account *of)
 
 static void tell_watchers(struct sim_conn *c)
 {
-    LIST_EACH(l, &c->device->account->presence_watchers)
+    LIST_EACH(l, &c->device->account->presence_watchers.list)
     {
         struct sim_account *a = LIST_ENTRY(l, struct sim_person, link)->account;
 

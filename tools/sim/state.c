@@ -232,12 +232,12 @@ static struct sim_account *ar_person(struct archive *a, struct sim_account *who)
     return a->saving ? who : sim_account_find(&a->server->relay.people, slice_text(number));
 }
 
-static void ar_people(struct archive *a, struct list *people)
+static void ar_people(struct archive *a, struct sim_people *people)
 {
-    uint64_t n = ar_count(a, count_list(people));
+    uint64_t n = ar_count(a, count_list(&people->list));
 
     if (a->saving) {
-        LIST_EACH(l, people) ar_person(a, LIST_ENTRY(l, struct sim_person, link)->account);
+        LIST_EACH(l, &people->list) ar_person(a, LIST_ENTRY(l, struct sim_person, link)->account);
         return;
     }
     for (uint64_t i = 0; i < n && !a->in.error; i++) {
@@ -247,21 +247,24 @@ static void ar_people(struct archive *a, struct list *people)
     }
 }
 
-static struct list *add_token(void *owner)
+static void ar_token(struct archive *a, struct sim_account *owner, struct sim_token *t)
 {
-    struct sim_token *t = xcalloc(sizeof *t);
+    struct sim_token unknown = {0};
+    struct sim_account *from = ar_person(a, t ? t->from : NULL);
 
-    list_push(owner, &t->link);
-    return &t->link;
-}
-
-static void ar_token(struct archive *a, struct list *l)
-{
-    struct sim_token *t = LIST_ENTRY(l, struct sim_token, link);
-
-    t->from = ar_person(a, t->from);
+    if (!t) t = from ? sim_token_of(owner, from) : &unknown;
     AR_INT(a, t->at);
     ar_fixed(a, t->bytes, sizeof t->bytes);
+}
+
+static void ar_tokens(struct archive *a, struct sim_account *owner)
+{
+    uint64_t n = ar_count(a, count_list(&owner->tokens));
+
+    if (a->saving)
+        LIST_EACH(l, &owner->tokens) ar_token(a, owner, LIST_ENTRY(l, struct sim_token, link));
+    for (uint64_t i = 0; !a->saving && i < n && !a->in.error; i++)
+        ar_token(a, owner, NULL);
 }
 
 /* What points to other accounts comes after all of them. */
@@ -270,7 +273,7 @@ static void ar_relations(struct archive *a, struct sim_account *account)
     ar_people(a, &account->blocked);
     ar_people(a, &account->watchers);
     ar_people(a, &account->presence_watchers);
-    ar_list(a, &account->tokens, add_token, ar_token, &account->tokens);
+    ar_tokens(a, account);
 }
 
 static void ar_accounts(struct archive *a)

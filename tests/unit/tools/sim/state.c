@@ -81,6 +81,8 @@ static void fill(struct sim_server *s)
     sim_member_add(g, b->account);
     sim_rosters_note(&s->relay);
     a->account->hides_reads = true;
+    sim_person_add(&a->account->blocked, c->account);
+    sim_token_of(a->account, c->account)->at = 4711;
     buf_put_text(&a->account->about, "at the sea");
     sim_phone_go(c, false);
     cr_assert_eq(
@@ -121,6 +123,13 @@ Test(state, comes_back_whole)
     roster = LIST_ENTRY(g->rosters.next, struct sim_roster, link);
     cr_expect(roster->count == 2 && roster->seats[1].account == b->account);
     cr_expect(a->account->hides_reads && !b->account->hides_reads);
+    cr_expect(sim_person_in(&a->account->blocked, c->account));
+    cr_expect(sim_person_in(&b->account->watchers, a->account), "who wrote to it");
+    cr_expect_eq(sim_token_find(a->account, c->account)->at, 4711);
+    cr_expect_null(sim_token_find(b->account, c->account));
+    cr_expect(sim_person_remove(&a->account->blocked, c->account));
+    cr_expect_not(sim_person_remove(&a->account->blocked, c->account));
+    cr_expect(list_empty(&a->account->blocked.list));
     /* What waited for a phone that was away arrives, and its session goes on. */
     sim_server_settle(&again->server);
     cr_expect_eq(c->letter_count, 1);
