@@ -232,6 +232,7 @@ static void read_options(struct load_options *o, int argc, char **argv)
     } all[] = {{"--state", &o->state, NULL},
                {"--tls-cert", &o->tls_cert, NULL},
                {"--tls-key", &o->tls_key, NULL},
+               {"--least-prekeys", &o->least_prekeys, NULL},
                {"--listen", NULL, &o->listen},
                {"--control", NULL, &o->control}};
 
@@ -265,7 +266,11 @@ static void open_sim(struct load *l)
                                     .tls_cert = l->options.tls_cert,
                                     .tls_key = l->options.tls_key,
                                     .state_dir = l->options.state,
-                                    .relay.seed = 1};
+                                    .relay.seed = 1,
+                                    .relay.phone_prekeys = LOAD_PHONE_PREKEYS};
+    const char *least = l->options.least_prekeys;
+
+    if (least) settings.relay.least_prekeys = (uint32_t)strtoul(least, NULL, 10);
 
     if (sim_server_init(&l->sim, &l->loop, &settings) != OK || sim_server_open(&l->sim) != OK)
         load_fail("sandbox: %s", err_trail());

@@ -13,12 +13,13 @@ enum {
     LOAD_NUMBER_MAX = 24,
     LOAD_PAIRS_AT_ONCE = 32,
     LOAD_ASKERS = 16,
+    LOAD_PHONE_PREKEYS = 10, /* a contact gives one to each account that writes to it */
     LOAD_MESSAGES_MAX = 1 << 21
 };
 
 /* Where the process listens and keeps what it knows; the command line. */
 struct load_options {
-    const char *state, *tls_cert, *tls_key;
+    const char *state, *tls_cert, *tls_key, *least_prekeys;
     struct sim_endpoint listen, control;
 };
 

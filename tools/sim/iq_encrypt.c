@@ -18,9 +18,10 @@ void sim_iq_prekey_count(struct sim_conn *c, const struct wa_node *iq)
 {
     struct arena *arena = &c->relay->arena;
     struct wa_node *result = sim_iq_result(c, iq);
+    uint32_t count = c->device->bundle.prekey_count, least = c->relay->options.least_prekeys;
 
     wa_node_set_int(wa_node_add(result, arena, "count"), arena, "value",
-                    c->device->bundle.prekey_count);
+                    count < least ? least : count);
     sim_conn_send(c, result);
 }
 

@@ -155,9 +155,11 @@ static void add_one_time_keys(struct wa_node *iq, struct sim_phone *p, struct ar
 {
     struct wa_prekey_public keys[SIM_PHONE_PREKEYS];
     struct wa_node *list = wa_node_add(iq, arena, "list");
+    uint32_t wanted = p->phones->relay->options.phone_prekeys, count = ARRAY_LEN(keys);
 
-    if (wa_prekeys_make(&p->keystore, arena, &p->next_prekey, ARRAY_LEN(keys), keys) != OK) return;
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+    if (wanted && wanted < count) count = wanted;
+    if (wa_prekeys_make(&p->keystore, arena, &p->next_prekey, count, keys) != OK) return;
+    for (size_t i = 0; i < count; i++)
         add_numbered(wa_node_add(list, arena, "key"), arena, keys[i].id, &keys[i].key);
 }
 

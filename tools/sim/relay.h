@@ -51,6 +51,10 @@ struct sim_options {
     int64_t offline_grace_ms; /* backlog goes out unasked after this (whatsmeow never asks) */
     bool ping;                /* ping at every beat */
     bool require_tokens;      /* refuse strangers without a privacy token with 463 */
+    /* For thousands of accounts in minutes: one-time keys of a phone's upload, 0: as usual; and
+     * the least count that a companion is told it has, so that one that would fill up from nothing
+     * with hundreds of keys adds only as many as it does to a few. */
+    uint32_t phone_prekeys, least_prekeys;
 };
 
 /* Who the server is: the root signs the chain that every client checks. */

@@ -192,6 +192,39 @@ Test(iq, a_one_time_key_is_given_once)
     clear_stage(&s);
 }
 
+static uint64_t told_count(struct stage *s)
+{
+    struct wa_attrs a = wa_attrs_of(wa_node_child(ask(s, "get", "encrypt", "count"), "count"));
+
+    return wa_attr_int(&a, "value");
+}
+
+Test(iq, a_device_without_keys_may_be_told_that_it_has_some)
+{
+    struct stage s = set_stage();
+    struct sim_device *device = s.c->conn->device;
+
+    cr_expect_eq(told_count(&s), 0);
+    s.w->relay.options.least_prekeys = 3;
+    cr_expect_eq(told_count(&s), 3);
+    device->bundle.prekey_count = 5;
+    cr_expect_eq(told_count(&s), 5);
+    device->bundle.prekey_count = 0; /* there is none of them */
+    clear_stage(&s);
+}
+
+Test(iq, phones_upload_as_many_keys_as_the_options_say)
+{
+    struct stage s = set_stage();
+    struct sim_phone *few;
+
+    s.w->relay.options.phone_prekeys = 7;
+    few = world_phone(s.w, "15550003333");
+    cr_expect_eq(sim_device_find(s.other->account, 0)->bundle.prekey_count, SIM_PHONE_PREKEYS);
+    cr_expect_eq(sim_device_find(few->account, 0)->bundle.prekey_count, 7);
+    clear_stage(&s);
+}
+
 Test(iq, no_prekeys_is_404_in_a_digest)
 {
     struct stage s = set_stage();
