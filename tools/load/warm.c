@@ -135,7 +135,7 @@ static void on_frame(struct peer *p, struct slice frame)
 
 static void on_stream(struct peer *p)
 {
-    enum { AT_ONCE = 64 };
+    enum { AT_ONCE = 16 };
 
     for (size_t i = 0; i < AT_ONCE; i++)
         say_hello(p->load);
