@@ -88,7 +88,7 @@ async function start(account) {
     onMessageBatch: async (batch) => onMessages(account, batch),
     onHistorySyncBatch: () => 0,
   };
-  const client = await createWhatsAppClient(transport(), offline, events, storeOf(account), null, VERSION);
+  const client = await createWhatsAppClient(transport(), offline, events, storeOf(account), null, VERSION, settings.prekeys);
   clients[account] = client;
   await client.setInitialPushName('whatsapp-rust');
   client.run();
