@@ -148,6 +148,7 @@ static void start(struct load *l, bool filling)
     memset(&in, 0, sizeof in);
     in.load = l;
     in.filling = filling;
+    in.meter.counting = true;
     in.sent_us = xcalloc(LOAD_MESSAGES_MAX * sizeof *in.sent_us);
     if (filling)
         on_warm(l); /* nobody answers: it is the texts that matter */

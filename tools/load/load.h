@@ -66,10 +66,16 @@ double load_cpu(int64_t pid);
 /* RssAnon in bytes. */
 int64_t load_anon(int64_t pid);
 
+/* What parleyd counts itself; 0 of a peer. */
+struct counts {
+    int64_t commits, bytes; /* bytes: written by the commits */
+};
 /* What passes between two moments; several spans add up. */
 struct meter {
+    bool counting; /* asks for the counts, for which who serves must be an HTTP server */
     int64_t us, written, began_us, began_written;
     double target_s, own_s, began_target, began_own;
+    struct counts counts, began_counts;
 };
 void meter_go(struct load *l, struct meter *m);
 void meter_stop(struct load *l, struct meter *m);

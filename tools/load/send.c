@@ -76,5 +76,6 @@ static void on_warm(struct load *l)
 void send_start(struct load *l)
 {
     memset(&out, 0, sizeof out);
+    out.meter.counting = true;
     warm_start(l, (size_t)l->task.active, on_warm);
 }
