@@ -2,13 +2,15 @@
 import os
 import time
 
-from suite.rig import (FIRST_PREKEYS, KEPT, PEERS, Load, Parleyd, cpu_s, session, settled_anon_kb, status_kb)
+from suite.rig import (FIRST_PREKEYS, KEPT, PEERS, Load, Parleyd, cpu_s, idle_peer, session, settled_anon_kb, status_kb)
 from suite.table import Table
 
 FLOOR_KB = {"ws": 2.5, "wss": 32}  # a libwebsockets client alone
 FLOOR_LOGIN_MS = {"ws": None, "wss": 0.78}  # a TLS handshake alone
 GOAL_KB = {"ws": 16, "wss": 48}
 GOAL_MB = {"ws": 256, "wss": 512}
+PEER_MEMORY_KB = 2e9 / 1024  # what a peer may take
+FEW = 10
 SETTLE_S = 6
 
 
@@ -27,17 +29,23 @@ def empty_anon_kb(options):
         os.system(f"rm -rf '{folder}'")
 
 
-def peer_anon_kb(options, kind, accounts, tls):
-    """Kilobytes for each account beyond the first ten, and of the process with ten."""
-    few = min(10, accounts // 2)
-    readings = {}
-    for n in (few, accounts):
-        with session(options, n, tls=tls, server=kind) as (_, who):
-            readings[n] = settled_anon_kb(who.pid, SETTLE_S)
-            login_s, cpu = who.login_s, who.login_cpu_s
-    each = (readings[accounts] - readings[few]) / (accounts - few)
-    return {"kb": each, "base_mb": (readings[few] - few * each) / 1024, "login_s": login_s,
-            "login_ms": cpu * 1000 / accounts, "accounts": accounts, "all_mb": readings[accounts] / 1024}
+def hold(options, kind, folder, accounts, tls):
+    """So many of a peer's accounts logged in, idle; nobody tops up its one-time keys."""
+    with session(options, accounts, tls=tls, server=kind, folder=folder, least_prekeys=FIRST_PREKEYS) as (_, who):
+        return {"accounts": accounts, "anon_kb": settled_anon_kb(who.pid, SETTLE_S), "login_s": who.login_s,
+                "login_ms": who.login_cpu_s * 1000 / accounts}
+
+
+def held_by_peer(options, kind, wanted, tls):
+    """The accounts of a peer that 2 GB hold, or those that there are; how its memory grows beyond the first ones."""
+    few = hold(options, kind, idle_peer(kind, FEW)[0], FEW, tls)
+    folder, accounts = idle_peer(kind, wanted)
+    r = hold(options, kind, folder, accounts, tls)
+    while r["anon_kb"] > PEER_MEMORY_KB:
+        accounts = int(accounts * 0.985 * PEER_MEMORY_KB / r["anon_kb"])
+        r = hold(options, kind, folder, accounts, tls)
+    each = (r["anon_kb"] - few["anon_kb"]) / (accounts - FEW)
+    return {**r, "kb": each, "base_kb": few["anon_kb"] - FEW * each, "wanted": wanted}
 
 
 def idle_of(options, accounts, tls):
@@ -77,18 +85,22 @@ def show_ours(r, peers):
 def show_peers(wire, peers):
     if not peers:
         return
-    t = Table(f"idle: the peers over {wire}", "the same sandbox, one process, SQLite, their own number of one-time keys")
+    t = Table(f"idle: the peers over {wire}", "the same sandbox, one process, SQLite, nobody writes; one-time keys: whatsapp-rust 30, whatsmeow 50, Baileys 5")
     for kind, p in peers.items():
-        t.row(f"{PEERS[kind]}: RssAnon for each account", p["kb"], "KB",
-              note=f"{p['accounts']} accounts, {p['all_mb']:.0f} MB, {p['base_mb']:.0f} MB of it without any; 2 GB hold about "
-                   f"{(2048 - p['base_mb']) * 1024 / p['kb']:,.0f}; logged in after {p['login_s']:.1f} s, {p['login_ms']:.1f} ms of CPU each")
+        name, room = PEERS[kind], (PEER_MEMORY_KB - p["base_kb"]) / p["kb"]
+        full = p["anon_kb"] > 0.9 * PEER_MEMORY_KB
+        t.row(f"{name}: accounts held", p["accounts"], "", note="2 GB hold no more" if full else
+              f"as many as are paired, at the price of their first login; 2 GB would hold about {room:,.0f}")
+        t.row(f"{name}: RssAnon with all connected", p["anon_kb"] / 1024, "MB", note=f"{p['base_kb'] / 1024:.0f} MB of it without accounts")
+        t.row(f"{name}: RssAnon for each account", p["kb"], "KB", note=f"beyond the first {FEW}")
+        t.row(f"{name}: CPU for a login", p["login_ms"], "ms", note=f"all logged in after {p['login_s']:.1f} s")
 
 
 def idle(options):
     results = []
     for tls in (False, True):
         wire = "wss" if tls else "ws"
-        peers = {kind: peer_anon_kb(options, kind, n, tls) for kind, n in options.peers[wire].items()}
+        peers = {kind: held_by_peer(options, kind, n, tls) for kind, n in options.peers[wire].items()}
         show_peers(wire, peers)
         for accounts in options.idle:
             r = idle_of(options, accounts, tls)

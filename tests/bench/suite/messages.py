@@ -1,17 +1,20 @@
 """Messages in and out, what they cost to write, and how everything grows with the accounts."""
+import math
 import os
 import subprocess
 
 from suite import table
 from suite.idle import empty_anon_kb
-from suite.rig import BUILD, PEERS, session, settled_anon_kb
+from suite.rig import BUILD, PEER_ACCOUNTS, PEERS, session, settled_anon_kb
 from suite.table import Table
 
 FLOOR_RUNNING_US = 20.9  # an echo over libwebsockets (11.4) and one decryption with load and store (9.5)
 FLOOR_TURN_US = 50.9     # the same and one agreement of libsodium's curve (30); the second waits for the next send
 FLOOR_COMMIT_MS = 0.35   # LMDB's group commit at 1,000 a second, on a disk that flushes in 0.1 ms
-FLOOR_BYTES_KB = {1: 40, 8: 17, 64: 14}  # for rows of a message's size that sort by account, then chat
-PEER_ACCOUNTS = 50
+# Of the storage alone, by messages in a commit: LMDB's pages for rows of a message's size that sort by account, then
+# chat; and the CPU that bench_bytes shows for the real ones.
+FLOOR_BYTES_KB = {1: 40, 8: 17, 64: 14}
+STORAGE_US = {1: 187, 8: 65, 64: 40}
 CHAINS = {0: "running chain", 1: "each turns the ratchet"}
 
 
@@ -22,6 +25,32 @@ def under(accounts, active, workers, chain=None):
 
 def cpu_of_all(r, name="parleyd"):
     return f"{name} {r['cpu_s']:.2f} s, sandbox and readers {r['load_cpu_s']:.2f} s in {r['seconds']:.1f} s"
+
+
+def nearest(of_commit, messages):
+    """The row of a commit of so many messages."""
+    return min(of_commit, key=lambda n: abs(math.log(n / max(messages, 1))))
+
+
+def of_commit(r):
+    """Why a slow rate costs more: what a commit takes is shared by its messages."""
+    if not r["per_commit"]:
+        return ""
+    n = nearest(STORAGE_US, r["per_commit"])
+    return f"{r['per_commit']:.1f} messages a commit, at {n} of which the storage alone takes {STORAGE_US[n]} us a message"
+
+
+def stored_kb(r):
+    """To the database when the server counts it, else with the event for its reader."""
+    return (r["stored"] or r["written"]) / 1024
+
+
+def of_stored(r):
+    return f"to the database; {r['written'] / 1024:.1f} KB with the event for its reader" if r["stored"] else "database, log and the event itself"
+
+
+def show_written(t, r):
+    t.row("written for a message", stored_kb(r), "KB", note=of_stored(r))
 
 
 # ---- in ----
@@ -61,8 +90,8 @@ def show_inbound(options, accounts, active, ours, peers):
               peers={k: p["p99_ms"] for k, p in same.items()}, note=f"max {r['max_ms']:.1f} ms")
         t.row("CPU of the server for a message", r["cpu_us"], "us", below=200 if turn else 100,
               floor=("echo and decryption", FLOOR_TURN_US if turn else FLOOR_RUNNING_US),
-              peers={k: p["cpu_us"] for k, p in same.items()})
-        t.row("written for a message", r["written"] / 1024, "KB", note="database, log and the event itself")
+              peers={k: p["cpu_us"] for k, p in same.items()}, note=of_commit(r))
+        show_written(t, r)
         t.words("CPU", "; ".join([cpu_of_all(r), *(cpu_of_all(p, k) for k, p in same.items())]))
 
 
@@ -106,8 +135,9 @@ def send(options):
               floor=("two commits of LMDB alone", 2 * FLOOR_COMMIT_MS), peers={k: p["p50_ms"] for k, p in same.items()})
         t.row("call to the server's ack p99", r["p99_ms"], "ms", peers={k: p["p99_ms"] for k, p in same.items()})
         t.row("CPU of the server for a message", r["cpu_us"], "us", floor=("echo and encryption", FLOOR_RUNNING_US),
-              peers={k: p["cpu_us"] for k, p in same.items()})
-        t.row("written for a message", r["written"] / 1024, "KB", note="two turns: before the send, after the ack")
+              peers={k: p["cpu_us"] for k, p in same.items()},
+              note=f"two turns: before the send, after the ack; {r['per_commit']:.1f} messages a commit" if r["per_commit"] else "")
+        show_written(t, r)
         t.words("CPU", "; ".join([cpu_of_all(r), *(cpu_of_all(p, k) for k, p in same.items())]))
     if peers:
         t = Table("send_message: what the peers do", f"{PEER_ACCOUNTS} accounts, sessions in SQLite with synchronous=FULL")
@@ -117,19 +147,31 @@ def send(options):
 
 # ---- bytes ----
 
+GOAL_BYTES_KB = {1: 45, 8: 20}  # by messages in a commit
+
+
 def bytes_written(options):
+    """How many share a commit is the writer's choice; a goal is judged where it comes nearest to the goal's number."""
     results = {}
     with session(options, options.accounts) as (load, _):
-        for window in (1, 8, 64):
+        for window in options.windows:
             results[window] = load.task("inbound", active=options.active, window=window, seconds=options.seconds)
-    t = Table("bytes written for an inbound message", under(options.accounts, options.active, options.workers, CHAINS[0]))
+    judged = {nearest_row(results, n): goal for n, goal in GOAL_BYTES_KB.items()}
+    t = Table("bytes written for an inbound message", under(options.accounts, options.active, options.workers, CHAINS[0]) +
+              "; whole turns: ratchet, message, chat, event, receipt")
     for window, r in results.items():
-        t.row(f"{window} on their way", r["written"] / 1024, "KB", below={1: 45, 8: 20}.get(window),
-              floor=("LMDB's pages alone", FLOOR_BYTES_KB[window]), note=f"{r['count']} messages; whole turns: ratchet, message, chat, event, receipt; and the event's own {cpu_of_all(r)}")
+        n = nearest(FLOOR_BYTES_KB, r["per_commit"])
+        t.row(f"{window} on their way, {r['per_commit']:.1f} a commit", stored / 1024, "KB", below=judged.get(window),
+              floor=(f"LMDB's pages alone at {n}", FLOOR_BYTES_KB[n]),
+              note=f"{of_stored(r)}; {r['count']} messages; {cpu_of_all(r)}")
     table.line()
     table.line("the same at the storage's own door, LMDB's writes counted:")
     of_storage("bytes")(options)
     return results
+
+
+def nearest_row(results, per_commit):
+    return min(results, key=lambda window: abs(math.log(max(results[window]["per_commit"], 0.1) / per_commit)))
 
 
 def of_storage(name):
@@ -169,10 +211,10 @@ GROWTH = (
     ("in, 500/s: p50", "ms", lambda r, n, empty: r["steady"]["p50_ms"]),
     ("in, 500/s: p99", "ms", lambda r, n, empty: r["steady"]["p99_ms"]),
     ("in, 500/s: CPU", "us", lambda r, n, empty: r["steady"]["cpu_us"]),
-    ("in, one at a time: written", "KB", lambda r, n, empty: r["alone"]["written"] / 1024),
+    ("in, one at a time: written", "KB", lambda r, n, empty: stored_kb(r["alone"])),
     ("in, 256 under way: rate", "/s", lambda r, n, empty: r["most"]["per_second"]),
     ("in, 256 under way: CPU", "us", lambda r, n, empty: r["most"]["cpu_us"]),
-    ("in, 256 under way: written", "KB", lambda r, n, empty: r["most"]["written"] / 1024),
+    ("in, 256 under way: written", "KB", lambda r, n, empty: stored_kb(r["most"])),
     ("in, ratchet turns: CPU", "us", lambda r, n, empty: r["turn"]["cpu_us"]),
     ("send, 16 callers: rate", "/s", lambda r, n, empty: r["send"]["per_second"]),
     ("send, 16 callers: p50", "ms", lambda r, n, empty: r["send"]["p50_ms"]),

@@ -2,7 +2,7 @@
 from suite.rig import Bridge, Load, Failed, kept, Parleyd, session, tls_folder  # noqa: F401
 from suite.table import Table
 
-COALESCED = 64       # events on their way; the SDK gets 4, as it writes each by itself
+COALESCED = 128      # events on their way; the SDK gets 4, as it writes each by itself
 FLOOR_GET_US = 0.36  # one LMDB get beside a saturated writer
 READS = (
     ("list_chats, newest 100", "chats", 100),
@@ -30,13 +30,17 @@ def floor_and_sdk(options, streams, window, frame):
     return floor, theirs
 
 
+def to_streams(options, what, streams, window):
+    """Each in a parleyd of its own: memory that other streams gave back would be used again."""
+    with session(options, options.fan_accounts) as (load, _):
+        return load.task("fanout", what=what, active=4, streams=streams, window=window, seconds=options.seconds)
+
+
 def fanout(options):
     results = []
     for streams in options.streams:
         for window in (1, COALESCED):
-            with session(options, options.fan_accounts) as (load, _):
-                ours = {what: load.task("fanout", what=what, active=4, streams=streams, window=window, seconds=options.seconds)
-                        for what in ("events", "mcp")}
+            ours = {what: to_streams(options, what, streams, window) for what in ("events", "mcp")}
             frame = {what: r["frame_bytes"] for what, r in ours.items()}
             floor, sdk = floor_and_sdk(options, streams, window, frame)
             how = "one by one" if window == 1 else f"{window} events on their way"
@@ -49,7 +53,7 @@ def fanout(options):
                       floor=("bare writes", floor["per_second"]), peers={"TypeScript SDK": sdk["per_second"]},
                       note=f"{r['events']} events")
                 t.row(f"{door}: frames for a second of CPU", r["per_cpu_second"], "/s",
-                      above=0.8 * floor["per_cpu_second"], floor=("bare writes", floor["per_cpu_second"]),
+                      above=0.8 * floor["per_cpu_second"] if window == 1 else None, floor=("bare writes", floor["per_cpu_second"]),
                       peers={"TypeScript SDK": sdk["per_cpu_second"]})
                 t.row(f"{door}: RssAnon for each stream", r["bytes_per_stream"] / 1024, "KB", below=4,
                       floor=("bare sockets", floor["bytes_per_stream"] / 1024),
@@ -71,7 +75,7 @@ def history(chats, messages):
             try:
                 load.usual = {"http": server.listen, "key": server.key(), "pid": server.pid, "accounts": 1}
                 load.task("pair", prekeys=30)
-                load.task("fill", active=chats, messages=messages, window=64)
+                load.task("fill", active=chats, messages=messages, window=256)
                 load.task("save")
             finally:
                 server.stop()

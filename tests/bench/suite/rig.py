@@ -18,6 +18,7 @@ KEPT = os.environ.get("PARLEY_BENCH_KEPT") or os.path.join(ROOT, "build", "bench
 RUNTIMES = os.environ.get("PARLEY_RUNTIMES") or os.path.join(ROOT, "build", "runtimes")
 BRIDGES = os.path.join(ROOT, "tests", "interop", "bridges")
 FIRST_PREKEYS = 30
+PEER_ACCOUNTS = 50  # that write and are written to
 PEERS = {"baileys": "Baileys", "rust": "whatsapp-rust", "whatsmeow": "whatsmeow"}
 
 
@@ -124,11 +125,13 @@ def wait_http(where, path, process, patience=60):
 class Load:
     """parley-load: a line asks for a task, a line answers."""
 
-    def __init__(self, state, tls):
+    def __init__(self, state, tls, least_prekeys=0):
         self.ws, self.control, self.tls = address(), address(), tls
         words = [f"{BUILD}/parley-load", "--state", state, "--listen", self.ws, "--control", self.control]
         if tls:
             words += ["--tls-cert", f"{tls}/server.pem", "--tls-key", f"{tls}/server.key"]
+        if least_prekeys:
+            words += ["--least-prekeys", str(least_prekeys)]
         self.process = start(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.root_key = self.answer()["root_key"]
         self.usual = {}
@@ -188,9 +191,11 @@ class Parleyd:
 class Bridge:
     """A peer with many accounts in one process, behind two of our routes; or the SDK's server."""
 
-    def __init__(self, kind, folder, load, accounts, keeps="full"):
+    def __init__(self, kind, folder, load, accounts, keeps="full", prekeys=None):
         self.name, self.listen = PEERS.get(kind, kind), address()
         settings = {"listen": self.listen, "accounts": accounts, "keeps": keeps, "state_dir": f"{folder}/{kind}"}
+        if prekeys:
+            settings["prekeys"] = prekeys
         if load:
             settings.update(url=load.url, root_key=load.root_key, control=load.control)
             if load.tls:
@@ -270,21 +275,34 @@ def paired(accounts):
     return kept(f"accounts-{accounts}", make)
 
 
-def paired_peer(kind, accounts):
+def paired_peer(kind, accounts, idle=False):
+    """The idle ones upload few one-time keys, as the usual 812 take most of the time of a pairing: whatsapp-rust as many as
+    it is told, Baileys 5 and whatsmeow 50, as the sandbox tells them that it has one already."""
     def make(folder):
-        load = Load(f"{folder}/sim", None)
+        load = Load(f"{folder}/sim", None, least_prekeys=1 if idle else 0)
         try:
             load.task("phones", accounts=accounts)
-            bridge = Bridge(kind, folder, load, accounts, keeps="fast")
+            bridge = Bridge(kind, folder, load, accounts, keeps="fast", prekeys=FIRST_PREKEYS if idle else None)
             try:
-                load.task("wait", accounts=accounts, prekeys=10)
+                load.task("wait", accounts=accounts, prekeys=5)
                 time.sleep(5)  # what follows a first login
                 load.task("save")
             finally:
                 bridge.stop()
         finally:
             load.close()
-    return kept(f"{kind}-{accounts}", make)
+    return kept(f"{'idle-' if idle else ''}{kind}-{accounts}", make)
+
+
+def idle_peer(kind, wanted):
+    """Where so many accounts of a peer are, and how many: the most that are kept, as pairing them is what takes long."""
+    if wanted <= PEER_ACCOUNTS:
+        return paired_peer(kind, PEER_ACCOUNTS), wanted
+    start = f"idle-{kind}-"
+    most = max((int(name[len(start):]) for name in os.listdir(KEPT)
+                if name.startswith(start) and name[len(start):].isdigit()), default=0)
+    most = most or wanted
+    return paired_peer(kind, most, idle=True), min(most, wanted)
 
 
 def copy_of(folder, name):
@@ -296,13 +314,13 @@ def copy_of(folder, name):
 
 
 @contextlib.contextmanager
-def session(options, accounts, tls=False, server=None, login=True, folder=None):
+def session(options, accounts, tls=False, server=None, login=True, folder=None, least_prekeys=0):
     """A copy of paired accounts with the sandbox and who serves them; `server` is a peer's name or None for parleyd.
     Gives (load, server); `server.login_s` and `login_cpu_s` tell of the login."""
     source = folder or (paired_peer(server, accounts) if server else paired(accounts))
     copy, load, who = copy_of(source, f"{server or 'parleyd'}-{os.getpid()}"), None, None
     try:
-        load = Load(f"{copy}/sim", tls_folder() if tls else None)
+        load = Load(f"{copy}/sim", tls_folder() if tls else None, least_prekeys)
         began = time.monotonic()
         who = Bridge(server, copy, load, accounts) if server else Parleyd(copy, load, options.workers)
         load.usual = {"http": who.listen, "key": who.key(), "pid": who.pid, "accounts": accounts}
