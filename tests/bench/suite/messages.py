@@ -161,7 +161,7 @@ def bytes_written(options):
               "; whole turns: ratchet, message, chat, event, receipt")
     for window, r in results.items():
         n = nearest(FLOOR_BYTES_KB, r["per_commit"])
-        t.row(f"{window} on their way, {r['per_commit']:.1f} a commit", stored / 1024, "KB", below=judged.get(window),
+        t.row(f"{window} on their way, {r['per_commit']:.1f} a commit", stored_kb(r), "KB", below=judged.get(window),
               floor=(f"LMDB's pages alone at {n}", FLOOR_BYTES_KB[n]),
               note=f"{of_stored(r)}; {r['count']} messages; {cpu_of_all(r)}")
     table.line()
