@@ -219,7 +219,7 @@ Test(iq, phones_upload_as_many_keys_as_the_options_say)
     struct sim_phone *few;
 
     s.w->relay.options.phone_prekeys = 7;
-    few = world_phone(s.w, "15550003333");
+    few = world_phone(s.w, "15550007777");
     cr_expect_eq(sim_device_find(s.other->account, 0)->bundle.prekey_count, SIM_PHONE_PREKEYS);
     cr_expect_eq(sim_device_find(few->account, 0)->bundle.prekey_count, 7);
     clear_stage(&s);
