@@ -191,9 +191,11 @@ class Parleyd:
 class Bridge:
     """A peer with many accounts in one process, behind two of our routes; or the SDK's server."""
 
-    def __init__(self, kind, folder, load, accounts, keeps="full", prekeys=None):
+    def __init__(self, kind, folder, load, accounts, keeps="full", first=0, prekeys=None):
         self.name, self.listen = PEERS.get(kind, kind), address()
         settings = {"listen": self.listen, "accounts": accounts, "keeps": keeps, "state_dir": f"{folder}/{kind}"}
+        if first:
+            settings["first"] = first
         if prekeys:
             settings["prekeys"] = prekeys
         if load:
@@ -275,6 +277,15 @@ def paired(accounts):
     return kept(f"accounts-{accounts}", make)
 
 
+PAIRED_AT_ONCE = {"baileys": 250, "rust": 500}  # a process that has paired many in JavaScript is busy collecting garbage
+
+
+def slices(kind, accounts):
+    """(first, behind the last) for each process that pairs."""
+    step = PAIRED_AT_ONCE.get(kind, accounts)
+    return [(first, min(first + step, accounts)) for first in range(0, accounts, step)]
+
+
 def paired_peer(kind, accounts, idle=False):
     """The idle ones upload few one-time keys, as the usual 812 take most of the time of a pairing: whatsapp-rust as many as
     it is told, Baileys 5 and whatsmeow 50, as the sandbox tells them that it has one already."""
@@ -282,13 +293,14 @@ def paired_peer(kind, accounts, idle=False):
         load = Load(f"{folder}/sim", None, least_prekeys=1 if idle else 0)
         try:
             load.task("phones", accounts=accounts)
-            bridge = Bridge(kind, folder, load, accounts, keeps="fast", prekeys=FIRST_PREKEYS if idle else None)
-            try:
-                load.task("wait", accounts=accounts, prekeys=5)
-                time.sleep(5)  # what follows a first login
-                load.task("save")
-            finally:
-                bridge.stop()
+            for first, behind in slices(kind, accounts):
+                bridge = Bridge(kind, folder, load, behind, keeps="fast", first=first, prekeys=FIRST_PREKEYS if idle else None)
+                try:
+                    load.task("wait", accounts=behind - first, prekeys=5)
+                    time.sleep(5)  # what follows a first login
+                finally:
+                    bridge.stop()
+            load.task("save")
         finally:
             load.close()
     return kept(f"{'idle-' if idle else ''}{kind}-{accounts}", make)

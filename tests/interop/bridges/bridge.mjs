@@ -76,10 +76,10 @@ export function serve(send) {
   server.listen(Number(port), host, () => process.stdout.write('ready\n'));
 }
 
-/** Starts all accounts, a few at a time, as one thread does the work of all and has time limits for each; `start(i)` resolves
- * when account i is logged in. */
+/** Starts all accounts from the first one on, a few at a time, as one thread does the work of all and has time limits for each;
+ * `start(i)` resolves when account i is logged in. */
 export async function startAll(start, atOnce = 4) {
-  let next = 0;
+  let next = settings.first ?? 0;
   const one = async () => {
     while (next < settings.accounts) await start(next++);
   };
