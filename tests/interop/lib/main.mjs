@@ -12,20 +12,32 @@ const DEFAULT_CASE_MS = 120_000;
 
 let allCases;
 
+const ARGUMENTS = {
+  allowPositionals: true,
+  options: {
+    list: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+    strict: { type: 'boolean', default: process.env.CI === 'true' },
+    build: { type: 'string' },
+    keep: { type: 'boolean' },
+    'runtimes-ready': { type: 'boolean' },
+    json: { type: 'string' },
+    cases: { type: 'string', default: join(interop, 'cases/index.mjs') },
+  },
+};
+
+/** What was typed; an option that does not exist ends the run with 2. */
+function typed() {
+  try {
+    return parseArgs(ARGUMENTS);
+  } catch (error) {
+    console.error(error.message);
+    process.exit(2);
+  }
+}
+
 async function readArguments() {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      list: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
-      strict: { type: 'boolean', default: process.env.CI === 'true' },
-      build: { type: 'string' },
-      keep: { type: 'boolean' },
-      'runtimes-ready': { type: 'boolean' },
-      json: { type: 'string' },
-      cases: { type: 'string', default: join(interop, 'cases/index.mjs') },
-    },
-  });
+  const { values, positionals } = typed();
   ({ allCases } = await import(pathToFileURL(resolve(values.cases))));
   if (values.build) process.env.PARLEY_BUILD = resolve(values.build);
   const unknown = positionals.filter((name) => !chosenBy(name).length);
