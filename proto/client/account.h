@@ -31,7 +31,7 @@ struct wa_account {
     struct crypto_key adv_secret; /* in the QR code; the phone proves that it scanned it */
     uint32_t registration_id;
     bool paired;
-    bool lid_migrated;          /* the phone keeps its chats by LID: new stanzas go there */
+    bool lid_migrated; /* the phone keeps its chats by LID: new stanzas go there */
     enum wa_reads reads;
     uint32_t signed_prekey_id;  /* the current one, … */
     int64_t signed_prekey_at_s; /* … and since when; 0: not noted */

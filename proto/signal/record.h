@@ -29,7 +29,7 @@ struct wa_session {
     struct crypto_pair ratchet; /* ours */
     struct wa_chain sending;    /* of that ratchet key */
     bool can_send; /* else the next send makes both, with the key of the newest chain received */
-    uint32_t previous_counter;  /* last index of the sending chain before */
+    uint32_t previous_counter; /* last index of the sending chain before */
     unsigned receiving_count;
     struct wa_receiving receiving[WA_CHAINS_MAX]; /* newest first */
 

@@ -93,9 +93,9 @@ struct account_call {
     /* account_send_text: PENDING after 20 s without an ack; with an error when nobody waits for it
      * any more. Then `message` is on its way if it is in the database, and else never will be. */
     enum account_sent sent;
-    int sent_code;                 /* the ack's error number, 0 */
-    char message[ACCOUNT_ID_MAX];  /* "msg_…" of the message stored */
-    char chat[ACCOUNT_ID_MAX];     /* "chat_…" it is in */
+    int sent_code;                /* the ack's error number, 0 */
+    char message[ACCOUNT_ID_MAX]; /* "msg_…" of the message stored */
+    char chat[ACCOUNT_ID_MAX];    /* "chat_…" it is in */
 
     /* private to server/account */
     struct post post;

@@ -147,7 +147,7 @@ struct turn {
     struct account *account;
     int64_t now;
     int64_t closed_ticks; /* not wall time, which may be stepped back */
-    uint64_t needs; /* newest number that must be durable before this is released */
+    uint64_t needs;       /* newest number that must be durable before this is released */
     struct arena arena;
     struct batch batch;
     bool posted, durable, slices;

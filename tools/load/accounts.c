@@ -39,8 +39,8 @@ static void on_look(uv_timer_t *t)
     }
     if (n < (size_t)l->task.accounts) {
         if (load_us() - watch.most_us > STUCK_S * 1000000LL)
-            load_fail("%zu of %ld accounts connected, no other for %d s", n,
-                      (long)l->task.accounts, STUCK_S);
+            load_fail("%zu of %ld accounts connected, no other for %d s", n, (long)l->task.accounts,
+                      STUCK_S);
         return;
     }
     uv_timer_stop(t);

@@ -69,7 +69,8 @@ static void write_one(void)
 }
 
 /* What is left over is written at the next tick or frame. On a machine with other work a window
- * written in one go kept the sandbox silent for the 20 seconds after which a link counts as dead. */
+ * written in one go kept the sandbox silent for the 20 seconds after which a link counts as dead.
+ */
 static void write_due(void)
 {
     const struct load_task *t = &in.load->task;

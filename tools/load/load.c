@@ -229,12 +229,9 @@ static void read_options(struct load_options *o, int argc, char **argv)
         const char *name;
         const char **text;
         struct sim_endpoint *endpoint;
-    } all[] = {{"--state", &o->state, NULL},
-               {"--tls-cert", &o->tls_cert, NULL},
-               {"--tls-key", &o->tls_key, NULL},
-               {"--least-prekeys", &o->least_prekeys, NULL},
-               {"--listen", NULL, &o->listen},
-               {"--control", NULL, &o->control}};
+    } all[] = {{"--state", &o->state, NULL},     {"--tls-cert", &o->tls_cert, NULL},
+               {"--tls-key", &o->tls_key, NULL}, {"--least-prekeys", &o->least_prekeys, NULL},
+               {"--listen", NULL, &o->listen},   {"--control", NULL, &o->control}};
 
     *o = (struct load_options){.listen = {"127.0.0.1", 7800}, .control = {"127.0.0.1", 7801}};
     for (int i = 1; i < argc; i += 2) {

@@ -68,7 +68,8 @@ static void tell_others(struct sim_relay *r, struct sim_account *a, const char *
     wa_node_set(change, &r->arena, "device_lid_hash", device_hash(r, a, true));
     add_device(change, r, changed);
     add_key_indexes(change, r, a);
-    LIST_EACH(l, &a->watchers.list) to_account(r, LIST_ENTRY(l, struct sim_person, link)->account, n);
+    LIST_EACH(l, &a->watchers.list)
+    to_account(r, LIST_ENTRY(l, struct sim_person, link)->account, n);
 }
 
 /* A new device knows about itself already. */
@@ -129,7 +130,8 @@ void sim_notify_identity(struct sim_relay *r, struct sim_account *a)
     struct wa_node *n = notification(r, "encrypt", sim_account_jid(a, false));
 
     wa_node_add(n, &r->arena, "identity");
-    LIST_EACH(l, &a->watchers.list) to_account(r, LIST_ENTRY(l, struct sim_person, link)->account, n);
+    LIST_EACH(l, &a->watchers.list)
+    to_account(r, LIST_ENTRY(l, struct sim_person, link)->account, n);
 }
 
 static const struct sim_member *creator_of(const struct sim_group *g)

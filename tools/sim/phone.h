@@ -81,8 +81,8 @@ struct sim_phone {
     char scan_iq[16]; /* the scan that waits for its companion */
     enum { SIM_SCAN_NONE, SIM_SCAN_WAITS, SIM_SCAN_DONE, SIM_SCAN_REFUSED } scan;
     uint64_t scan_error; /* what the server said to a refused one */
-    struct map tokens;  /* number -> bucket in which we gave the person a token: int64_t * */
-    struct map retries; /* how often we asked for a message: uint32_t * by author and id */
+    struct map tokens;   /* number -> bucket in which we gave the person a token: int64_t * */
+    struct map retries;  /* how often we asked for a message: uint32_t * by author and id */
 };
 
 struct sim_phones {
