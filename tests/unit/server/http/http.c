@@ -1,5 +1,4 @@
 /* A real server on a real socket; the client is this thread with blocking calls. */
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -8,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/http/http.h"
 #include "server/worker.h"
+#include "tests/support/dial.h"
 
 static struct worker *main_worker, *workers[2];
 static struct http_server *server;
@@ -191,15 +190,12 @@ static void stop(void)
     worker_free(main_worker);
 }
 
-static int dial(void)
+static int dial_door(void)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval patience = {.tv_sec = 10};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = dial(port);
+
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;
 }
 
@@ -223,7 +219,7 @@ static const char *hear(int fd)
 
 static const char *ask(const char *text)
 {
-    int fd = dial();
+    int fd = dial_door();
     say(fd, text);
     return hear(fd);
 }
@@ -267,7 +263,7 @@ static void push(int fd, size_t n, const char *target)
 Test(http, a_long_pipeline_leaves_room_for_others)
 {
     enum { REQUESTS = 250 };
-    int greedy[2] = {dial(), dial()}; /* one on each worker */
+    int greedy[2] = {dial_door(), dial_door()}; /* one on each worker */
 
     for (int i = 0; i < 2; i++)
         push(greedy[i], REQUESTS, "/p/x");
@@ -280,7 +276,7 @@ Test(http, who_takes_no_answers_is_asked_nothing_more_until_he_does)
 {
     enum { REQUESTS = 300 }; /* 30 MB of answers */
     char *bytes = malloc(1 << 20);
-    int fd = dial();
+    int fd = dial_door();
     size_t got = 0;
     ssize_t n;
 
@@ -311,7 +307,7 @@ Test(http, a_header_without_a_value_is_no_folded_line)
 
 Test(http, byte_by_byte_is_the_same_request)
 {
-    int fd = dial();
+    int fd = dial_door();
     const char *text = "POST /echo HTTP/1.1\r\n" H CLOSE "Content-Length: 3\r\n\r\nxyz";
     for (const char *at = text; *at; at++) {
         cr_assert_eq(send(fd, at, 1, MSG_NOSIGNAL), 1);
@@ -389,7 +385,7 @@ static const char *post_sized(size_t bytes)
 {
     AUTO(buf) text = {0};
     struct timeval soon = {.tv_usec = 300000};
-    int fd = dial();
+    int fd = dial_door();
 
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
     buf_printf(&text, "POST /keep HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n", bytes);
@@ -440,7 +436,7 @@ Test(http, limits_have_their_own_answers)
 /* Dribbles a byte a second, as long as the server takes it. */
 static int slow_client(const char *text)
 {
-    int fd = dial();
+    int fd = dial_door();
     struct timeval patience = {.tv_sec = 1};
 
     say(fd, text);
@@ -528,7 +524,7 @@ Test(http, the_name_of_the_public_url_is_accepted)
 
 Test(http, open_streams_are_counted)
 {
-    int fd = dial();
+    int fd = dial_door();
 
     say(fd, "GET /quiet HTTP/1.1\r\n" H "\r\n");
     for (int i = 0; i < 500 && http_streams(server) != 1; i++)
@@ -555,7 +551,7 @@ Test(http, a_frame_of_any_size_reaches_a_reader_that_keeps_up)
     char chunk[1 << 16];
     size_t total = 0;
     ssize_t n;
-    int fd = dial();
+    int fd = dial_door();
 
     say(fd, "GET /big HTTP/1.1\r\n" H "\r\n");
     while ((n = recv(fd, chunk, sizeof(chunk), 0)) > 0)
@@ -566,7 +562,7 @@ Test(http, a_frame_of_any_size_reaches_a_reader_that_keeps_up)
 
 Test(http, a_slow_reader_is_closed_when_the_writer_is_done)
 {
-    int fd = dial();
+    int fd = dial_door();
 
     atomic_store(&closed_after, 0);
     say(fd, "GET /flood HTTP/1.1\r\n" H "\r\n");
@@ -583,7 +579,7 @@ Test(http, survives_a_client_that_leaves_in_the_middle)
                                         "GET /hold HTTP/1.1\r\n" H "\r\n"};
     for (int round = 0; round < 20; round++)
         for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-            int fd = dial();
+            int fd = dial_door();
             say(fd, parts[i]);
             if (round % 2) usleep(1000);
             close(fd);
@@ -606,7 +602,7 @@ Test(http, a_full_body_of_four_megabytes_arrives_whole)
     enum { SIZE = 4 << 20 };
     char head[128];
     char *body = malloc(SIZE);
-    int fd = dial();
+    int fd = dial_door();
     memset(body, 'z', SIZE);
     snprintf(head, sizeof(head), "POST /p/x HTTP/1.1\r\n" H CLOSE "Content-Length: %d\r\n\r\n",
              SIZE);
@@ -626,8 +622,8 @@ Test(http, above_the_limit_of_connections_one_is_told_so, .init = start_with_few
     const char *got = NULL, *body;
 
     for (int i = 0; i < FEW; i++)
-        open[i] = dial();
-    got = hear(dial());
+        open[i] = dial_door();
+    got = hear(dial_door());
     cr_assert(strstr(got, "HTTP/1.1 503 ") && strstr(got, "Retry-After: "), "%s", got);
     body = strstr(got, "\r\n\r\n") + 4;
     cr_assert(strstr(body, "{\"code\":\"server_busy\""), "%s", got);
@@ -659,7 +655,7 @@ static void post_large(int fd, const char *target, const char *header)
 
 Test(http, bodies_count_until_their_requests_have_ended, .init = start_with_small_bodies)
 {
-    int keepers[2] = {dial(), dial()}; /* one on each worker */
+    int keepers[2] = {dial_door(), dial_door()}; /* one on each worker */
     const char *got = NULL;
     int fd;
 
@@ -668,7 +664,7 @@ Test(http, bodies_count_until_their_requests_have_ended, .init = start_with_smal
     for (int i = 0; i < 500 && atomic_load(&kept) < 2; i++)
         usleep(10000);
     cr_assert_eq(atomic_load(&kept), 2);
-    fd = dial();
+    fd = dial_door();
     post_large(fd, "/p/x", CLOSE);
     got = hear(fd);
     cr_assert(strstr(got, "HTTP/1.1 503 ") && strstr(got, "server_busy"), "%s", got);
@@ -677,7 +673,7 @@ Test(http, bodies_count_until_their_requests_have_ended, .init = start_with_smal
         close(keepers[i]);
     for (int i = 0; i < 500 && atomic_load(&kept); i++)
         usleep(10000);
-    fd = dial();
+    fd = dial_door();
     for (int i = 0; i < 4; i++) /* one after the other, all answered */
         post_large(fd, "/p/x", i == 3 ? CLOSE : "");
     got = hear(fd);

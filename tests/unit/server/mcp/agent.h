@@ -1,14 +1,13 @@
 /* The house of the tools behind the MCP door on a real socket; one thread steps everything. An
  * agent is a connection: a request, and what has come back so far. */
 #pragma once
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "server/http/http.h"
 #include "server/mcp/inside.h"
 #include "server/mcp/mcp_events.h"
+#include "tests/support/dial.h"
 #include "tests/unit/server/api/house.h"
 
 static struct worker *door_main;
@@ -122,13 +121,9 @@ static inline size_t count_of(struct agent *a, const char *text)
 /* One request on a connection of its own. */
 static inline struct agent say_raw(const char *line, const char *headers, const char *body)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)door_port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct agent a = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    struct agent a = {.fd = dial(door_port)};
     AUTO(buf) text = {0};
 
-    cr_assert_eq(connect(a.fd, (struct sockaddr *)&to, sizeof(to)), 0);
     fcntl(a.fd, F_SETFL, O_NONBLOCK);
     buf_printf(&text, "%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", line, headers);
     if (body) buf_printf(&text, "Content-Length: %zu\r\n", strlen(body));

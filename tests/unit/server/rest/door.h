@@ -1,13 +1,12 @@
 /* The house of the tools behind a real HTTP server on a socket; one thread steps everything. */
 #pragma once
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "server/http/http.h"
 #include "server/http/pages.h"
 #include "server/rest/rest.h"
+#include "tests/support/dial.h"
 #include "tests/unit/server/api/house.h"
 
 static struct worker *door_main;
@@ -58,14 +57,10 @@ static void door_teardown(void)
     house_teardown();
 }
 
-static int dial(void)
+static int dial_door(void)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)door_port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = dial(door_port);
 
-    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
 }
@@ -85,7 +80,7 @@ static bool hear(int fd, struct buf *got)
 static int send_request(const char *line, const char *headers, const char *body)
 {
     AUTO(buf) text = {0};
-    int fd = dial();
+    int fd = dial_door();
 
     bool names_host = strncmp(headers, "Host:", 5) == 0;
     buf_printf(&text, "%s HTTP/1.1\r\n%sConnection: close\r\n%s", line,

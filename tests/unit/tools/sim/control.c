@@ -1,11 +1,10 @@
 /* The control API, handler by handler, without its sockets; then once over them. */
 #include "tests/unit/tools/sim/world.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/support/dial.h"
 #include "tools/sim/control.h"
 
 struct api {
@@ -241,16 +240,6 @@ Test(control, faults_rules_clock_settings)
 }
 
 /* ---- over the socket ---- */
-
-static int dial(int port)
-{
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-    return fd;
-}
 
 static void exchange(struct api *a, int fd, const char *request, char *out, size_t size)
 {

@@ -2,9 +2,9 @@
 #include "tests/unit/tools/sim/world.h"
 
 #include <arpa/inet.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/support/dial.h"
 #include "tools/sim/server.h"
 
 struct run {
@@ -55,16 +55,7 @@ Test(listen, only_at_the_address_it_was_told)
     run_free(r);
 }
 
-static int dial(struct run *r)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons(sim_listener_port(r->server.listener)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-    return fd;
-}
+static int dial_sim(struct run *r) { return dial(sim_listener_port(r->server.listener)); }
 
 /* What comes back, up to `size`; 0 when the other side closed or said nothing. */
 static size_t hear(struct run *r, int fd, char *out, size_t size)
@@ -95,7 +86,7 @@ static void ask(int fd, const char *path, const char *origin)
 static bool is_let_in(const char *path, const char *origin)
 {
     struct run *r = run_new();
-    int fd = dial(r);
+    int fd = dial_sim(r);
     char out[1024];
     bool in;
 
@@ -120,7 +111,7 @@ Test(listen, the_path_and_the_origin)
 Test(listen, junk_in_a_websocket)
 {
     struct run *r = run_new();
-    int fd = dial(r);
+    int fd = dial_sim(r);
     char out[1024];
     static const uint8_t frame[] = {0x82, 0x84, 0, 0, 0, 0, 'j', 'u', 'n', 'k'};
 
@@ -140,7 +131,7 @@ Test(listen, junk_in_a_websocket)
 Test(listen, plain_http_is_not_found)
 {
     struct run *r = run_new();
-    int fd = dial(r);
+    int fd = dial_sim(r);
     char out[1024];
     static const char get[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
