@@ -138,7 +138,8 @@ static bool is_of_proxy(struct slice header)
 static bool peer_is_person(const struct request *r)
 {
     const struct http_config *config = &r->conn->home->server->config;
-    bool has_names = config->public_url || (config->hosts && config->hosts[0]);
+    bool has_url = config->public_url && config->public_url[0];
+    bool has_names = has_url || (config->hosts && config->hosts[0]);
     enum peer_kind kind = peer_kind(r->conn);
 
     return kind == PEER_PERSON || (kind == PEER_SAME_USER && !has_names);

@@ -144,7 +144,8 @@ static void start(void) { start_with(0, 0); }
 static void start_with_few_connections(void) { start_with(FEW, 0); }
 static void start_with_small_bodies(void) { start_with(0, SMALL); }
 
-static void start_without_names(void) { start_config((struct http_config){0}); }
+/* As the options have it when nobody names anything: an empty text. */
+static void start_without_names(void) { start_config((struct http_config){.public_url = ""}); }
 static void start_with_url(void)
 {
     start_config((struct http_config){.public_url = "https://public.example/"});
