@@ -89,8 +89,9 @@ def show_peers(wire, peers):
     for kind, p in peers.items():
         name, room = PEERS[kind], (PEER_MEMORY_KB - p["base_kb"]) / p["kb"]
         full = p["anon_kb"] > 0.9 * PEER_MEMORY_KB
-        t.row(f"{name}: accounts held", p["accounts"], "", note="2 GB hold no more" if full else
-              f"no more were paired, as a first login takes long; 2 GB would hold about {room:,.0f}")
+        why = "no more were paired, as a first login takes long" if p["accounts"] < p["wanted"] else "no more were asked for"
+        t.row(f"{name}: accounts held", p["accounts"], "",
+              note="2 GB hold no more" if full else f"{why}; 2 GB would hold about {room:,.0f}")
         t.row(f"{name}: RssAnon with all connected", p["anon_kb"] / 1024, "MB", note=f"{p['base_kb'] / 1024:.0f} MB of it without accounts")
         t.row(f"{name}: RssAnon for each account", p["kb"], "KB", note=f"beyond the first {FEW}")
         t.row(f"{name}: CPU for a login", p["login_ms"], "ms", note=f"all logged in after {p['login_s']:.1f} s")
