@@ -41,30 +41,42 @@ bool db_tenant_next(struct range *r, struct db_tenant *out)
     return true;
 }
 
-static struct key counter_key(const char *name)
+/* The first giver's row has the bare name; it sorts before those of the others. */
+static struct key counter_key(const char *name, unsigned giver)
 {
     struct key k = {0};
+
     key_bytes(&k, SLICE("next."));
     key_bytes(&k, slice_text(name));
+    if (giver) {
+        key_u8(&k, 0);
+        key_int(&k, giver);
+    }
     return k;
 }
 
 err_t db_counter_find(struct view *v, const char *name, uint64_t *out)
 {
-    struct key k = counter_key(name);
-    struct slice payload;
+    AUTO(range) r = {0};
+    struct key from = counter_key(name, 0), to = from;
+    uint64_t highest = 0;
 
-    TRY(view_find(v, DB_meta, key_slice(&k), &payload));
-    struct reader r = reader_of(payload);
-    uint64_t value = slice_is_none(payload) ? 0 : reader_be64(&r);
-    if (reader_end(&r) != OK) return fail(STORE_DAMAGED, "counter %s", name);
-    *out = value;
+    key_u8(&to, 1); /* behind 00, which follows the name for the other givers */
+    range_between(&r, v, DB_meta, key_slice(&from), key_slice(&to), RANGE_FORWARDS);
+    while (range_next(&r)) {
+        struct reader in = reader_of(r.value);
+        uint64_t value = reader_be64(&in);
+        if (reader_end(&in) != OK) return fail(STORE_DAMAGED, "counter %s", name);
+        if (value > highest) highest = value;
+    }
+    TRY(range_error(&r));
+    *out = highest;
     return OK;
 }
 
-void db_counter_put(struct batch *b, const char *name, uint64_t value)
+void db_counter_put(struct batch *b, const char *name, unsigned giver, uint64_t value)
 {
-    struct key k = counter_key(name);
+    struct key k = counter_key(name, giver);
     AUTO(buf) payload = {0};
     buf_put_be64(&payload, value);
     batch_put(b, DB_meta, key_slice(&k), buf_slice(&payload));

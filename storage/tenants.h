@@ -19,8 +19,12 @@ err_t db_tenant_get(struct view *v, uint32_t tenant, struct db_tenant *out) MUST
 void db_tenants(struct range *r, struct view *v);
 bool db_tenant_next(struct range *r, struct db_tenant *out);
 
-/* Counters ("tenant", "account", "key", …): the last number given, 0 when none was. Who gives
- * numbers holds the one lock of the directory, reads once at start and puts in the batch of the
- * new row, so that a number is never given twice, not even after its row is gone. */
+/* Counters ("tenant", "account", "key", …): the last number given, 0 when none was. It is read once
+ * at start and put in the batch of the new row, so that a number is never given twice, not even
+ * after its row is gone.
+ *
+ * Batches of two threads are committed in any order, so each `giver` of numbers (a worker's index)
+ * has a row of its own, which only it puts, rising; the highest of them counts. Who gives numbers
+ * under one lock and posts under it too is giver 0. */
 err_t db_counter_find(struct view *v, const char *name, uint64_t *out) MUST_CHECK;
-void db_counter_put(struct batch *b, const char *name, uint64_t value);
+void db_counter_put(struct batch *b, const char *name, unsigned giver, uint64_t value);

@@ -166,6 +166,15 @@ static void refuse_deleted(struct account *a, struct account_call *c)
     turn_close(t, OK);
 }
 
+/* The highest number drawn so far, by whatever worker: in this worker's own row it only rises. */
+static void put_counter(struct account *a, struct turn *t)
+{
+    struct account_worker *aw = a->home;
+
+    db_counter_put(&t->batch, "account", (unsigned)worker_index(aw->worker),
+                   atomic_load(&aw->accounts->next_number) - 1);
+}
+
 /* What a verb says is the call's error, unless the account's own rows are damaged. */
 static void run_call(struct account *a, struct account_call *c, bool creates)
 {
@@ -188,7 +197,7 @@ static void run_call(struct account *a, struct account_call *c, bool creates)
     }
     if (c->owner && c->kind == CALL_PLAIN) end_call(a, t, c, e, words, trail);
     if (creates) {
-        db_counter_put(&t->batch, "account", atomic_load(&c->server->accounts->next_number) - 1);
+        put_counter(a, t);
         account_changed(a);
     }
     turn_close(t, e != OK && err_class(e) == ERR_CLASS_BROKEN ? e : OK);

@@ -187,8 +187,8 @@ static err_t commit_first(struct server *s, struct key_entry *live, struct key_e
     db_tenant_put(&b, &tenant);
     put_entry(&b, live, false);
     put_entry(&b, test, false);
-    db_counter_put(&b, "tenant", TENANT_FIRST);
-    db_counter_put(&b, "key", test->number);
+    db_counter_put(&b, "tenant", 0, TENANT_FIRST);
+    db_counter_put(&b, "key", 0, test->number);
     e = writer_commit(s->writer, &b);
     batch_done(&b);
     return e;
@@ -457,7 +457,7 @@ void auth_key_new(struct server *s, uint32_t tenant, enum world world, unsigned 
     k->entry = entry_new(tenant, (uint32_t)++s->tenants->last_key, world, rights, name, k->key);
     memcpy(k->id, k->entry->principal.key, sizeof(k->id));
     put_entry(&kb->batch, k->entry, false);
-    db_counter_put(&kb->batch, "key", k->entry->number);
+    db_counter_put(&kb->batch, "key", 0, k->entry->number);
     writer_post(s->writer, &kb->batch);
     pthread_mutex_unlock(&s->tenants->lock);
 }

@@ -14,6 +14,8 @@ struct worker {
 };
 
 static struct worker *fake_current;
+/* What another thread does just before a turn is posted, once: the clock is read there. */
+static void (*fake_on_ticks)(void);
 
 struct worker *worker_new(int index)
 {
@@ -36,7 +38,14 @@ struct worker *worker_self(void) { return fake_current; }
 struct uv_loop_s *worker_loop(struct worker *w) { return NULL; }
 void worker_post(struct worker *w, struct post *p) { list_push(&w->posts, &p->link); }
 int64_t worker_now(struct worker *w) { return w->now + w->stepped; }
-int64_t worker_ticks(struct worker *w) { return w->now; }
+int64_t worker_ticks(struct worker *w)
+{
+    void (*act)(void) = fake_on_ticks;
+
+    fake_on_ticks = NULL;
+    if (act) act();
+    return w->now;
+}
 
 void timer_disarm(struct worker *w, struct timer *t)
 {

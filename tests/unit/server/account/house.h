@@ -74,23 +74,31 @@ static struct house {
     struct server server;
     struct config config;
     char folder[64];
-    struct worker *worker;
+    struct worker *worker; /* the first, whose account the tests play with */
     struct account_worker *aw;
     struct account *account;
 } house;
 
+/* Of the server that is opened next. */
+static size_t house_worker_count = 1;
+
 static inline void house_pass(int64_t ms) { fake_pass(house.worker, ms); }
+static inline void house_run(void)
+{
+    for (size_t i = 0; i < house.server.worker_count; i++)
+        fake_run(house.server.workers[i]);
+}
 static inline size_t house_commit(void)
 {
     size_t n = writer_step(house.server.writer);
 
-    fake_run(house.worker);
+    house_run();
     return n;
 }
 /* Commits until nothing is queued. */
 static inline void house_settle(void)
 {
-    fake_run(house.worker);
+    house_run();
     while (house_commit() > 0) {
     }
 }
@@ -110,10 +118,11 @@ static inline void house_open_server(void)
     cr_assert_eq(store_open(&options, &s->store), OK, "%s", err_trail());
     s->config = &house.config;
     s->writer = writer_new(&(struct writer_options){.store = s->store});
-    s->main = house.worker = worker_new(0);
-    s->worker_count = 1;
-    s->workers = xcalloc(sizeof *s->workers);
-    s->workers[0] = house.worker;
+    s->worker_count = house_worker_count;
+    s->workers = xcalloc(s->worker_count * sizeof(struct worker *));
+    for (size_t i = s->worker_count; i-- > 0;) /* the first is the one that tests run on */
+        s->workers[i] = worker_new((int)i);
+    s->main = house.worker = s->workers[0];
     s->directory = directory_new();
     cr_assert_eq(accounts_open(s, &s->accounts), OK, "%s", err_trail());
     house.aw = &s->accounts->workers[0];
@@ -129,7 +138,8 @@ static inline void house_close_server(void)
     directory_free(s->directory);
     writer_free(s->writer);
     store_close(s->store);
-    worker_free(house.worker);
+    for (size_t i = 0; i < s->worker_count; i++)
+        worker_free(s->workers[i]);
     free(s->workers);
     config_done(&house.config);
     if (fake_link) buf_done(&fake_link->written);
