@@ -1,5 +1,5 @@
 /* parleyctl: the command line of a running parleyd. One thread, one command, one exit code:
- * 0 done, 1 the server or WhatsApp said no, 2 the command line is wrong. */
+ * 0 done, 1 refused, failed or no server, 2 the command line is wrong. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +28,10 @@ extern const struct cli_command cli_commands[]; /* ends with a row without a nam
 /* Prints "parleyctl: …" and gives back CLI_USAGE. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Whether it is an option of every command, which stands before the command. */
+bool cli_is_global(const char *word);
+/* What a word that nothing takes may have been meant for: "" or "; …". */
+const char *cli_hint(const char *word);
 
 /* ---- door.c: HTTP ---- */
 

@@ -38,6 +38,24 @@ static const char *option(int *argc, char **argv, const char *name)
     return NULL;
 }
 
+/* A word that is left when a command has taken what it knows; CLI_USAGE. */
+static int not_taken(const char *command, int argc, char **argv)
+{
+    const struct cli_command *row = cli_commands;
+    const char *word = argv[0];
+
+    while (strcmp(row->name, command) != 0)
+        row++;
+    const char *known = strncmp(word, "--", 2) == 0 ? strstr(row->usage, word) : NULL;
+    char behind = known ? known[strlen(word)] : '\0';
+    if (behind == ' ' && argc == 1) return cli_usage("%s: %s wants a value", command, word);
+    if (behind && strchr(" ]|", behind)) return cli_usage("%s: %s stands twice", command, word);
+    if (!row->usage[0])
+        return cli_usage("%s takes no arguments, not '%s'%s", command, word, cli_hint(word));
+    return cli_usage("%s does not take '%s'%s; it takes %s", command, word, cli_hint(word),
+                     row->usage);
+}
+
 static struct json *parse(const struct answer *a)
 {
     struct json *j = NULL;
@@ -51,7 +69,7 @@ static int run_accounts(struct cli *c, int argc, char **argv)
 {
     struct answer a;
 
-    if (argc) return cli_usage("accounts takes no arguments");
+    if (argc) return not_taken("accounts", argc, argv);
     if (!tool_ask(c, "list_accounts", "{}", &a)) return CLI_FAILED;
     struct json *j = parse(&a);
     const struct json *items = json_get(j, "accounts");
@@ -84,12 +102,20 @@ static void draw_code(struct slice code, const char *url)
     fflush(stdout);
 }
 
-/* Lets a new virtual phone scan the code. */
-static bool scan_in_sandbox(struct cli *c, struct slice code, char *number, size_t n)
+static bool ask_sandbox(struct cli *c, const char *path, struct buf *body)
+{
+    struct answer a;
+
+    if (!door_ask_sandbox(c, "POST", path, buf_text(body), &a)) return false;
+    bool ok = a.status < 300 || door_problem(&a) == CLI_DONE;
+    answer_done(&a);
+    return ok;
+}
+
+/* Its number is of this moment, so that every call has its own. */
+static bool make_phone(struct cli *c, char *number, size_t n)
 {
     AUTO(buf) body = {0};
-    AUTO(buf) path = {0};
-    struct answer a;
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
@@ -97,21 +123,20 @@ static bool scan_in_sandbox(struct cli *c, struct slice code, char *number, size
              (unsigned long)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) %
                  10000000);
     buf_printf(&body, "{\"number\":\"%s\",\"name\":\"Sandbox phone\"}", number);
-    if (!door_ask_sandbox(c, "POST", "/phones", buf_text(&body), &a)) return false;
-    bool ok = a.status < 300 || door_problem(&a) == CLI_DONE;
-    answer_done(&a);
-    if (!ok) return false;
+    return ask_sandbox(c, "/phones", &body);
+}
 
+static bool scan_in_sandbox(struct cli *c, struct slice code, const char *number)
+{
+    AUTO(buf) body = {0};
+    AUTO(buf) path = {0};
     struct pen p = pen_on(&body);
-    buf_reset(&body);
+
     pen_object(&p, NULL);
     pen_text(&p, "qr", code);
     pen_end(&p);
     buf_printf(&path, "/phones/%s/scan", number);
-    if (!door_ask_sandbox(c, "POST", buf_text(&path), buf_text(&body), &a)) return false;
-    ok = a.status < 300 || door_problem(&a) == CLI_DONE;
-    answer_done(&a);
-    return ok;
+    return ask_sandbox(c, buf_text(&path), &body);
 }
 
 struct pairing {
@@ -197,16 +222,18 @@ static int run_pair(struct cli *c, int argc, char **argv)
     struct pairing p = {0};
     char number[32];
 
-    if (argc) return cli_usage("pair takes only --sandbox and --account ID");
+    if (argc) return not_taken("pair", argc, argv);
     c->wants_test = c->wants_test || sandbox;
     if (sandbox && c->key && strncmp(c->key, "parley_test_", 12) != 0)
         return cli_usage("pair --sandbox wants a test key (parley_test_…)");
+    /* First of all, so that without a sandbox no account is left behind. */
+    if (sandbox && !make_phone(c, number, sizeof(number))) return CLI_FAILED;
     if (!ask_for_code(c, account, &p)) return CLI_FAILED;
     if (!sandbox) {
         draw_code(slice_text(p.code), p.url);
         return await_scan(c, &p, NULL);
     }
-    if (!scan_in_sandbox(c, slice_text(p.code), number, sizeof(number))) return CLI_FAILED;
+    if (!scan_in_sandbox(c, slice_text(p.code), number)) return CLI_FAILED;
     return await_scan(c, &p, number);
 }
 
@@ -219,7 +246,10 @@ static int run_send(struct cli *c, int argc, char **argv)
     struct pen p = pen_on(&args);
     struct answer a;
 
-    if (argc != 2) return cli_usage("send wants a number (+1…) or a chat_… and a text");
+    if (argc > 2) return not_taken("send", argc - 2, argv + 2);
+    if (argc < 2)
+        return cli_usage("send wants a number (+1…) or a chat_… and a text: parleyctl send "
+                         "+14155550198 \"hello\"");
     pen_object(&p, NULL);
     pen_text(&p, strncmp(argv[0], "chat_", 5) == 0 ? "chat_id" : "to", slice_text(argv[0]));
     if (account) pen_text(&p, "account_id", slice_text(account));
@@ -305,10 +335,14 @@ static int run_events(struct cli *c, int argc, char **argv)
     const char *names = option(&argc, argv, "--events");
     struct watch w = {.left = -1};
     AUTO(buf) path = {0};
+    uint64_t seq;
 
-    if (argc) return cli_usage("events takes --follow, --after SEQ, --count N, --events NAMES");
+    if (argc) return not_taken("events", argc, argv);
     if (count && (text_i64(slice_text(count), &w.left) != OK || w.left < 1))
         return cli_usage("--count wants a number from 1 on, not '%s'", count);
+    if (after && text_u64(slice_text(after), &seq) != OK)
+        return cli_usage("--after wants the number (seq) of an event, or 0 for all, not '%s'",
+                         after);
     if (follow) {
         buf_put_text(&path, "/v1/events");
         if (names) {
@@ -367,9 +401,10 @@ static int run_key(struct cli *c, int argc, char **argv)
 {
     bool live = flag(&argc, argv, "--live"), test = flag(&argc, argv, "--test");
     const char *name = option(&argc, argv, "--name"), *rights = option(&argc, argv, "--rights");
-    const char *verb = argc ? argv[0] : "";
+    const char *verb = argc ? argv[0] : "", *last = argc ? argv[argc - 1] : "";
     AUTO(buf) path = {0};
 
+    if (strncmp(last, "--", 2) == 0) return not_taken("key", 1, &argv[argc - 1]);
     if (argc == 1 && strcmp(verb, "list") == 0) return change_keys(c, "GET", "/v1/keys", NULL);
     if (argc == 1 && strcmp(verb, "first") == 0 && live != test) return print_first_key(c, test);
     if (argc == 1 && strcmp(verb, "new") == 0 && live != test)
@@ -400,9 +435,11 @@ static int run_check(struct cli *c, int argc, char **argv)
     struct check_result result = {0};
     struct store *store;
 
-    if (argc > 1) return cli_usage("check wants a data folder");
+    if (argc > 1) return not_taken("check", argc - 1, argv + 1);
     if (!has_database(options.path))
-        return cli_failed("there is no database in %s (no data.mdb)", options.path);
+        return cli_failed(
+            "there is no database in %s (no data.mdb); name the data folder of parleyd",
+            options.path);
     if (store_open(&options, &store) != OK) return cli_failed("%s", err_words());
     err_t e = check_store(store, tell_line, NULL, &result);
     store_close(store);

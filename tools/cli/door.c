@@ -59,11 +59,13 @@ static bool no_way(const struct cli *c, bool operator_only)
 {
     if (operator_only)
         cli_failed("keys are made through the operator's socket, and there is none in %s. Start "
-                   "parleyd there, or name its data folder with --data.",
-                   c->data);
+                   "parleyd there (parleyd --data %s, or tools/run), or name its data folder with "
+                   "--data.",
+                   c->data, c->data);
     else
-        cli_failed("there is no key: give one with --key or PARLEY_API_KEY, or the server's data "
-                   "folder with --data (no first-keys in %s).",
+        cli_failed("there is no key: none in --key or PARLEY_API_KEY, no first-keys and no "
+                   "operator.sock in %s. Give a key, or name the data folder of a parleyd with "
+                   "--data; tools/run starts one.",
                    c->data);
     return false;
 }
@@ -87,14 +89,42 @@ static bool find_way(const struct cli *c, CURL *curl, bool operator_only, struct
     return true;
 }
 
-static bool ask(CURL *curl, const struct way *way, const char *base, const char *method,
-                const char *path, const char *body, struct answer *out)
+/* Paths begin with the slash. */
+static void put_url(struct buf *out, const char *base, const char *path)
+{
+    size_t n = strlen(base);
+
+    while (n && base[n - 1] == '/')
+        n--;
+    buf_printf(out, "%.*s%s", (int)n, base, path);
+}
+
+/* Where we looked, why nobody was found, and how to have somebody there. */
+static bool nobody(const struct cli *c, const struct way *way, const char *base, const char *words)
+{
+    if (way->socket[0])
+        cli_failed("parleyd does not answer at %s (%s). Start it on that folder (parleyd --data "
+                   "%s, or tools/run), or name that of a running one with --data.",
+                   way->socket, words, c->data);
+    else if (base == c->sandbox)
+        cli_failed("the sandbox does not answer at %s (%s). tools/run starts it; where another "
+                   "one listens is said with --sandbox-control.",
+                   base, words);
+    else
+        cli_failed("parleyd does not answer at %s (%s). tools/run starts it; where another one "
+                   "listens is said with --url or PARLEY_URL.",
+                   base, words);
+    return false;
+}
+
+static bool ask(const struct cli *c, CURL *curl, const struct way *way, const char *base,
+                const char *method, const char *path, const char *body, struct answer *out)
 {
     AUTO(buf) url = {0};
     char words[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = way->headers;
 
-    buf_printf(&url, "%s%s", base, path);
+    put_url(&url, base, path);
     headers = curl_slist_append(headers, "Content-Type: application/json");
     headers = curl_slist_append(headers, "Accept: application/json");
     curl_easy_setopt(curl, CURLOPT_URL, buf_text(&url));
@@ -110,9 +140,9 @@ static bool ask(CURL *curl, const struct way *way, const char *base, const char 
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     if (e == CURLE_OK) return true;
-    cli_failed("%s does not answer: %s", way->socket[0] ? way->socket : base,
-               words[0] ? words : curl_easy_strerror(e));
-    return false;
+    answer_done(out);
+    bool has_words = words[0] && !way->socket[0]; /* of a socket they name an address of TCP */
+    return nobody(c, way, base, has_words ? words : curl_easy_strerror(e));
 }
 
 bool door_ask(const struct cli *c, const char *method, const char *path, const char *body,
@@ -123,7 +153,7 @@ bool door_ask(const struct cli *c, const char *method, const char *path, const c
 
     *out = (struct answer){0};
     if (find_way(c, curl, strncmp(path, "/v1/keys", 8) == 0, &way))
-        return ask(curl, &way, c->url, method, path, body, out);
+        return ask(c, curl, &way, c->url, method, path, body, out);
     curl_easy_cleanup(curl);
     return false;
 }
@@ -136,7 +166,7 @@ bool door_ask_sandbox(const struct cli *c, const char *method, const char *path,
 
     *out = (struct answer){0};
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    return ask(curl, &way, c->sandbox, method, path, body, out);
+    return ask(c, curl, &way, c->sandbox, method, path, body, out);
 }
 
 void door_escape(struct buf *out, const char *text)
@@ -251,7 +281,7 @@ static long follow_once(const struct cli *c, struct follower *f, const char *pat
         snprintf(header, sizeof(header), "Last-Event-ID: %s", f->id);
         headers = curl_slist_append(headers, header);
     }
-    buf_printf(&url, "%s%s", c->url, path);
+    put_url(&url, c->url, path);
     curl_easy_setopt(f->curl, CURLOPT_URL, buf_text(&url));
     curl_easy_setopt(f->curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(f->curl, CURLOPT_WRITEFUNCTION, on_stream);
@@ -270,6 +300,7 @@ int door_follow(const struct cli *c, const char *path, const char *after,
 {
     struct follower f = {.on_event = on_event, .context = context};
     int result = CLI_DONE;
+    bool told = false;
 
     if (after) snprintf(f.id, sizeof(f.id), "%s", after);
     for (;;) {
@@ -284,7 +315,12 @@ int door_follow(const struct cli *c, const char *path, const char *after,
             result = door_problem(&refusal);
             break;
         }
-        if (status == 0) fprintf(stderr, "parleyctl: %s does not answer; trying again\n", c->url);
+        if (status == 0 && !told)
+            fprintf(stderr,
+                    "parleyctl: parleyd does not answer at %s (tools/run starts it, --url or "
+                    "PARLEY_URL names another); trying again\n",
+                    c->url);
+        told = status == 0;
         buf_reset(&f.line);
         buf_reset(&f.data);
         buf_reset(&f.refusal);

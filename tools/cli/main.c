@@ -1,5 +1,6 @@
 /* parleyctl: global options, then a command of commands.c or a tool of the tool table. */
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,9 @@
 #include <curl/curl.h>
 
 #include "tools/cli/cli.h"
+
+#define CLI_URL "http://127.0.0.1:8790"
+#define CLI_SANDBOX "http://127.0.0.1:7801"
 
 static void complain(const char *format, va_list args)
 {
@@ -41,9 +45,10 @@ static int help(void)
         "Without --key (or PARLEY_API_KEY): the live key of DIR/first-keys (pair --sandbox takes "
         "the test\nkey), or the operator's socket in DIR. DIR is ./data (or PARLEY_DATA), URL is "
         "http://127.0.0.1:8790\n(or PARLEY_URL), the sandbox's http://127.0.0.1:7801 (or "
-        "PARLEY_SANDBOX_CONTROL_URL).\n--json prints answers as they come.\n\ncommands:\n");
+        "PARLEY_SANDBOX_CONTROL_URL).\n--json prints answers as they come.\nExit code: 0 done, 1 "
+        "refused, failed or no server, 2 the command line is wrong.\n\ncommands:\n");
     for (const struct cli_command *c = cli_commands; c->name; c++)
-        printf("  %s %s\n      %s\n", c->name, c->usage, c->meaning);
+        printf("  %s%s%s\n      %s\n", c->name, c->usage[0] ? " " : "", c->usage, c->meaning);
     printf("\ntools, with --argument value (parleyctl TOOL --help):\n");
     tool_list();
     return CLI_DONE;
@@ -56,7 +61,7 @@ static bool wants_help(const char *word)
 
 static int command_help(const struct cli_command *c)
 {
-    printf("usage: parleyctl %s %s\n%s.\n", c->name, c->usage, c->meaning);
+    printf("usage: parleyctl %s%s%s\n%s.\n", c->name, c->usage[0] ? " " : "", c->usage, c->meaning);
     return CLI_DONE;
 }
 
@@ -80,44 +85,92 @@ static int run(struct cli *c, int argc, char **argv)
     return cli_usage("no command '%s'; parleyctl --help lists them", argv[0]);
 }
 
-int main(int argc, char **argv)
+static const struct global {
+    const char *name;
+    size_t offset;
+} globals[] = {
+    {"--key", offsetof(struct cli, key)},
+    {"--url", offsetof(struct cli, url)},
+    {"--data", offsetof(struct cli, data)},
+    {"--sandbox-control", offsetof(struct cli, sandbox)},
+};
+
+static const struct global *find_global(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(globals); i++)
+        if (strcmp(name, globals[i].name) == 0) return &globals[i];
+    return NULL;
+}
+
+bool cli_is_global(const char *word) { return strcmp(word, "--json") == 0 || find_global(word); }
+
+const char *cli_hint(const char *word)
+{
+    if (cli_is_global(word)) return "; it stands before the command: parleyctl OPTION COMMAND";
+    if (strncmp(word, "--", 2) == 0 && strchr(word, '='))
+        return "; a value stands apart from its name: --name value";
+    return "";
+}
+
+/* Reads what stands before the command, from argv[*at] on. */
+static int read_globals(struct cli *c, int argc, char **argv, int *at)
+{
+    for (; *at < argc && strncmp(argv[*at], "--", 2) == 0; ++*at) {
+        const char *word = argv[*at];
+        const struct global *g = find_global(word);
+        if (wants_help(word) || strcmp(word, "--version") == 0) break;
+        if (strcmp(word, "--json") == 0) {
+            c->json = true;
+            continue;
+        }
+        if (!g) return cli_usage("unknown option %s; see --help%s", word, cli_hint(word));
+        if (++*at == argc) return cli_usage("%s wants a value", word);
+        *(const char **)((char *)c + g->offset) = argv[*at];
+    }
+    return CLI_DONE;
+}
+
+static int check_url(const char *name, const char *url, const char *example)
+{
+    const char *host = strncmp(url, "https://", 8) == 0  ? url + 8
+                       : strncmp(url, "http://", 7) == 0 ? url + 7
+                                                         : "";
+
+    if (*host && *host != '/') return CLI_DONE;
+    return cli_usage("%s wants an address such as %s, not '%s'", name, example, url);
+}
+
+static struct cli from_outside(void)
 {
     const char *data = from_environment("PARLEY_DATA", NULL);
     const char *url = from_environment("PARLEY_URL", NULL);
     const char *sandbox = from_environment("PARLEY_SANDBOX_CONTROL_URL", NULL);
-    struct cli c = {
-        .url = url ? url : "http://127.0.0.1:8790",
+
+    return (struct cli){
+        .url = url ? url : CLI_URL,
         .data = data ? data : "data",
         .key = from_environment("PARLEY_API_KEY", "WUSE_API_KEY"),
-        .sandbox = sandbox ? sandbox : "http://127.0.0.1:7801",
+        .sandbox = sandbox ? sandbox : CLI_SANDBOX,
     };
-    struct {
-        const char *name, **to;
-    } options[] = {{"--key", &c.key},
-                   {"--url", &c.url},
-                   {"--data", &c.data},
-                   {"--sandbox-control", &c.sandbox}};
-    int at = 1;
+}
 
-    for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
-        size_t i = 0;
-        if (wants_help(argv[at])) return help();
-        if (strcmp(argv[at], "--version") == 0) {
-            printf("parleyctl %s\n", PARLEY_VERSION);
-            return CLI_DONE;
-        }
-        if (strcmp(argv[at], "--json") == 0) {
-            c.json = true;
-            continue;
-        }
-        while (i < ARRAY_LEN(options) && strcmp(argv[at], options[i].name) != 0)
-            i++;
-        if (i == ARRAY_LEN(options)) return cli_usage("unknown option %s; see --help", argv[at]);
-        if (++at == argc) return cli_usage("%s wants a value", options[i].name);
-        *options[i].to = argv[at];
+int main(int argc, char **argv)
+{
+    struct cli c = from_outside();
+    int at = 1, result = read_globals(&c, argc, argv, &at);
+
+    if (result != CLI_DONE) return result;
+    if (at < argc && strcmp(argv[at], "--version") == 0) {
+        printf("parleyctl %s\n", PARLEY_VERSION);
+        return CLI_DONE;
     }
+    result = check_url("--url (or PARLEY_URL)", c.url, CLI_URL);
+    if (result == CLI_DONE)
+        result =
+            check_url("--sandbox-control (or PARLEY_SANDBOX_CONTROL_URL)", c.sandbox, CLI_SANDBOX);
+    if (result != CLI_DONE) return result;
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    int result = run(&c, argc - at, argv + at);
+    result = run(&c, argc - at, argv + at);
     curl_global_cleanup();
     return result;
 }

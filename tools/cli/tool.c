@@ -179,8 +179,8 @@ static int read_args(const struct cli_tool *t, int argc, char **argv, struct buf
     for (int i = 0; i < argc; i += 2) {
         const struct cli_arg *a = strncmp(argv[i], "--", 2) == 0 ? find_arg(t, argv[i] + 2) : NULL;
         if (!a)
-            return cli_usage("%s has no argument %s; see parleyctl %s --help", t->name, argv[i],
-                             t->name);
+            return cli_usage("%s has no argument %s%s; see parleyctl %s --help", t->name, argv[i],
+                             cli_hint(argv[i]), t->name);
         if (i + 1 == argc) return cli_usage("%s wants a value", argv[i]);
         put_value(&p, a, argv[i + 1]);
     }
@@ -257,6 +257,7 @@ static bool ask_row(struct cli *c, const struct cli_tool *t, const char *text, s
     if (!ok) return false;
     if (out->status < 300) return true;
     door_problem(out);
+    answer_done(out);
     return false;
 }
 
