@@ -173,9 +173,11 @@ static err_t read_line(struct chosen *c, const bool *set_before, const char *pat
     struct slice name = trim(slice_sub(line, 0, at)), value = trim(slice_from(line, at + 1));
     size_t row = find_row(name);
     snprintf(origin, sizeof origin, "%s:%u", path, number);
-    if (at == line.len) return fail(BAD_ARGUMENT, "%s: this is not 'name = value'", origin);
+    if (at == line.len)
+        return fail(BAD_ARGUMENT, "%s: this is not 'name = value', nor a # comment", origin);
     if (row == ROW_COUNT)
-        return fail(BAD_ARGUMENT, "%s: unknown option '" SLICE_FMT "'", origin, SLICE_ARG(name));
+        return fail(BAD_ARGUMENT, "%s: unknown option '" SLICE_FMT "'; see parleyd --help", origin,
+                    SLICE_ARG(name));
     if (row == ROW_config)
         return fail(BAD_ARGUMENT, "%s: a config file cannot name another one", origin);
     if (!set_before[row]) choose_more(c, row, origin, value);
@@ -223,10 +225,35 @@ static err_t set_text(const struct option *o, const char *origin, const char *te
 {
     size_t n = strlen(text);
 
-    if ((int64_t)n < o->min) return fail(BAD_ARGUMENT, "%s: a value is needed", origin);
+    if ((int64_t)n < o->min)
+        return fail(BAD_ARGUMENT, "%s: a value is needed: %s", origin, o->meaning);
     if ((int64_t)n > o->max) return fail(BAD_ARGUMENT, "%s: longer than %ld bytes", origin, o->max);
     *(const char **)field = xstrdup(text);
     return OK;
+}
+
+/* A size as people write it: 65536 is 64K. */
+static const char *size_text(int64_t n, char *out, size_t max)
+{
+    static const char *const units[] = {"", "K", "M", "G", "T"};
+    size_t unit = 0;
+
+    for (; n >= 1024 && n % 1024 == 0 && unit + 1 < ARRAY_LEN(units); n /= 1024)
+        unit++;
+    snprintf(out, max, "%ld%s", n, units[unit]);
+    return out;
+}
+
+static err_t bad_number(const struct option *o, const char *origin, const char *text)
+{
+    char min[24], max[24];
+
+    if (o->kind == BYTES)
+        return fail(BAD_ARGUMENT, "%s: '%s' is not a size from %s to %s, such as 65536, 64M or 8G",
+                    origin, text, size_text(o->min, min, sizeof min),
+                    size_text(o->max, max, sizeof max));
+    return fail(BAD_ARGUMENT, "%s: '%s' is not a number from %ld to %ld", origin, text, o->min,
+                o->max);
 }
 
 static err_t set_number(const struct option *o, const char *origin, const char *text, void *field)
@@ -240,12 +267,9 @@ static err_t set_number(const struct option *o, const char *origin, const char *
             unit *= 1024;
         digits.len--;
     }
-    if (text_i64(digits, &value) != OK)
-        return fail(BAD_ARGUMENT, "%s: '%s' is not a %s", origin, text,
-                    o->kind == BYTES ? "size such as 4096, 64M or 8G" : "number");
-    if (__builtin_mul_overflow(value, unit, &value) || value > o->max)
-        return fail(BAD_ARGUMENT, "%s: %s is above %ld", origin, text, o->max);
-    if (value < o->min) return fail(BAD_ARGUMENT, "%s: %s is below %ld", origin, text, o->min);
+    if (text_i64(digits, &value) != OK || __builtin_mul_overflow(value, unit, &value) ||
+        value < o->min || value > o->max)
+        return bad_number(o, origin, text);
     *(int64_t *)field = value;
     return OK;
 }
@@ -321,6 +345,34 @@ static err_t check_url(const char *name, const char *url)
     return fail(BAD_ARGUMENT, "--%s: '%s' does not start with ws:// or wss://", name, url);
 }
 
+/* A name that can never match is a typing error, not a setting. */
+static err_t check_hosts(const struct config_list *hosts)
+{
+    for (size_t i = 0; i < hosts->count; i++)
+        if (strpbrk(hosts->items[i], "/?#@*"))
+            return fail(BAD_ARGUMENT,
+                        "--host: '%s' is not a name such as parley.example.org (no scheme, no "
+                        "path, no *)",
+                        hosts->items[i]);
+    return OK;
+}
+
+/* As browsers send it: a scheme and a name, nothing behind; "null" is that of a file's page. */
+static err_t check_origins(const struct config_list *origins)
+{
+    for (size_t i = 0; i < origins->count; i++) {
+        const char *origin = origins->items[i], *name = strstr(origin, "://");
+
+        if (strcmp(origin, "null") == 0) continue;
+        if (!name || name == origin || !name[3] || strpbrk(name + 3, "/?#@*"))
+            return fail(BAD_ARGUMENT,
+                        "--origin: '%s' is not of the form https://app.example.org (nothing "
+                        "behind the name)",
+                        origin);
+    }
+    return OK;
+}
+
 /* HOST:PORT; whether we may listen there is seen when we do. */
 static err_t check_address(const char *name, const char *address)
 {
@@ -362,6 +414,8 @@ static err_t set_all(struct config *out, const struct chosen *c)
     TRY(check_address("listen", out->listen));
     if (out->sandbox_control[0]) TRY(check_address("sandbox-control", out->sandbox_control));
     TRY(check_public_url(out->public_url));
+    TRY(check_hosts(&out->hosts));
+    TRY(check_origins(&out->origins));
     TRY(check_url("wa-url", out->wa_url));
     TRY(check_url("sandbox-url", out->sandbox_url));
     if (!out->wa_root_key.set) return fail(BAD_ARGUMENT, "--wa-root-key: a key is needed");

@@ -526,7 +526,9 @@ err_t link_target_open(struct link_target *t)
     SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                             SSL_MODE_RELEASE_BUFFERS);
     if (own_ca && SSL_CTX_load_verify_locations(c, t->ca_file, NULL) != 1)
-        return fail(BAD_ARGUMENT, "%s is not a readable PEM file of authorities", t->ca_file);
+        return fail(BAD_ARGUMENT,
+                    "%s is not a readable PEM file of authorities (--wa-ca, --sandbox-ca)",
+                    t->ca_file);
     if (!own_ca) SSL_CTX_set_default_verify_paths(c);
     return OK;
 }

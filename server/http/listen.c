@@ -220,7 +220,8 @@ static err_t bind_tcp(const char *listen_at, int *out_fd)
     }
     if (fd >= 0) close(fd);
     if (e == EADDRINUSE) return busy_error(listen_at, port);
-    return fail(BAD_ARGUMENT, "cannot listen on %s: %s", listen_at, strerror(e));
+    return fail(BAD_ARGUMENT, "cannot listen on %s: %s. Choose another with --listen.", listen_at,
+                strerror(e));
 }
 
 /* The data folder is locked by us, so a socket that lies there is a leftover. */
