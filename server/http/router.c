@@ -211,7 +211,10 @@ void router_dispatch(struct http_server *s, struct request *r)
         return;
     }
     if (!allow.len) {
-        reply_problem(r, 404, "not_found", "there is nothing at this path");
+        reply_problem(
+            r, 404, "not_found",
+            "there is nothing at this path; GET /openapi.json lists those of REST, MCP is "
+            "at /mcp");
         return;
     }
     buf_put_text(&allow, ", OPTIONS");

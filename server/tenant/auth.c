@@ -303,6 +303,10 @@ void tenants_close(struct tenants *t)
 
 /* ---- who asks ---- */
 
+#define SEND_A_KEY                                                                                 \
+    "send Authorization: Bearer and a key of this server, which parleyctl key first --live (or "   \
+    "--test) prints and parleyctl key new --live (or --test) makes"
+
 err_t auth_key(struct server *s, struct slice key, struct principal *out)
 {
     uint8_t hash[CRYPTO_SHA256];
@@ -319,7 +323,9 @@ err_t auth_key(struct server *s, struct slice key, struct principal *out)
         found = true;
     }
     pthread_mutex_unlock(&t->lock);
-    return found ? OK : fail(UNAUTHORIZED, "the key in the Authorization header is not valid");
+    return found ? OK
+                 : fail(UNAUTHORIZED, "the key in the Authorization header is none of this "
+                                      "server's, or was revoked; " SEND_A_KEY);
 }
 
 static struct principal operator_principal(void)
@@ -339,13 +345,12 @@ err_t auth_request(struct server *s, const struct request *r, struct principal *
     /* The socket is the owner's; a key on it narrows the caller down like anywhere else. */
     if (slice_is_none(header)) {
         if (!r->is_operator)
-            return fail(UNAUTHORIZED, "there is no Authorization header; send "
-                                      "Authorization: Bearer and an API key");
+            return fail(UNAUTHORIZED, "there is no Authorization header; " SEND_A_KEY);
         *out = operator_principal();
         return OK;
     }
     if (scheme.len < 7 || strncasecmp((const char *)scheme.data, "bearer ", 7) != 0)
-        return fail(UNAUTHORIZED, "the Authorization header is not \"Bearer\" and an API key");
+        return fail(UNAUTHORIZED, "the Authorization header is not Bearer and a key; " SEND_A_KEY);
     while (key.len && key.data[0] == ' ')
         key = slice_from(key, 1);
     while (key.len && key.data[key.len - 1] == ' ')

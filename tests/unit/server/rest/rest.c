@@ -22,6 +22,31 @@ Test(rest, without_a_key_nothing_is_told)
                  401);
 }
 
+Test(rest, a_refusal_says_what_to_send_instead)
+{
+    static const struct {
+        const char *line, *headers, *words[3];
+    } rows[] = {
+        {"GET /v1/chats", "", {"no Authorization header", "Bearer", "parleyctl key first"}},
+        {"GET /v1/chats",
+         "Authorization: Basic x\r\n",
+         {"not Bearer and a key", "Bearer", "parleyctl key new"}},
+        {"GET /v1/chats",
+         "Authorization: Bearer parley_test_no\r\n",
+         {"none of this server's", "revoked", "parleyctl key new"}},
+        {"GET /v1/nonsense", door_test, {"nothing at this path", "GET /openapi.json", "/mcp"}},
+        {"GET /v1/chats/", door_test, {"nothing at this path", "GET /openapi.json", "/mcp"}},
+        {"PUT /v1/chats", door_test, {"this path takes", "GET", "POST"}},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reply *r = ask(rows[i].line, rows[i].headers, NULL);
+        for (size_t k = 0; k < ARRAY_LEN(rows[i].words); k++)
+            cr_expect(strstr(r->body, rows[i].words[k]), "%s: %s", rows[i].line, r->body);
+        cr_expect_null(strstr(r->body, "parley_test_no"), "the key is not repeated");
+    }
+}
+
 Test(rest, each_tool_has_its_route)
 {
     const struct tool *t;
