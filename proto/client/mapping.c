@@ -1,6 +1,7 @@
 #include "proto/client/mapping.h"
 
 #include "proto/base/reader.h"
+#include "proto/client/tokens.h"
 #include "proto/signal/group.h"
 #include "proto/signal/session.h"
 
@@ -104,16 +105,16 @@ static err_t move_one(struct wa_client *c, struct slice from, struct slice to, s
     return wa_session_move(&c->keystore, c->arena, &old, &new);
 }
 
-/* What is known under the new name stays. */
-static err_t move_row(struct wa_client *c, enum wa_ns ns, struct slice from, struct slice to)
+/* The list that is known under the new name stays. */
+static err_t move_devices(struct wa_client *c, struct slice from, struct slice to)
 {
     struct slice old, new;
 
-    TRY(wa_load(c, ns, from, SLICE(""), &old));
+    TRY(wa_load(c, WA_NS_DEVICES, from, SLICE(""), &old));
     if (slice_is_none(old)) return OK;
-    TRY(wa_load(c, ns, to, SLICE(""), &new));
-    if (slice_is_none(new)) wa_save(c, ns, to, SLICE(""), old);
-    wa_save(c, ns, from, SLICE(""), SLICE_NONE);
+    TRY(wa_load(c, WA_NS_DEVICES, to, SLICE(""), &new));
+    if (slice_is_none(new)) wa_save(c, WA_NS_DEVICES, to, SLICE(""), old);
+    wa_save(c, WA_NS_DEVICES, from, SLICE(""), SLICE_NONE);
     return OK;
 }
 
@@ -128,8 +129,8 @@ static err_t move_rows(struct wa_client *c, const struct wa_jid *pn, const struc
         TRY(move_one(c, from, to, note));
     }
     if (notes.len) wa_save(c, WA_NS_DEVICES, from, notes_name(), SLICE_NONE);
-    TRY(move_row(c, WA_NS_DEVICES, from, to));
-    return move_row(c, WA_NS_TOKEN, from, to);
+    TRY(move_devices(c, from, to));
+    return wa_thread_move(c, pn, lid);
 }
 
 err_t wa_mapping_learn(struct wa_client *c, const struct wa_jid *a, const struct wa_jid *b)

@@ -49,6 +49,26 @@ err_t wa_thread_seen(struct wa_client *c, const struct wa_party *chat, enum wa_s
     return OK;
 }
 
+/* Of the token, and of what we gave, the newer stays: a token that is lost is a 463. */
+err_t wa_thread_move(struct wa_client *c, const struct wa_jid *pn, const struct wa_jid *lid)
+{
+    struct wa_party from = {.pn = *pn}, to = {.lid = *lid};
+    struct wa_thread old, t;
+
+    TRY(wa_thread_load(c, &from, &old));
+    if (!old.family && !old.token_at_s && !old.issued_at_s) return OK;
+    TRY(wa_thread_load(c, &to, &t));
+    if (!t.family) t.family = old.family;
+    if (old.issued_at_s > t.issued_at_s) t.issued_at_s = old.issued_at_s;
+    if (old.token_at_s > t.token_at_s) {
+        t.token = old.token;
+        t.token_at_s = old.token_at_s;
+    }
+    save(c, &to, &t);
+    wa_save(c, WA_NS_TOKEN, wa_party_name(c, &from), SLICE(""), SLICE_NONE);
+    return OK;
+}
+
 void wa_token_attach(struct wa_client *c, const struct wa_thread *thread, struct wa_node *message)
 {
     int64_t age = wa_server_now(c) / WA_TOKEN_BUCKET_S - thread->token_at_s / WA_TOKEN_BUCKET_S;

@@ -22,6 +22,9 @@ err_t wa_thread_load(struct wa_client *c, const struct wa_party *who,
 /* The family a message of this thread came in (of the author in a group). */
 err_t wa_thread_seen(struct wa_client *c, const struct wa_party *chat,
                      enum wa_server family) MUST_CHECK;
+/* The person got a LID: what was noted under the number goes there. */
+err_t wa_thread_move(struct wa_client *c, const struct wa_jid *pn,
+                     const struct wa_jid *lid) MUST_CHECK;
 /* Adds <tctoken> to a stanza for this person, if we have one that is still good. */
 void wa_token_attach(struct wa_client *c, const struct wa_thread *thread, struct wa_node *message);
 /* After a message was accepted: gives ours, once per bucket. */

@@ -84,6 +84,27 @@ Test(mapping, moves_in_one_turn_with_the_message)
     world_done(&w);
 }
 
+/* Their token came under the number, their message under the LID, and nobody had said yet that the
+ * two are one: without the token the server refuses what we write (463). */
+Test(mapping, keeps_the_newer_token_of_both_addresses)
+{
+    struct world w;
+    struct party peer;
+
+    start(&w, &peer);
+    world_serve(&w, "<notification type=\"privacy_token\" from=\"15550002222@s.whatsapp.net\" "
+                    "id=\"N\" t=\"1\"><tokens><token type=\"trusted_contact\" t=\"1700000000\">"
+                    "[c0ffee]</token></tokens></notification>");
+    receive(&w, &peer, "from=\"888:2@lid\"", "A");
+    cr_assert(fake_row(&w.h, WA_NS_TOKEN, "888@lid", ""));
+    receive(&w, &peer, "from=\"888:2@lid\" sender_pn=\"15550002222@s.whatsapp.net\"", "B");
+    cr_assert(!fake_row(&w.h, WA_NS_TOKEN, "15550002222@s.whatsapp.net", ""));
+    const struct buf *row = fake_row(&w.h, WA_NS_TOKEN, "888@lid", "");
+    cr_assert(row && memmem(row->data, row->len, "\xc0\xff\xee", 3), "the token is gone");
+    party_done(&peer);
+    world_done(&w);
+}
+
 Test(mapping, ignores_what_is_not_one_number_and_one_lid)
 {
     struct world w;
