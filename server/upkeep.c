@@ -91,8 +91,10 @@ static err_t next_tenant(struct upkeep *u)
     AUTO(range) r = {0};
 
     db_tenants(&r, u->view);
-    while (!next && db_tenant_next(&r, &t))
-        if (t.tenant > u->tenant) next = t.tenant;
+    do {
+        while (!next && db_tenant_next(&r, &t))
+            if (t.tenant > u->tenant) next = t.tenant;
+    } while (!next && range_pass_damage(&r)); /* those behind a damaged one have their turn */
     u->tenant = next;
     u->is_cut = false;
     return range_error(&r);

@@ -53,7 +53,7 @@ err_t db_session_delete(struct batch *b, struct view *v, uint32_t tenant, struct
     AUTO(range) r = {0};
     struct key prefix = key_of_session(tenant, id);
     range_prefix(&r, v, DB_sessions, key_slice(&prefix), RANGE_FORWARDS);
-    while (range_next(&r))
+    while (range_next(&r) || range_pass_damage(&r)) /* the key is enough */
         batch_delete(b, DB_sessions, r.key);
     return range_error(&r);
 }
@@ -64,9 +64,17 @@ void db_sessions(struct range *r, struct view *v, uint32_t tenant)
     range_prefix(r, v, DB_sessions, tenant ? key_slice(&k) : SLICE_NONE, RANGE_FORWARDS);
 }
 
+/* The next row that can be read: a damaged session is nobody's, and the others go on. */
+static bool next_row(struct range *r)
+{
+    while (!range_next(r))
+        if (!range_pass_damage(r)) return false;
+    return true;
+}
+
 bool db_session_next(struct range *r, uint32_t *out_tenant, struct db_session *out)
 {
-    while (range_next(r)) {
+    while (next_row(r)) {
         struct reader key = reader_of(r->key);
         uint32_t tenant = key_read_int(&key);
         struct slice id = reader_rest(&key);

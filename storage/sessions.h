@@ -19,7 +19,7 @@ err_t db_session_find(struct view *v, uint32_t tenant, struct slice id, bool *ou
 /* With its subscriptions. */
 err_t db_session_delete(struct batch *b, struct view *v, uint32_t tenant,
                         struct slice id) MUST_CHECK;
-/* Of one tenant; with tenant 0 of all. Subscriptions are left out. */
+/* Of one tenant; with tenant 0 of all. Subscriptions and what is damaged are left out. */
 void db_sessions(struct range *r, struct view *v, uint32_t tenant);
 bool db_session_next(struct range *r, uint32_t *out_tenant, struct db_session *out);
 

@@ -3,6 +3,7 @@
 #include "storage/jobs.h"
 #include "storage/tenants.h"
 #include "tests/unit/server/account/house.h"
+#include "tests/unit/storage/fixture.h"
 
 static struct upkeep *upkeep;
 
@@ -151,9 +152,9 @@ Test(upkeep, cuts_the_event_log_by_size)
     cr_expect_eq(house_events("number2"), 1);
 }
 
-static void add_tenant_with_an_old_event(uint32_t number)
+static void add_tenant_with_an_old_event(uint32_t number, struct slice name)
 {
-    struct db_tenant tenant = {.tenant = number, .secret = number, .created_ms = 1};
+    struct db_tenant tenant = {.tenant = number, .secret = number, .created_ms = 1, .name = name};
     struct event_head old = {.at_ms = 1};
     struct batch b;
 
@@ -188,11 +189,24 @@ static int timers_fired(int64_t ms)
 Test(upkeep, a_round_comes_to_every_tenant_and_ends)
 {
     for (uint32_t tenant = 2; tenant <= 4; tenant++)
-        add_tenant_with_an_old_event(tenant);
+        add_tenant_with_an_old_event(tenant, SLICE(""));
     pass(2 * UPKEEP_EVERY_MS);
     for (uint32_t tenant = 2; tenant <= 4; tenant++)
         cr_expect_eq(events_of(tenant), 0, "tenant %u", tenant);
     cr_expect_lt(timers_fired(10 * UPKEEP_PROBE_MS), 100, "a round without an end");
+}
+
+Test(upkeep, a_damaged_tenant_costs_no_other_its_turn)
+{
+    struct fixture files;
+
+    for (uint32_t tenant = 2; tenant <= 4; tenant++)
+        add_tenant_with_an_old_event(tenant, tenant == 3 ? SLICE("spoiled") : SLICE(""));
+    snprintf(files.path, sizeof files.path, "%s", house.folder);
+    fixture_flip(&files, "spoiled");
+    pass(2 * UPKEEP_EVERY_MS);
+    cr_expect_eq(events_of(2), 0);
+    cr_expect_eq(events_of(4), 0);
 }
 
 /* One event more, of a tenant whose log is full: there is always something to cut. */
@@ -216,7 +230,7 @@ Test(upkeep, a_tenant_whose_log_never_rests_keeps_nobody_waiting)
     struct db_account row;
 
     house.config.event_bytes = 65536;
-    add_tenant_with_an_old_event(2);
+    add_tenant_with_an_old_event(2, SLICE(""));
     errand_init(&made);
     account_create(&house.server, 1, true, &made.call);
     house_settle();

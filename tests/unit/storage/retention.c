@@ -1,6 +1,7 @@
 #include "chats_fixture.h"
 #include "storage/events.h"
 #include "storage/retention.h"
+#include "storage/sessions.h"
 
 static struct world w;
 static void begin(void) { world_init(&w); }
@@ -92,4 +93,36 @@ Test(retention, a_damaged_event_keeps_no_other_in_the_log)
     CHECK_OK(db_log_find(w.f.view, 1, &log));
     cr_expect_eq(log.first_seq, log.next_seq, "%u are left",
                  (unsigned)(log.next_seq - log.first_seq));
+}
+
+/* One of them cannot be read, and of another a subscription: the log is cut all the same, and so
+ * are the sessions that can. */
+Test(retention, a_damaged_session_keeps_nothing_else)
+{
+    static const char *const ids[] = {"a", "b", "c"};
+    struct retention limits = {.event_age_ms = 1, .session_idle_ms = 1};
+    struct db_session row;
+    struct db_log log;
+    bool more, found;
+
+    for (int i = 0; i < 3; i++)
+        db_session_put(&w.batch, 1,
+                       &(struct db_session){.id = slice_text(ids[i]),
+                                            .revision = i == 0 ? SLICE("spoiled") : SLICE("sound"),
+                                            .used_ms = 5});
+    db_subscription_put(&w.batch, 1, SLICE("b"),
+                        &(struct db_subscription){.name = SLICE("x"), .filter = SLICE("spoiled")});
+    batch_event(&w.batch, 1, &(struct event_head){.at_ms = 5}, SLICE("{}"));
+    world_commit(&w);
+    view_end(w.f.view);
+    fixture_flip(&w.f, "spoiled");
+    world_turn(&w);
+    CHECK_OK(retention_step(&w.batch, w.f.view, 1, &limits, 1000, &more));
+    world_commit(&w);
+    CHECK_OK(db_log_find(w.f.view, 1, &log));
+    cr_expect_eq(log.first_seq, log.next_seq, "the log was not cut");
+    for (int i = 1; i < 3; i++) {
+        CHECK_OK(db_session_find(w.f.view, 1, slice_text(ids[i]), &found, &row));
+        cr_expect(!found, "session %s is still there", ids[i]);
+    }
 }
