@@ -13,6 +13,7 @@
 
 #include "proto/crypto/crypto.h"
 #include "server/account/accounts.h"
+#include "server/api/claims.h"
 #include "server/api/tools.h"
 #include "server/config.h"
 #include "server/directory.h"
@@ -172,6 +173,7 @@ static err_t open_all(struct process *p)
     s->directory = directory_new();
     snprintf(p->paths[0], sizeof p->paths[0], "%s/first-keys", p->config.data);
     TRY(tenants_open(s, p->paths[0], &s->tenants));
+    s->claims = claims_new();
     TRY(accounts_open(s, &s->accounts));
     TRY(hubs_new(s, &s->hubs));
     TRY(mcp_open(s, &mcp_offer, &s->mcp));
@@ -244,6 +246,7 @@ static void free_all(struct process *p)
     accounts_free(s->accounts);
     mcp_close(s->mcp);
     hubs_free(s->hubs);
+    claims_free(s->claims);
     tenants_close(s->tenants);
     directory_free(s->directory);
     for (size_t i = 0; i < s->worker_count; i++)

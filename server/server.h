@@ -8,6 +8,7 @@
 
 struct account_status;
 struct accounts;
+struct claims;
 struct config;
 struct directory;
 struct http_server;
@@ -29,6 +30,7 @@ struct server {
     struct directory *directory; /* account id -> worker, status */
     struct accounts *accounts;   /* what all accounts share: keys, worlds, resolver */
     struct tenants *tenants;     /* keys and principals */
+    struct claims *claims;       /* idempotency of the calls that run */
     struct hubs *hubs;           /* one per worker: who gets which event */
     struct mcp *mcp;             /* sessions and streams of agents */
     struct http_server *http;

@@ -12,7 +12,6 @@
 #include "server/api/tool.h"
 #include "server/log.h"
 #include "server/metrics.h"
-#include "server/tenant/auth.h"
 #include "storage/monitor.h"
 
 static _Thread_local struct list running; /* of this worker */
@@ -73,7 +72,7 @@ static void tell(struct call *c)
 
 static void end(struct call *c)
 {
-    claim_release(tenants_claims(c->server->tenants), c);
+    claim_release(c->server->claims, c);
     tell(c);
     list_remove(&c->link);
     call_free(c);
@@ -244,7 +243,7 @@ static enum step_result claim(void *op)
     struct call *c = op;
     enum claim_outcome outcome = CLAIM_FREE;
     struct slice effect = SLICE_NONE;
-    err_t e = claim_take(tenants_claims(c->server->tenants), c, &outcome, &effect);
+    err_t e = claim_take(c->server->claims, c, &outcome, &effect);
 
     if (e != OK) return call_step(c, e);
     switch (outcome) {
@@ -276,7 +275,7 @@ static void on_deadline(struct timer *t, int64_t now)
 {
     struct call *c = CONTAINER_OF(t, struct call, deadline);
 
-    if (c->joining && !claim_leave(tenants_claims(c->server->tenants), c)) return;
+    if (c->joining && !claim_leave(c->server->claims, c)) return;
     note_error(c, fail(QUERY_TIMEOUT, "%s took longer than %d s", c->tool->name, CALL_MS / 1000),
                err_words(), err_trail());
     if (c->travelling)
@@ -343,7 +342,7 @@ void call_start(struct call *c, void (*done)(struct call *c), void *owner)
 void call_cancel(struct call *c)
 {
     if (c->travelling || c->told) return;
-    if (c->joining && !claim_leave(tenants_claims(c->server->tenants), c)) return;
+    if (c->joining && !claim_leave(c->server->claims, c)) return;
     note_error(c, fail(CANCELLED, "%s was cancelled", c->tool->name), err_words(), err_trail());
     if (c->on_cancel)
         c->on_cancel(c);

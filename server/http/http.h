@@ -81,9 +81,12 @@ void reply_bytes(struct request *r, int status, const char *content_type, struct
 void reply_json(struct request *r, int status, struct slice json);
 /* Status without a body (202, 204). */
 void reply_empty(struct request *r, int status);
-/* {"code":…,"message":…} of the native surface; see api/edge.h for errors of the house. */
+/* {"code":…,"message":…} of the native surface. */
 void reply_problem(struct request *r, int status, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same of an error of the house, which is logged, with status and words by api/edge.h. 401
+ * carries `WWW-Authenticate: Bearer realm="parley"` (and no resource_metadata). */
+void reply_refuse(struct request *r, err_t e);
 
 /* ---- streams ---- */
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/api/edge.h"
 #include "server/http/conn.h"
 
 static const struct {
@@ -145,4 +146,15 @@ void reply_problem(struct request *r, int status, const char *code, const char *
     put_json_text(&json, words);
     buf_put_text(&json, "}");
     reply_json(r, status, buf_slice(&json));
+}
+
+void reply_refuse(struct request *r, err_t e)
+{
+    const struct edge *edge = edge_of(e);
+    AUTO(buf) body = {0};
+
+    edge_problem(&body, e, err_words(), NULL, NULL);
+    edge_log(e, NULL, "a request was refused", err_trail());
+    if (edge->status == 401) reply_header(r, "WWW-Authenticate", SLICE("Bearer realm=\"parley\""));
+    reply_json(r, edge->status, buf_slice(&body));
 }

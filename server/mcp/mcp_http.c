@@ -303,7 +303,7 @@ void mcp_http_handle(struct request *r)
         if (!slice_is(r->method, handlers[i].method)) continue;
         e = auth_request(http_context(r), r, &who);
         if (e != OK)
-            auth_refuse(r, e);
+            reply_refuse(r, e);
         else
             handlers[i].handle(r, &who);
         return;

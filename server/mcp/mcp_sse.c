@@ -155,7 +155,7 @@ void mcp_sse_open(struct request *r)
     err_t e = auth_request(server, r, &who);
 
     if (e != OK) {
-        auth_refuse(r, e);
+        reply_refuse(r, e);
         return;
     }
     if (!slice_is(r->method, "GET")) { /* HEAD: there would be no stream to say anything on */
@@ -213,7 +213,7 @@ void mcp_sse_message(struct request *r)
     err_t e = auth_request(server, r, &who);
 
     if (e != OK) {
-        auth_refuse(r, e);
+        reply_refuse(r, e);
         return;
     }
     if (slice_is_none(session)) {

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "proto/base/text.h"
-#include "server/api/edge.h"
 #include "server/api/json.h"
 #include "server/directory.h"
 #include "server/events/hub.h"
@@ -155,7 +154,7 @@ void feed_open(struct request *r)
 
     if (e != OK) {
         free(f);
-        auth_refuse(r, e);
+        reply_refuse(r, e);
         return;
     }
     if (slice_is(r->method, "HEAD")) { /* would be a stream; an answer to HEAD has no body */

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "proto/crypto/crypto.h"
-#include "server/api/edge.h"
 #include "server/api/json.h"
 #include "server/server.h"
 #include "server/tenant/auth.h"
@@ -59,7 +58,7 @@ void keys_list(struct request *r)
     size_t n;
 
     if (e != OK) {
-        auth_refuse(r, e);
+        reply_refuse(r, e);
         return;
     }
     keys = xcalloc(KEYS_SHOWN * sizeof(*keys));
@@ -95,7 +94,7 @@ static void finish(struct key_change *k, err_t e, bool show_key)
     struct pen p = pen_on(&body);
 
     if (r && e != OK) {
-        auth_refuse(r, err_fail(e, __FILE__, __LINE__, "the key could not be stored"));
+        reply_refuse(r, err_fail(e, __FILE__, __LINE__, "the key could not be stored"));
     } else if (r) {
         pen_object(&p, NULL);
         pen_word(&p, "id", k->id);
@@ -151,7 +150,7 @@ void keys_make(struct request *r)
     if (e == OK) e = read_wish(body, &world, &wanted);
     if (e != OK) {
         json_free(body);
-        auth_refuse(r, e);
+        reply_refuse(r, e);
         return;
     }
     name = json_get_text(body, "name");
@@ -167,12 +166,12 @@ void keys_revoke(struct request *r)
     err_t e = administrator(r, &who);
 
     if (e != OK) {
-        auth_refuse(r, e);
+        reply_refuse(r, e);
         return;
     }
     ch = change_new(r, on_revoked);
     e = auth_key_revoke(http_context(r), who.tenant, r->params[0], &ch->key);
     if (e == OK) return;
     free(ch);
-    auth_refuse(r, e);
+    reply_refuse(r, e);
 }

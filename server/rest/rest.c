@@ -176,7 +176,7 @@ static void run_tool(struct request *r, const char *name)
     err_t e = auth_request(s, r, &who);
 
     if (e != OK) {
-        auth_refuse(r, e);
+        reply_refuse(r, e);
         return;
     }
     e = write_args(t, r, &args);

@@ -11,8 +11,6 @@
 #include "proto/base/map.h"
 #include "proto/base/text.h"
 #include "proto/crypto/crypto.h"
-#include "server/api/claims.h"
-#include "server/api/edge.h"
 #include "server/events/hub.h"
 #include "server/http/http.h"
 #include "server/log.h"
@@ -40,10 +38,7 @@ struct tenants {
     pthread_mutex_t lock;
     struct map keys; /* hash -> key_entry */
     uint64_t last_key;
-    struct claims *claims;
 };
-
-struct claims *tenants_claims(struct tenants *t) { return t->claims; }
 
 /* ---- keys as text and as rows ---- */
 
@@ -262,7 +257,6 @@ err_t tenants_open(struct server *s, const char *first_keys_path, struct tenants
     err_t e;
 
     pthread_mutex_init(&t->lock, NULL);
-    t->claims = claims_new();
     e = load_or_make(s, t, first_keys_path);
     if (e != OK) {
         tenants_close(t);
@@ -296,7 +290,6 @@ void tenants_close(struct tenants *t)
     while ((e = map_next(&t->keys, &at, NULL)))
         free(e);
     map_done(&t->keys);
-    claims_free(t->claims);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -356,17 +349,6 @@ err_t auth_request(struct server *s, const struct request *r, struct principal *
     while (key.len && key.data[key.len - 1] == ' ')
         key.len--;
     return auth_key(s, key, out);
-}
-
-void auth_refuse(struct request *r, err_t e)
-{
-    const struct edge *edge = edge_of(e);
-    AUTO(buf) body = {0};
-
-    edge_problem(&body, e, err_words(), NULL, NULL);
-    edge_log(e, NULL, "a request was refused", err_trail());
-    if (edge->status == 401) reply_header(r, "WWW-Authenticate", SLICE("Bearer realm=\"parley\""));
-    reply_json(r, edge->status, buf_slice(&body));
 }
 
 /* ---- making and revoking ---- */

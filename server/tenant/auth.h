@@ -8,7 +8,6 @@
 #include "proto/base/err.h"
 #include "server/tenant/principal.h"
 
-struct claims;
 struct request;
 struct server;
 struct tenants;
@@ -23,17 +22,12 @@ err_t tenants_open(struct server *s, const char *first_keys_path, struct tenants
 /* Tells the hubs what every key is subscribed to. Once s->tenants and s->hubs are there. */
 err_t tenants_start(struct server *s) MUST_CHECK;
 void tenants_close(struct tenants *t);
-/* Idempotency claims of calls that run. */
-struct claims *tenants_claims(struct tenants *t);
 
 /* The principal of a request: the operator's for the unix socket, else by `Authorization: Bearer`.
  * UNAUTHORIZED says which header was read, never the key. */
 err_t auth_request(struct server *s, const struct request *r, struct principal *out) MUST_CHECK;
 /* The same for a key as text. */
 err_t auth_key(struct server *s, struct slice key, struct principal *out) MUST_CHECK;
-/* Answers the request with the error: 401 carries `WWW-Authenticate: Bearer realm="parley"` (and
- * no resource_metadata), 403, all with the native body. */
-void auth_refuse(struct request *r, err_t e);
 
 /* A key being made or revoked. */
 struct key_change {

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "proto/crypto/crypto.h"
+#include "server/api/claims.h"
 #include "server/config.h"
 #include "server/directory.h"
 #include "server/events/hub.h"
@@ -102,6 +103,7 @@ static err_t open_all(void)
     s->directory = directory_new();
     snprintf(P.keys, sizeof(P.keys), "%s/first-keys", P.config.data);
     TRY(tenants_open(s, P.keys, &s->tenants));
+    s->claims = claims_new();
     TRY(read_key());
     TRY(hubs_new(s, &s->hubs));
     TRY(mcp_open(s, &conformance_offer, &s->mcp));
@@ -140,6 +142,7 @@ static void free_all(struct server *s)
     http_free(s->http);
     mcp_close(s->mcp);
     hubs_free(s->hubs);
+    claims_free(s->claims);
     tenants_close(s->tenants);
     directory_free(s->directory);
     for (size_t i = 0; i < s->worker_count; i++)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proto/base/text.h"
+#include "server/api/claims.h"
 #include "server/events/hub.h"
 
 static bool on_tmpfs(void) { return access("/dev/shm", W_OK) == 0; }
@@ -104,6 +105,7 @@ void house_start(struct town *w)
     s->directory = directory_new();
     snprintf(keys, sizeof keys, "%s/first-keys", w->folder);
     must(w, tenants_open(s, keys, &s->tenants), "keys");
+    s->claims = claims_new();
     must(w, accounts_open(s, &s->accounts), "accounts");
     must(w, hubs_new(s, &s->hubs), "hubs");
     must(w, tenants_start(s), "subscriptions");
@@ -124,6 +126,7 @@ void house_stop(struct town *w)
     accounts_free(s->accounts);
     calls_bury(w);
     hubs_free(s->hubs);
+    claims_free(s->claims);
     tenants_close(s->tenants);
     directory_free(s->directory);
     writer_free(s->writer);

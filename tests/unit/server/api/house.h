@@ -10,6 +10,7 @@
 #include "server/account/turn.h"
 #include "server/account/terms.h"
 #include "server/api/call.h"
+#include "server/api/claims.h"
 #include "server/api/faces.h"
 #include "server/api/json.h"
 #include "server/api/schema.h"
@@ -370,6 +371,7 @@ static void house_setup(void)
     H.server.directory = directory_new();
     snprintf(first_keys, sizeof(first_keys), "%s/first-keys", H.f.path);
     CHECK_OK(tenants_open(&H.server, first_keys, &H.server.tenants));
+    H.server.claims = claims_new();
     CHECK_OK(hubs_new(&H.server, &H.server.hubs));
     CHECK_OK(tenants_start(&H.server));
     read_first_keys(first_keys);
@@ -381,6 +383,7 @@ static void house_teardown(void)
 {
     house_step();
     hubs_free(H.server.hubs);
+    claims_free(H.server.claims);
     tenants_close(H.server.tenants);
     directory_free(H.server.directory);
     worker_stop(H.worker);
