@@ -236,6 +236,21 @@ Test(event_tools, waiting_ends_when_its_time_is_up)
     answer_done(&a);
 }
 
+Test(event_tools, waiting_for_no_time_reads_the_log_all_the_same)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer a;
+
+    for (int i = 0; i < 3; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    a = use(&H.test, "wait_for_event", "{\"cursor\":\"1\",\"timeout_ms\":0}");
+    cr_assert(a.done);
+    cr_expect(!flag(&a, "timed_out"));
+    cr_expect_eq(count(&a), 2);
+    cr_expect_str_eq(member(&a, "next_cursor"), "3");
+    answer_done(&a);
+}
+
 Test(event_tools, waiting_hands_out_at_most_a_hundred)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
