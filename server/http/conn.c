@@ -88,25 +88,21 @@ static void on_deadline(struct timer *t, int64_t now)
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
     int64_t stalled = worker_ticks(c->home->worker) - c->progress_at;
 
-    if (c->unsent && stalled >= HTTP_STALL_MS) {
+    if (c->home->closing || (c->unsent && stalled >= HTTP_STALL_MS)) {
         conn_close(c);
         return;
     }
-    switch (c->state) {
-    case CONN_HEADERS:
-    case CONN_BODY:
+    /* Of who hung up in the middle nothing more comes: only what he has not taken is waited for. */
+    if ((c->state == CONN_HEADERS || c->state == CONN_BODY) && !c->close_after) {
         parse_time_out(c);
         parse_more(c);
         return;
+    }
+    switch (c->state) {
     case CONN_STREAM:
         if (!sse_keepalive(c)) return;
         break;
-    case CONN_BUSY:
-        if (c->home->closing) {
-            conn_close(c);
-            return;
-        }
-        break;
+    case CONN_BUSY: break;
     default:
         if (!c->unsent) {
             conn_close(c);

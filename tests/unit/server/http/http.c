@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "server/http/http.h"
+#include "server/http/conn.h"
 #include "server/worker.h"
 #include "tests/support/dial.h"
 
@@ -71,6 +71,7 @@ static void write_megabytes(struct sse *s, size_t n)
 }
 
 static atomic_int asked_much;
+static atomic_size_t unsent_before; /* the newest answer of much */
 
 static void on_big(struct request *r)
 {
@@ -84,6 +85,7 @@ enum { MUCH = 100 * 1000 };
 static void on_much(struct request *r)
 {
     static char text[MUCH];
+    atomic_store(&unsent_before, r->conn->unsent);
     atomic_fetch_add(&asked_much, 1);
     reply_bytes(r, 200, "text/plain", slice_of(text, MUCH));
 }
@@ -178,10 +180,12 @@ static void on_closed(void *arg)
 }
 static void close_it(struct post *p, struct worker *w) { http_close(server, on_closed, NULL); }
 
+static bool is_stopped; /* by the test itself */
+
 static void stop(void)
 {
     struct post p = {.run = close_it};
-    worker_post(main_worker, &p);
+    if (!is_stopped) worker_post(main_worker, &p);
     for (int i = 0; i < 2; i++)
         worker_join(workers[i]);
     worker_join(main_worker);
@@ -462,16 +466,43 @@ static const char *dribble(int fd, int seconds)
     return text;
 }
 
-/* Progress does not count: a whole request has its time. The three run at once. */
+/* Half a request behind answers that nobody takes. */
+static int dead_weight(void)
+{
+    int small = 4096, fd = dial_door();
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    atomic_store(&unsent_before, 0);
+    while (!atomic_load(&unsent_before)) {
+        int before = atomic_load(&asked_much);
+        say(fd, "GET /much HTTP/1.1\r\n" H "\r\n");
+        while (atomic_load(&asked_much) == before)
+            usleep(1000);
+    }
+    say(fd, "GET /echo HTTP/1.1\r\nHo");
+    return fd;
+}
+
+static bool has_at_most(size_t connections, int seconds)
+{
+    for (int i = 0; i < seconds * 20 && http_connections(server) > connections; i++)
+        usleep(50 * 1000);
+    return http_connections(server) <= connections;
+}
+
+/* Progress does not count: a whole request has its time. All run at once. */
 Test(http, what_comes_too_slowly_is_not_waited_for, .timeout = 100)
 {
+    int left = dead_weight();
     int headers = slow_client("GET /echo HTTP/1.1\r\n" H "X: ");
     int body = slow_client("POST /echo HTTP/1.1\r\n" H "Content-Length: 4000\r\n\r\n");
     int quiet = slow_client("GET /quiet HTTP/1.1\r\n" H "\r\n");
     static char text[4096];
-    const char *got = dribble(headers, 14);
+    const char *got;
     size_t n = 0;
 
+    shutdown(left, SHUT_WR); /* its time must not end with its request's */
+    got = dribble(headers, 14);
     cr_expect(strncmp(got, "HTTP/1.1 408 ", 13) == 0, "%s", got);
     cr_expect(strstr(got, "{\"code\":\"request_timeout\""), "%s", got);
     for (int i = 0; i < 8 && !strstr(text, ": keepalive\n\n"); i++) {
@@ -486,7 +517,31 @@ Test(http, what_comes_too_slowly_is_not_waited_for, .timeout = 100)
     got = dribble(body, 65);
     cr_expect(strncmp(got, "HTTP/1.1 408 ", 13) == 0, "%s", got);
     cr_expect(strstr(got, "{\"code\":\"request_timeout\""), "%s", got);
+    cr_expect(has_at_most(0, 15), "%zu are left", http_connections(server));
 #endif
+    close(left);
+}
+
+/* Neither who sends half a request nor who reads a byte now and then keeps it from ending. */
+Test(http, who_takes_no_answers_does_not_keep_a_server_that_stops, .timeout = 30)
+{
+    int half = dead_weight(), slow = dead_weight(), quiet = dial_door();
+    struct post p = {.run = close_it};
+    char byte;
+
+    say(slow, "st: localhost\r\nConnection: close\r\n\r\n");
+    say(quiet, "GET /quiet HTTP/1.1\r\n" H "\r\n");
+    usleep(200 * 1000);
+    worker_post(main_worker, &p);
+    for (int i = 0; i < 100 && http_connections(server); i++) {
+        usleep(100 * 1000);
+        recv(slow, &byte, 1, MSG_DONTWAIT);
+    }
+    cr_expect_eq(http_connections(server), 0u);
+    close(half);
+    close(slow);
+    close(quiet);
+    is_stopped = true;
 }
 
 Test(http, configured_names_and_head_and_options_work)
