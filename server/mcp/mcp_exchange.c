@@ -205,9 +205,11 @@ static bool become_stream(struct exchange *x)
 {
     struct request *r = x->http ? request_find(x->home->worker, x->http) : NULL;
     struct kept_position at = {0};
+    /* The header names it, so an initialize has no stream before its session is there. */
+    bool awaits_session = x->era == MCP_SESSION && !*x->session.id && x->left;
 
     timer_disarm(x->home->worker, &x->late);
-    if (!r) return false;
+    if (!r || awaits_session) return false;
     x->http = 0;
     r->on_gone = NULL;
     if (*x->session.id) at.kept = kept_open(x->home, x->session.id, x->rpc_id);

@@ -15,11 +15,16 @@ static struct http_server *door_server;
 static int door_port;
 static const struct mcp_offer *door_offer = &mcp_offer; /* what stands behind it */
 
+static bool disk_waits; /* commits do not end */
+
 static void door_step(void)
 {
     for (int i = 0; i < 6; i++) {
         uv_run(worker_loop(door_main), UV_RUN_NOWAIT);
-        house_step();
+        if (disk_waits)
+            uv_run(worker_loop(H.worker), UV_RUN_NOWAIT);
+        else
+            house_step();
     }
 }
 

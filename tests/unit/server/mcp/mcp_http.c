@@ -337,6 +337,33 @@ Test(mcp_http, a_late_answer_is_a_stream_that_can_be_fetched_again)
     leave(&c);
 }
 
+/* The header that names the session comes before everything else, and the session only exists when
+ * it is durable. */
+Test(mcp_http, a_slow_disk_costs_no_client_its_session)
+{
+    static const char initialize[] =
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":"
+        "\"2025-11-25\",\"capabilities\":{},\"_meta\":{\"progressToken\":1}}}";
+    struct agent a;
+
+    disk_waits = true;
+    a = say_raw("POST /mcp", with(ACCEPT_BOTH JSON_BODY), initialize);
+    for (int i = 0; i < 30; i++) {
+        usleep(MCP_LATE_MS / 20 * 1000);
+        hear(&a);
+    }
+    cr_expect_eq(a.got.len, 0, "%s", text_of(&a));
+    disk_waits = false;
+    for (int i = 0; i < 100 && !a.closed; i++)
+        hear(&a);
+    cr_assert(has(&a, "\"protocolVersion\":\"2025-11-25\""), "%s", text_of(&a));
+    note_session(&a);
+    leave(&a);
+    a = post(PING);
+    cr_expect_eq(status_of_agent(&a), 200, "%s", text_of(&a));
+    leave(&a);
+}
+
 Test(mcp_http, two_who_fetch_one_answer_take_turns)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
