@@ -46,6 +46,7 @@ struct link {
     struct lws *wsi;
     bool in_callback; /* of this wsi: it must not be destroyed under it */
     bool paused;
+    int64_t until; /* a WebSocket must stand by then */
     struct timer deadline;
     struct deferred ending, tidying, flushing;
     struct buf received; /* pieces of one message */
@@ -134,18 +135,37 @@ static void give_up(struct link *k, const char *why)
     }
 }
 
+static void on_connect_deadline(struct link *k, int64_t now)
+{
+    if (k->address == k->found.count || now >= k->until) {
+        give_up(k, "no WebSocket in time");
+        return;
+    }
+    timer_arm(k->links->worker, &k->deadline, k->until);
+    kill_wsi(k); /* on_destroyed() tries the next address */
+}
+
 static void on_deadline(struct timer *t, int64_t now)
 {
     struct link *k = CONTAINER_OF(t, struct link, deadline);
 
     switch (k->state) {
     case LINK_RESOLVING: give_up(k, "the name was not resolved in time"); return;
-    case LINK_CONNECTING: give_up(k, "no WebSocket in time"); return;
+    case LINK_CONNECTING: on_connect_deadline(k, now); return;
     default: give_up(k, "closed");
     }
 }
 
 /* ---- connecting ---- */
+
+/* An address that swallows every packet must not use up the time of those behind it. */
+static void arm_share(struct link *k)
+{
+    int64_t now = worker_now(k->links->worker);
+
+    timer_arm(k->links->worker, &k->deadline,
+              now + (k->until - now) / (int64_t)(k->found.count - k->address + 1));
+}
 
 static void connect_next(struct link *k)
 {
@@ -172,6 +192,7 @@ static void connect_next(struct link *k)
     snprintf(host, sizeof host, six ? "[%s]" : "%s", to->host);
     if (!usual) snprintf(host + strlen(host), 8, ":%u", to->port);
     k->state = LINK_CONNECTING;
+    arm_share(k);
     k->in_callback = true; /* errors may call back from inside */
     if (!lws_client_connect_via_info(&info)) k->wsi = NULL;
     k->in_callback = false;
@@ -207,7 +228,8 @@ struct link *link_open(struct links *l, size_t target, const struct link_owner *
     k->deadline.fire = on_deadline;
     list_push(&l->open, &k->node);
     l->count++;
-    timer_arm(l->worker, &k->deadline, worker_now(l->worker) + LINK_CONNECT_MS);
+    k->until = worker_now(l->worker) + LINK_CONNECT_MS;
+    timer_arm(l->worker, &k->deadline, k->until);
     if (l->closed)
         end(k, "shutting down");
     else

@@ -16,7 +16,7 @@ struct links;
 struct resolver;
 
 enum {
-    LINK_CONNECT_MS = 20 * 1000, /* lookup, connect, TLS and upgrade together */
+    LINK_CONNECT_MS = 20 * 1000, /* lookup, connect, TLS and upgrade, of all addresses together */
     LINK_CLOSE_MS = 2 * 1000,    /* to write what is queued and say goodbye */
     LINK_RX_BYTES = 1024,
     LINK_HOST_MAX = 256,

@@ -36,7 +36,7 @@ static int64_t now_ms(void)
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The libc's lookup, with a gate in front for one name. */
+/* The libc's lookup, with a gate in front for one name, and a name of two houses. */
 static sem_t gate;
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
@@ -46,7 +46,9 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 
     *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     if (node && strcmp(node, "blocked.example") == 0) sem_wait(&gate);
-    return real(node, service, hints, res);
+    if (!node || strcmp(node, "two.example") != 0) return real(node, service, hints, res);
+    int e = real("127.0.0.2", service, hints, res);
+    return e ? e : real("127.0.0.1", service, hints, &(*res)->ai_next);
 }
 
 /* The kernel's clock, and what the test says has passed besides. */
@@ -577,21 +579,26 @@ Test(link, a_peer_that_hangs_up_ends_once)
     cr_expect_eq(atomic_load(&p.downs), 1);
 }
 
-/* The listener's queue is full, so the connect is never completed. */
+/* The listener's queue is full, so a connect is never completed. */
+static void fill_queue(struct sockaddr_in at, int fillers[8])
+{
+    for (size_t i = 0; i < 8; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(fillers[i], (struct sockaddr *)&at, sizeof at);
+    }
+    nap(50);
+}
+
 Test(link, a_black_holed_connect_ends_at_our_deadline)
 {
     static struct probe p;
     int fillers[8];
 
     listen_on(0);
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                             .sin_port = htons(side.port)};
-    for (size_t i = 0; i < ARRAY_LEN(fillers); i++) {
-        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        connect(fillers[i], (struct sockaddr *)&at, sizeof at);
-    }
-    nap(50);
+    fill_queue((struct sockaddr_in){.sin_family = AF_INET,
+                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                    .sin_port = htons(side.port)},
+               fillers);
     start("ws", "127.0.0.1", NULL);
     int64_t began = now_ms();
     probe_open(&p);
@@ -600,6 +607,29 @@ Test(link, a_black_holed_connect_ends_at_our_deadline)
     cr_expect(strstr(p.why, "no WebSocket in time"), "%s", p.why);
     for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
         close(fillers[i]);
+}
+
+/* As where IPv6 has addresses and no way out. */
+Test(link, a_black_holed_address_leaves_time_for_the_next)
+{
+    static struct probe p;
+    struct sockaddr_in hole = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002)};
+    int fillers[8], fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    server_start(ECHO);
+    hole.sin_port = htons(side.port);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&hole, sizeof hole), 0);
+    cr_assert_eq(listen(fd, 0), 0);
+    fill_queue(hole, fillers);
+    start("ws", "two.example", NULL);
+    probe_open(&p);
+    for (int64_t until = now_ms() + PATIENCE_MS;
+         !atomic_load(&p.ups) && !atomic_load(&p.downs) && now_ms() < until;)
+        nap(5);
+    cr_expect_eq(atomic_load(&p.ups), 1, "%s", p.why);
+    for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
+        close(fillers[i]);
+    close(fd);
 }
 
 Test(link, an_upgrade_never_answered_ends_at_our_deadline)
