@@ -157,8 +157,9 @@ static int on_headers(llhttp_t *p)
 
     fill_request(c, r);
     c->head_only = p->method == HTTP_HEAD;
-    if (p->upgrade || p->method == HTTP_CONNECT)
+    if (p->method == HTTP_CONNECT)
         return refuse(c, 501, "not_implemented", "this server does not change protocols");
+    p->upgrade = 0; /* an offer that need not be taken */
     if (p->http_major != 1) return refuse(c, 505, "version_not_supported", "use HTTP/1.1");
     if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
         return refuse(c, 413, "body_too_large", "the body is above 4 MiB");

@@ -360,6 +360,22 @@ Test(http, bad_input_gets_its_status_and_a_json_body)
     }
 }
 
+/* Java's client offers HTTP/2 with its first request, browsers WebSockets; who understands neither
+ * goes on in HTTP/1.1 (RFC 9110 7.8). */
+Test(http, an_offer_of_another_protocol_is_not_heard)
+{
+    const char *got =
+        ask("POST /echo HTTP/1.1\r\n" H "Connection: Upgrade, HTTP2-Settings\r\n"
+            "Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+            "Content-Length: 4\r\n\r\nbodyGET /echo HTTP/1.1\r\n" H
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /p/third HTTP/1.1\r\n" H CLOSE
+            "\r\n");
+
+    cr_expect(strstr(got, "POST /echo q= bodyHTTP/1.1 200 OK"), "%s", got);
+    cr_expect(strstr(got, "GET /echo q= HTTP/1.1 200 OK"), "%s", got);
+    cr_expect(strstr(got, "\r\n\r\nthird"), "%s", got);
+}
+
 /* What a proxy in front took for one segment is one here, too. */
 Test(http, an_encoded_slash_parts_no_segments)
 {
