@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/base/reader.h"
 #include "proto/client/bundles.h"
 #include "proto/client/mapping.h"
 #include "proto/client/message_in.h"
@@ -14,7 +15,8 @@ enum { TYPE_REQUEST = 16, TYPE_PLACEHOLDER_RESEND = 4 };
 
 struct ask {
     struct list node;
-    int64_t due;
+    int64_t due, time_s; /* of the message */
+    uint8_t tries;
     char chat[WA_JID_TEXT_MAX], author[WA_JID_TEXT_MAX];
     char id[WA_MESSAGE_ID_MAX + 1];
     bool from_me, is_group;
@@ -41,25 +43,156 @@ static void plan(struct wa_client *c, int64_t due)
     if (due < c->timers[WA_TIMER_ASK]) wa_timer_set(c, WA_TIMER_ASK, due);
 }
 
-void wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t after_ms)
-{
-    bool of_phone = info->from_me && info->author_jid.device == 0;
+/* ---- the row ---- */
 
-    if (of_phone || info->time_s < wa_server_now(c) - WA_ASK_AGE_S) return;
-    if (c->ask_count >= WA_ASKS_WAITING) {
-        plan(c, c->now + after_ms); /* those may still wait for a bundle that was refused */
-        return;
+enum { ROW_VERSION = 1, FROM_ME = 1, IS_GROUP = 2 };
+
+struct noted {
+    uint8_t flags, tries;
+    int64_t time_s;
+    struct slice chat, author, id;
+};
+
+static bool next_noted(struct reader *r, struct noted *out)
+{
+    if (r->error != OK || reader_left(r) == 0) return false;
+    out->flags = reader_u8(r);
+    out->tries = reader_u8(r);
+    out->time_s = (int64_t)reader_be64(r);
+    out->chat = reader_block(r);
+    out->author = reader_block(r);
+    out->id = reader_block(r);
+    return r->error == OK;
+}
+
+static void put_noted(struct buf *out, const struct noted *n)
+{
+    buf_put_u8(out, n->flags);
+    buf_put_u8(out, n->tries);
+    buf_put_be64(out, (uint64_t)n->time_s);
+    buf_put_block(out, n->chat);
+    buf_put_block(out, n->author);
+    buf_put_block(out, n->id);
+}
+
+static err_t load_row(struct wa_client *c, struct reader *out)
+{
+    struct slice row;
+
+    TRY(wa_load(c, WA_NS_ASKS, SLICE(""), SLICE(""), &row));
+    *out = reader_of(row);
+    if (row.len && reader_u8(out) != ROW_VERSION) return fail(STORE_DAMAGED, "row of questions");
+    return OK;
+}
+
+static err_t check_row(const struct reader *r)
+{
+    return r->error == OK ? OK : fail(STORE_DAMAGED, "row of questions");
+}
+
+static struct noted noted_of(const struct ask *ask)
+{
+    return (struct noted){
+        .flags = (uint8_t)((ask->from_me ? FROM_ME : 0) | (ask->is_group ? IS_GROUP : 0)),
+        .tries = ask->tries,
+        .time_s = ask->time_s,
+        .chat = slice_text(ask->chat),
+        .author = slice_text(ask->author),
+        .id = slice_text(ask->id)};
+}
+
+static bool is_same(const struct noted *a, const struct noted *b)
+{
+    return slice_eq(a->id, b->id) && slice_eq(a->author, b->author) && slice_eq(a->chat, b->chat);
+}
+
+static bool is_too_old(const struct wa_client *c, int64_t time_s)
+{
+    return time_s < wa_server_now(c) - WA_ASK_AGE_S;
+}
+
+/* Copies the row without `gone`, at most the newest WA_ASKS_NOTED - 1 of it. */
+static err_t copy_others(struct wa_client *c, const struct noted *gone, struct buf *out)
+{
+    struct reader r;
+    struct noted n;
+    size_t count = 0;
+
+    TRY(load_row(c, &r));
+    for (struct reader all = r; next_noted(&all, &n);)
+        count += !is_same(&n, gone);
+    while (next_noted(&r, &n)) {
+        if (is_same(&n, gone) || count-- >= WA_ASKS_NOTED) continue;
+        if (!is_too_old(c, n.time_s)) put_noted(out, &n);
     }
+    return check_row(&r);
+}
+
+/* Writes down what is left to do about this one. */
+static err_t note(struct wa_client *c, const struct ask *ask, bool is_open)
+{
+    AUTO(buf) others = {0};
+    AUTO(buf) row = {0};
+    struct noted n = noted_of(ask);
+
+    TRY(copy_others(c, &n, &others));
+    if (is_open) put_noted(&others, &n);
+    if (others.len) {
+        buf_put_u8(&row, ROW_VERSION);
+        buf_put(&row, buf_slice(&others));
+    }
+    wa_save(c, WA_NS_ASKS, SLICE(""), SLICE(""), buf_slice(&row));
+    return OK;
+}
+
+/* ---- what is due on this link ---- */
+
+static struct ask *add(struct wa_client *c, const struct noted *n, int64_t due)
+{
     struct ask *ask = xcalloc(sizeof(*ask));
-    ask->due = c->now + after_ms;
-    ask->from_me = info->from_me;
-    ask->is_group = info->place == WA_PLACE_GROUP;
-    wa_jid_text(address_of(&info->chat), ask->chat);
-    wa_jid_text(address_of(&info->author), ask->author);
-    snprintf(ask->id, sizeof(ask->id), SLICE_FMT, SLICE_ARG(info->id));
+
+    ask->due = due;
+    ask->time_s = n->time_s;
+    ask->tries = n->tries;
+    ask->from_me = n->flags & FROM_ME;
+    ask->is_group = n->flags & IS_GROUP;
+    snprintf(ask->chat, sizeof(ask->chat), SLICE_FMT, SLICE_ARG(n->chat));
+    snprintf(ask->author, sizeof(ask->author), SLICE_FMT, SLICE_ARG(n->author));
+    snprintf(ask->id, sizeof(ask->id), SLICE_FMT, SLICE_ARG(n->id));
     list_push(&c->asks, &ask->node);
     c->ask_count++;
-    plan(c, ask->due);
+    plan(c, due);
+    return ask;
+}
+
+err_t wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t after_ms)
+{
+    bool of_phone = info->from_me && info->author_jid.device == 0;
+    bool is_group = info->place == WA_PLACE_GROUP;
+    char chat[WA_JID_TEXT_MAX], author[WA_JID_TEXT_MAX];
+
+    if (of_phone || is_too_old(c, info->time_s)) return OK;
+    if (c->ask_count >= WA_ASKS_WAITING) {
+        plan(c, c->now + after_ms); /* those may still wait for a bundle that was refused */
+        return OK;
+    }
+    struct noted n = {.flags = (uint8_t)((info->from_me ? FROM_ME : 0) | (is_group ? IS_GROUP : 0)),
+                      .time_s = info->time_s,
+                      .chat = slice_text(wa_jid_text(address_of(&info->chat), chat)),
+                      .author = slice_text(wa_jid_text(address_of(&info->author), author)),
+                      .id = info->id};
+    return note(c, add(c, &n, c->now + after_ms), true);
+}
+
+err_t wa_asks_resume(struct wa_client *c)
+{
+    struct reader r;
+    struct noted n;
+
+    TRY(load_row(c, &r));
+    while (c->ask_count < WA_ASKS_WAITING && next_noted(&r, &n))
+        if (!is_too_old(c, n.time_s)) add(c, &n, c->now + WA_ASK_AFTER_MS);
+    return check_row(&r);
 }
 
 /* ---- the question ---- */
@@ -138,7 +271,7 @@ static bool may_ask(struct wa_client *c)
     return c->asks_made < WA_ASKS_HOUR;
 }
 
-static err_t ask_now(struct wa_client *c, const struct wa_jid *phone, const struct ask *ask)
+static err_t ask_now(struct wa_client *c, const struct wa_jid *phone, struct ask *ask)
 {
     AUTO(buf) request = {0};
     struct wa_info info;
@@ -146,9 +279,11 @@ static err_t ask_now(struct wa_client *c, const struct wa_jid *phone, const stru
 
     TRY(info_of(c, ask, &info));
     TRY(is_waiting(c, &info, &waiting));
-    if (!waiting || !may_ask(c)) return OK;
+    if (!waiting) return note(c, ask, false);
+    if (!may_ask(c)) return OK;
     TRY(put_request(c, ask, &info, &request));
     c->asks_made++;
+    TRY(note(c, ask, ++ask->tries < WA_ASK_TRIES));
     return send_request(c, phone, buf_slice(&request));
 }
 

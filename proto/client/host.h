@@ -32,6 +32,7 @@ enum wa_ns {
     WA_NS_RETRY,          /* chat, author + id: retry state of one message */
     WA_NS_JOB,            /* "", id: work to be done later (history downloads …) */
     WA_NS_BASE_KEY,       /* person, device + id: base key seen when a retry was answered */
+    WA_NS_ASKS,           /* "", "": messages that the phone is to be asked for */
 
     /* Load only; the host answers it from its message records. owner = chat, name = author bare
      * JID, 0, message id. A person is named by the LID when the client knows it, else by the phone

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "proto/base/text.h"
+#include "proto/client/ask_phone.h"
 #include "proto/client/iq.h"
 #include "proto/client/keepalive.h"
 #include "proto/client/mapping.h"
@@ -82,6 +83,7 @@ err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
     wa_unified_session(c);
     TRY(ask_active(c));
     TRY(wa_privacy_ask(c));
+    TRY(wa_asks_resume(c));
     wa_rotation_plan(c);
     return wa_prekeys_check(c);
 }

@@ -263,7 +263,7 @@ static err_t undecryptable(struct wa_client *c, struct inbound *in)
 
     if (in->held == WA_HELD_NO && !in->info.is_peer) {
         emit(c, in, &m);
-        wa_ask_phone(c, &in->info, WA_ASK_AFTER_MS);
+        TRY(wa_ask_phone(c, &in->info, WA_ASK_AFTER_MS));
     }
     return wa_retry_ask(c, &in->info, in->failure);
 }
@@ -314,7 +314,7 @@ static err_t on_unavailable(struct wa_client *c, struct inbound *in,
     struct wa_message m = {.kind = WA_KIND_UNAVAILABLE, .waiting = !is_for_phone_only(unavailable)};
 
     if (in->held == WA_HELD_NO) emit(c, in, &m);
-    if (in->held == WA_HELD_NO && m.waiting) wa_ask_phone(c, &in->info, 0);
+    if (in->held == WA_HELD_NO && m.waiting) TRY(wa_ask_phone(c, &in->info, 0));
     wa_ack_message(c, in->info.stanza, WA_NACK_NONE);
     return OK;
 }

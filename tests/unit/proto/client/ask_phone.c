@@ -180,6 +180,66 @@ Test(ask_phone, the_unavailable_is_asked_for_at_once_if_it_may_be_had)
     stop(&w, &phone);
 }
 
+/* The stanza was acknowledged, so the server will not send it again: what still must be asked for
+ * is durable with it. */
+Test(ask_phone, a_question_outlives_link_and_process)
+{
+    struct world w;
+    struct party phone;
+
+    start(&w, &phone, true);
+    w.hold = true; /* the link ends before the question is asked */
+    world_serve(&w, "<message from=\"888:2@lid\" id=\"U\" type=\"media\" t=\"1700000000\">"
+                    "<unavailable/></message>");
+    cr_assert(world_commit_one(&w));
+    w.hold = false;
+    world_cut(&w);
+    world_login(&w);
+    world_sleep(&w, WA_ASK_AFTER_MS);
+    cr_expect_str_eq(expect_question(&w, &phone)->id, "U");
+
+    serve_spoilt(&w, "M");
+    world_skip(&w);
+    world_restart(&w);
+    world_login(&w);
+    world_sleep(&w, WA_ASK_AFTER_MS);
+    cr_expect_str_eq(expect_question(&w, &phone)->id, "U"); /* no answer came */
+    cr_expect_str_eq(expect_question(&w, &phone)->id, "M");
+    fake_events_skip(&w.h);
+    answer(
+        &w, &phone, "777@lid",
+        (struct web[]){{"888@lid", "M", NULL, false, "one"}, {"888@lid", "U", NULL, false, "two"}},
+        2);
+    cr_expect(strstr(fake_event(&w.h), "one") && strstr(fake_event(&w.h), "two"));
+    world_restart(&w);
+    world_login(&w);
+    world_sleep(&w, WA_ASK_AFTER_MS);
+    world_expect_quiet(&w);
+    cr_expect_null(fake_row(&w.h, WA_NS_ASKS, "", ""), "nothing is left to ask");
+    stop(&w, &phone);
+}
+
+Test(ask_phone, a_phone_that_never_answers_is_asked_three_times)
+{
+    struct world w;
+    struct party phone;
+    unsigned asked = 0;
+
+    start(&w, &phone, true);
+    serve_spoilt(&w, "M");
+    world_skip(&w);
+    for (int i = 0; i < 2 * WA_ASK_TRIES; i++) {
+        world_sleep(&w, WA_ASK_AFTER_MS);
+        while (world_next(&w))
+            asked++;
+        world_restart(&w);
+        world_login(&w);
+    }
+    cr_expect_eq(asked, (unsigned)WA_ASK_TRIES, "%u times", asked);
+    cr_expect_null(fake_row(&w.h, WA_NS_ASKS, "", ""));
+    stop(&w, &phone);
+}
+
 Test(ask_phone, only_the_phone_may_answer_and_only_what_waits)
 {
     struct world w;
