@@ -109,9 +109,12 @@ static err_t watch(struct writer *writer)
     return OK;
 }
 
+static void on_mended(void *context, const char *line) { LOG(ERROR, NULL, "%s", line); }
+
 static err_t open_store(struct process *p)
 {
-    struct store_options options = {.path = p->config.data, .map_size = (size_t)p->config.map_size};
+    struct store_options options = {
+        .path = p->config.data, .map_size = (size_t)p->config.map_size, .tell = on_mended};
     struct writer_options writer = {.on_events = on_events, .context = &p->server};
 
     TRY(make_folder(p->config.data));

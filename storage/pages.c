@@ -1,5 +1,3 @@
-/* The layout is that of LMDB 0.9 on a 64-bit machine: 16 bytes of head, then the places of the
- * nodes from the front, and the nodes from the end. */
 #include "storage/pages.h"
 
 #include <errno.h>
@@ -12,26 +10,21 @@
 #include <unistd.h>
 
 #include "proto/base/xalloc.h"
-#include "storage/key.h"
+#include "storage/page.h"
+#include "storage/record.h"
+#include "storage/store.h"
 
 enum {
     MAGIC = 0xbeefc0de,
     VERSION = 1,
-    HEAD = 16,
-    NODE_HEAD = 8,
     TREE_SIZE = 48,
     META_SIZE = 24 + 2 * TREE_SIZE + 16,
     LEVELS_MAX = 32,
-    IS_BRANCH = 1,
-    IS_LEAF = 2,
-    IS_OVERFLOW = 4,
-    IS_META = 8,
-    NODE_BIG = 1,  /* the value stands on pages of its own */
-    NODE_TREE = 2, /* the value is the root of a sub-database */
     INTEGER_KEYS = 8,
     ORDER_FLAGS = 0x7f, /* of a tree, those that change how it is read */
     PAGE_MIN = 512,
     PAGE_MAX = 65536,
+    MENDS_MAX = 16,
 };
 static const uint64_t NO_PAGE = ~0ull;
 
@@ -46,13 +39,6 @@ struct meta {
     struct tree free, main;
 };
 
-struct node {
-    const uint8_t *at;
-    uint16_t flags;
-    struct slice key;
-    uint64_t low; /* of a branch: the page; of a leaf: the length of its value */
-};
-
 struct walk {
     struct pages *out;
     struct meta meta;
@@ -62,14 +48,6 @@ struct walk {
     uint8_t *pages;   /* a mark for each */
 };
 enum { UNMARKED, USED, FREE };
-
-static uint64_t get(const uint8_t *at, size_t n)
-{
-    uint64_t v = 0;
-
-    memcpy(&v, at, n); /* little-endian, as the machines we run on */
-    return v;
-}
 
 static void say(struct walk *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void say(struct walk *w, const char *format, ...)
@@ -96,36 +74,37 @@ static void part(struct walk *w, enum page_part what, const uint8_t *at, size_t 
 
 static void read_tree(const uint8_t *at, struct tree *out)
 {
-    *out = (struct tree){.flags = (uint16_t)get(at + 4, 2),
-                         .depth = (uint16_t)get(at + 6, 2),
-                         .branch_pages = get(at + 8, 8),
-                         .leaf_pages = get(at + 16, 8),
-                         .overflow_pages = get(at + 24, 8),
-                         .entries = get(at + 32, 8),
-                         .root = get(at + 40, 8)};
+    *out = (struct tree){.flags = (uint16_t)page_get(at + 4, 2),
+                         .depth = (uint16_t)page_get(at + 6, 2),
+                         .branch_pages = page_get(at + 8, 8),
+                         .leaf_pages = page_get(at + 16, 8),
+                         .overflow_pages = page_get(at + 24, 8),
+                         .entries = page_get(at + 32, 8),
+                         .root = page_get(at + 40, 8)};
 }
 
 static err_t read_meta(struct slice file, size_t page_size, unsigned n, struct meta *out)
 {
-    const uint8_t *page = file.data + n * page_size, *at = page + HEAD;
+    const uint8_t *page = file.data + n * page_size, *at = page + PAGE_HEAD;
 
-    if (file.len < n * page_size + HEAD + META_SIZE) return fail(STORE_DAMAGED, "no meta page");
-    if (get(page + 10, 2) != IS_META || get(at, 4) != MAGIC)
+    if (file.len < n * page_size + PAGE_HEAD + META_SIZE)
+        return fail(STORE_DAMAGED, "no meta page");
+    if (page_get(page + 10, 2) != PAGE_META || page_get(at, 4) != MAGIC)
         return fail(STORE_DAMAGED, "meta page %u is none", n);
-    if (get(at + 4, 4) != VERSION) return fail(STORE_VERSION, "data of another LMDB");
+    if (page_get(at + 4, 4) != VERSION) return fail(STORE_VERSION, "data of another LMDB");
     read_tree(at + 24, &out->free);
     read_tree(at + 24 + TREE_SIZE, &out->main);
-    out->page_size = (uint32_t)get(at + 24, 4); /* stands where the first tree has room */
+    out->page_size = (uint32_t)page_get(at + 24, 4); /* stands where the first tree has room */
     at += 24 + 2 * (size_t)TREE_SIZE;
-    out->last_page = get(at, 8);
-    out->txn = get(at + 8, 8);
+    out->last_page = page_get(at, 8);
+    out->txn = page_get(at + 8, 8);
     return OK;
 }
 
 /* A commit writes the page that the one before did not, so their numbers follow each other. */
 static err_t read_metas(struct slice file, struct meta out[2])
 {
-    uint64_t size = file.len >= HEAD + META_SIZE ? get(file.data + HEAD + 24, 4) : 0;
+    uint64_t size = file.len >= PAGE_HEAD + META_SIZE ? page_get(file.data + PAGE_HEAD + 24, 4) : 0;
 
     if (size < PAGE_MIN || size > PAGE_MAX || (size & (size - 1)))
         return fail(STORE_DAMAGED, "the size of a page is %llu", (unsigned long long)size);
@@ -181,31 +160,13 @@ static bool has_bytes(struct walk *w, uint64_t number, uint64_t count)
 static bool check_head(struct walk *w, uint64_t number, unsigned kind)
 {
     const uint8_t *page = page_at(w, number);
-    uint64_t lower = get(page + 12, 2), upper = get(page + 14, 2);
-    bool sane = get(page, 8) == number && get(page + 10, 2) == kind && lower > HEAD &&
-                lower % 2 == 0 && lower <= upper && upper < w->meta.page_size;
+    uint64_t lower = page_get(page + 12, 2), upper = page_get(page + 14, 2);
+    bool sane = page_get(page, 8) == number && page_get(page + 10, 2) == kind &&
+                lower > PAGE_HEAD && lower % 2 == 0 && lower <= upper && upper < w->meta.page_size;
 
-    part(w, PAGE_STRUCTURE, page, sane ? lower : HEAD);
+    part(w, PAGE_STRUCTURE, page, sane ? lower : PAGE_HEAD);
     if (!sane) say(w, "the head of page %llu is damaged", (unsigned long long)number);
     return sane;
-}
-
-static size_t node_count(const uint8_t *page) { return (size_t)(get(page + 12, 2) - HEAD) / 2; }
-
-/* The bytes of the node at this place; 0 when it does not lie inside its page. */
-static size_t read_node(const struct walk *w, const uint8_t *page, size_t index, bool leaf,
-                        struct node *out)
-{
-    size_t at = get(page + HEAD + 2 * index, 2), key_len, size;
-
-    if (at < get(page + 14, 2) || at + NODE_HEAD > w->meta.page_size) return 0;
-    out->at = page + at;
-    out->flags = (uint16_t)get(out->at + 4, 2);
-    key_len = get(out->at + 6, 2);
-    out->key = slice_of(out->at + NODE_HEAD, key_len);
-    out->low = leaf ? get(out->at, 4) : get(out->at, 6);
-    size = NODE_HEAD + key_len + (!leaf ? 0 : out->flags & NODE_BIG ? 8 : out->low);
-    return at + size <= w->meta.page_size ? (size + 1) & ~(size_t)1 : 0;
 }
 
 /* Nodes lie one behind the other, so their lengths make up what the head says is taken. */
@@ -214,16 +175,16 @@ static bool check_nodes(struct walk *w, uint64_t number, bool leaf)
     const uint8_t *page = page_at(w, number);
     size_t taken = 0;
 
-    for (size_t i = 0; i < node_count(page); i++) {
-        struct node n;
-        size_t size = read_node(w, page, i, leaf, &n);
+    for (size_t i = 0; i < page_nodes(page); i++) {
+        struct page_node n;
+        size_t size = page_node(page, w->meta.page_size, i, leaf, &n);
 
         taken += size;
         if (size && (!leaf || n.flags <= NODE_TREE)) continue;
         say(w, "page %llu: node %zu is damaged", (unsigned long long)number, i);
         return false;
     }
-    if (taken == w->meta.page_size - get(page + 14, 2)) return true;
+    if (taken == w->meta.page_size - page_get(page + 14, 2)) return true;
     say(w, "page %llu: its nodes take %zu bytes", (unsigned long long)number, taken);
     return false;
 }
@@ -231,19 +192,14 @@ static bool check_nodes(struct walk *w, uint64_t number, bool leaf)
 static int compare(const struct walk *w, struct slice a, struct slice b)
 {
     if (!(w->seen.flags & INTEGER_KEYS)) return slice_cmp(a, b);
-    uint64_t x = get(a.data, 8), y = get(b.data, 8);
+    uint64_t x = page_get(a.data, 8), y = page_get(b.data, 8);
     return x < y ? -1 : x > y;
 }
 
 /* ---- trees ---- */
 
-/* Keys from `from` (absent: any) up to, not with, `to`. */
-struct bounds {
-    struct slice from, to;
-};
-
 static bool check_key(struct walk *w, uint64_t number, struct slice key, struct slice last,
-                      const struct bounds *b)
+                      const struct page_bounds *b)
 {
     bool sized = key.len > 0 && (!(w->seen.flags & INTEGER_KEYS) || key.len == 8);
     bool ordered = sized && (slice_is_none(last) || compare(w, last, key) < 0) &&
@@ -254,10 +210,10 @@ static bool check_key(struct walk *w, uint64_t number, struct slice key, struct 
     return ordered;
 }
 
-static void check_overflow(struct walk *w, const struct node *n)
+static void check_overflow(struct walk *w, const struct page_node *n)
 {
-    uint64_t first = get(n->key.data + n->key.len, 8);
-    uint64_t count = (HEAD - 1 + n->low) / w->meta.page_size + 1;
+    uint64_t first = page_get(n->key.data + n->key.len, 8);
+    uint64_t count = (PAGE_HEAD - 1 + n->low) / w->meta.page_size + 1;
     const uint8_t *page;
 
     part(w, PAGE_STRUCTURE, n->key.data + n->key.len, 8);
@@ -265,63 +221,90 @@ static void check_overflow(struct walk *w, const struct node *n)
         if (!take_page(w, first + i, USED)) return;
     if (!has_bytes(w, first, count)) return;
     page = page_at(w, first);
-    part(w, PAGE_STRUCTURE, page, HEAD);
-    part(w, PAGE_RECORD, page + HEAD, n->low);
+    part(w, PAGE_STRUCTURE, page, PAGE_HEAD);
+    part(w, PAGE_RECORD, page + PAGE_HEAD, n->low);
     w->seen.overflow_pages += count;
-    if (get(page, 8) != first || get(page + 10, 2) != IS_OVERFLOW || get(page + 12, 4) != count)
+    if (page_get(page, 8) != first || page_get(page + 10, 2) != PAGE_OVERFLOW ||
+        page_get(page + 12, 4) != count)
         say(w, "the head of page %llu is damaged", (unsigned long long)first);
 }
 
 struct level {
-    void (*row)(struct walk *w, const struct node *n, struct slice value); /* NULL: a record */
+    void (*row)(struct walk *w, const struct page_node *n, struct slice value); /* NULL: a record */
 };
 
-static void take_row(struct walk *w, const struct level *l, const struct node *n)
+static void take_row(struct walk *w, const struct level *l, const struct page_node *n)
 {
     const uint8_t *value = n->key.data + n->key.len;
     bool big = n->flags & NODE_BIG;
 
     w->seen.entries++;
-    part(w, PAGE_STRUCTURE, n->at, NODE_HEAD);
+    part(w, PAGE_STRUCTURE, n->at, PAGE_NODE);
     part(w, l->row ? PAGE_STRUCTURE : PAGE_RECORD, n->key.data, n->key.len);
     if (big)
         check_overflow(w, n);
     else
         part(w, l->row ? PAGE_STRUCTURE : PAGE_RECORD, value, n->low);
     if (l->row && !big) l->row(w, n, slice_of(value, n->low));
-    if (l->row && big && has_bytes(w, get(value, 8), (HEAD - 1 + n->low) / w->meta.page_size + 1))
-        l->row(w, n, slice_of(page_at(w, get(value, 8)) + HEAD, n->low));
+    if (l->row && big &&
+        has_bytes(w, page_get(value, 8), (PAGE_HEAD - 1 + n->low) / w->meta.page_size + 1))
+        l->row(w, n, slice_of(page_at(w, page_get(value, 8)) + PAGE_HEAD, n->low));
     if (!l->row && n->flags & NODE_TREE) say(w, "a row is a tree");
 }
 
-static void walk_leaf(struct walk *w, const struct level *l, uint64_t number, struct bounds b)
+static void walk_leaf(struct walk *w, const struct level *l, uint64_t number, struct page_bounds b)
 {
     const uint8_t *page = page_at(w, number);
     struct slice last = SLICE_NONE;
 
     w->seen.leaf_pages++;
-    for (size_t i = 0; i < node_count(page); i++) {
-        struct node n;
+    for (size_t i = 0; i < page_nodes(page); i++) {
+        struct page_node n;
 
-        read_node(w, page, i, true, &n);
+        page_node(page, w->meta.page_size, i, true, &n);
         if (!check_key(w, number, n.key, last, &b)) return;
         last = n.key;
         take_row(w, l, &n);
     }
 }
 
-/* A place outside its page is one in the page beside it, where an older copy of the row may be. */
-static void check_places(struct walk *w, uint64_t number)
+/* The checksum is sound; a long value stands on pages of its own. */
+static bool row_is_sound(void *context, const struct page_node *n)
 {
-    const uint8_t *page = page_at(w, number);
+    const struct walk *w = context;
+    struct slice value = slice_of(n->key.data + n->key.len, n->low), payload;
 
-    for (size_t i = 0; i < node_count(page); i++) {
-        size_t at = get(page + HEAD + 2 * i, 2);
-
-        if (at >= get(page + 14, 2) && at + NODE_HEAD <= w->meta.page_size) continue;
-        say(w, "page %llu: node %zu is damaged", (unsigned long long)number, i);
-        return;
+    if (n->flags & NODE_BIG) {
+        uint64_t first = page_get(value.data, 8), pages = w->out->file.len / w->meta.page_size;
+        if (first >= pages || n->low > (pages - first) * w->meta.page_size - PAGE_HEAD)
+            return false;
+        value.data = page_at(w, first) + PAGE_HEAD;
     }
+    err_t e = record_open(store_db_of(slice_text(w->name)), n->key, value, &payload);
+    if (e != OK) err_clear();
+    return e != ERR_STORE_DAMAGED;
+}
+
+static bool mend_leaf(struct walk *w, uint64_t number, struct page_bounds b)
+{
+    size_t size = w->meta.page_size, at;
+    uint8_t *copy = memcpy(xalloc(size), page_at(w, number), size);
+    bool mended = page_leaf_mend(copy, size, b, row_is_sound, w, &at);
+
+    if (mended) w->out->mended(w->out->context, w->name, number * size + at, copy[at]);
+    free(copy);
+    return mended;
+}
+
+/* A place outside its page is one in the page beside it, where an older copy of the row may be; a
+ * key out of order hides the rows beside it. */
+static void check_leaf(struct walk *w, uint64_t number, struct page_bounds b)
+{
+    w->seen.leaf_pages++;
+    if (page_leaf_is_sound(page_at(w, number), w->meta.page_size, b)) return;
+    if (w->out->mended && mend_leaf(w, number, b)) return;
+    say(w, "page %llu: a row is damaged, and with it the way to the others",
+        (unsigned long long)number);
 }
 
 static bool looks_at_rows(const struct walk *w, const struct level *l)
@@ -330,27 +313,27 @@ static bool looks_at_rows(const struct walk *w, const struct level *l)
 }
 
 static void walk_page(struct walk *w, const struct level *l, uint64_t number, unsigned depth,
-                      struct bounds b);
+                      struct page_bounds b);
 
 /* The first key of a branch counts as the lowest, whatever it is. */
 static void walk_branch(struct walk *w, const struct level *l, uint64_t number, unsigned depth,
-                        struct bounds b)
+                        struct page_bounds b)
 {
     const uint8_t *page = page_at(w, number);
-    size_t count = node_count(page);
+    size_t count = page_nodes(page);
     struct slice last = SLICE_NONE;
 
     w->seen.branch_pages++;
     for (size_t i = 0; i < count; i++) {
-        struct node n = {0}, next = {0};
-        struct bounds inner = b;
+        struct page_node n = {0}, next = {0};
+        struct page_bounds inner = b;
 
-        read_node(w, page, i, false, &n);
-        part(w, PAGE_STRUCTURE, n.at, NODE_HEAD + n.key.len);
+        page_node(page, w->meta.page_size, i, false, &n);
+        part(w, PAGE_STRUCTURE, n.at, PAGE_NODE + n.key.len);
         if (i > 0 && !check_key(w, number, n.key, last, &b)) return;
         if (i > 0) last = inner.from = n.key;
         if (i + 1 < count) {
-            read_node(w, page, i + 1, false, &next);
+            page_node(page, w->meta.page_size, i + 1, false, &next);
             inner.to = next.key;
         }
         walk_page(w, l, n.low, depth - 1, inner);
@@ -358,15 +341,14 @@ static void walk_branch(struct walk *w, const struct level *l, uint64_t number, 
 }
 
 static void walk_page(struct walk *w, const struct level *l, uint64_t number, unsigned depth,
-                      struct bounds b)
+                      struct page_bounds b)
 {
     bool leaf = depth == 1;
 
     if (!take_page(w, number, USED) || !has_bytes(w, number, 1)) return;
-    if (!check_head(w, number, leaf ? IS_LEAF : IS_BRANCH)) return;
+    if (!check_head(w, number, leaf ? PAGE_LEAF : PAGE_BRANCH)) return;
     if (leaf && !looks_at_rows(w, l)) {
-        check_places(w, number);
-        w->seen.leaf_pages++;
+        check_leaf(w, number, b);
         return;
     }
     if (!check_nodes(w, number, leaf)) return;
@@ -401,7 +383,7 @@ static void walk_tree(struct walk *w, const char *name, const struct tree *t, un
         (t->depth == 0) != (t->root == NO_PAGE))
         say(w, "its root is damaged");
     else if (t->depth)
-        walk_page(w, l, t->root, t->depth, (struct bounds){0});
+        walk_page(w, l, t->root, t->depth, (struct page_bounds){0});
     if (!looks_at_rows(w, l)) {
         w->seen.overflow_pages = t->overflow_pages;
         w->seen.entries = t->entries;
@@ -417,7 +399,7 @@ static void walk_tree(struct walk *w, const char *name, const struct tree *t, un
 static const struct level records = {NULL};
 
 /* A row of the main tree: a sub-database by its name. */
-static void take_database(struct walk *w, const struct node *n, struct slice value)
+static void take_database(struct walk *w, const struct page_node *n, struct slice value)
 {
     struct tree t;
     char name[64];
@@ -434,16 +416,16 @@ static void take_database(struct walk *w, const struct node *n, struct slice val
 static const struct level databases = {take_database};
 
 /* A row of the free list: how many pages, then their numbers, the highest first. */
-static void take_free(struct walk *w, const struct node *n, struct slice value)
+static void take_free(struct walk *w, const struct page_node *n, struct slice value)
 {
-    uint64_t count = value.len >= 8 ? get(value.data, 8) : NO_PAGE, last = NO_PAGE;
+    uint64_t count = value.len >= 8 ? page_get(value.data, 8) : NO_PAGE, last = NO_PAGE;
 
-    if (count > value.len / 8 - 1 || get(n->key.data, 8) > w->meta.txn) {
+    if (count > value.len / 8 - 1 || page_get(n->key.data, 8) > w->meta.txn) {
         say(w, "a list of free pages is damaged");
         return;
     }
     for (uint64_t i = 1; i <= count; i++) {
-        uint64_t number = get(value.data + 8 * i, 8);
+        uint64_t number = page_get(value.data + 8 * i, 8);
 
         if (number >= last) say(w, "a list of free pages is out of order");
         last = number;
@@ -466,8 +448,8 @@ static void check_leftovers(struct walk *w)
 static void walk_all(struct walk *w)
 {
     w->name = "pages";
-    part(w, PAGE_STRUCTURE, w->out->file.data, HEAD + META_SIZE);
-    part(w, PAGE_STRUCTURE, w->out->file.data + w->meta.page_size, HEAD + META_SIZE);
+    part(w, PAGE_STRUCTURE, w->out->file.data, PAGE_HEAD + META_SIZE);
+    part(w, PAGE_STRUCTURE, w->out->file.data + w->meta.page_size, PAGE_HEAD + META_SIZE);
     walk_tree(w, "databases", &w->meta.main, 0, &databases);
     walk_tree(w, "free pages", &w->meta.free, INTEGER_KEYS, &lists);
     check_leftovers(w);
@@ -496,7 +478,8 @@ bool pages_is_in_use(const void *value, size_t key_len, size_t page_size)
     size_t at = (uintptr_t)value & (page_size - 1);
     const uint8_t *page = (const uint8_t *)value - at;
 
-    return get(page + 10, 2) != IS_LEAF || at >= get(page + 14, 2) + NODE_HEAD + key_len;
+    return page_get(page + 10, 2) != PAGE_LEAF ||
+           at >= page_get(page + 14, 2) + PAGE_NODE + key_len;
 }
 
 /* ---- files ---- */
@@ -525,31 +508,91 @@ void pages_unmap(struct slice file)
     if (file.data) munmap((void *)file.data, file.len);
 }
 
+/* What the look at the heads came to: the first finding, and what is to be put right. */
+struct look {
+    char first[200];
+    struct mend {
+        size_t at;
+        uint8_t byte;
+        char tree[32];
+    } mends[MENDS_MAX];
+    size_t count;
+};
+
 static void keep_first(void *context, const char *line)
 {
-    char *first = context;
+    struct look *l = context;
 
-    if (!*first) snprintf(first, 200, "%s", line);
+    if (!l->first[0]) snprintf(l->first, sizeof(l->first), "%s", line);
 }
 
-static err_t check_heads(struct slice file)
+static void keep_mend(void *context, const char *tree, size_t at, uint8_t byte)
 {
-    char first[200] = "";
-    struct pages p = {.file = file, .heads_only = true, .tell = keep_first, .context = first};
+    struct look *l = context;
+
+    if (l->count < MENDS_MAX) {
+        struct mend *m = &l->mends[l->count];
+        *m = (struct mend){.at = at, .byte = byte};
+        snprintf(m->tree, sizeof(m->tree), "%s", tree);
+    }
+    l->count++;
+}
+
+static err_t look_at_heads(struct slice file, struct look *l)
+{
+    struct pages p = {
+        .file = file, .heads_only = true, .tell = keep_first, .mended = keep_mend, .context = l};
     uint64_t txn;
 
     TRY(pages_newest(file, &txn));
     TRY(pages_walk(&p, txn));
-    if (p.findings == 0) return OK;
-    return fail(STORE_DAMAGED, "its pages are damaged (%s; %zu findings)", first, p.findings);
+    if (p.findings)
+        return fail(STORE_DAMAGED, "its pages are damaged (%s; %zu findings)", l->first,
+                    p.findings);
+    if (l->count > MENDS_MAX) return fail(STORE_DAMAGED, "bits of %zu pages are flipped", l->count);
+    return OK;
 }
 
-err_t pages_check_heads(const char *path)
+static err_t put_right(const char *path, const struct look *l)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0;
+
+    for (size_t i = 0; done && i < l->count; i++)
+        done = pwrite(fd, &l->mends[i].byte, 1, (off_t)l->mends[i].at) == 1;
+    done = done && fdatasync(fd) == 0;
+    int error = errno;
+    if (fd >= 0) close(fd);
+    return done ? OK : fail(STORE_FAILED, "%s: %s", path, strerror(error));
+}
+
+static void tell_mends(const char *path, const struct look *l, void (*tell)(void *, const char *),
+                       void *context)
+{
+    char line[400];
+
+    for (size_t i = 0; i < l->count; i++) {
+        snprintf(line, sizeof(line),
+                 "%s: a bit of byte %zu, among the rows of %s, was flipped, and is flipped back: "
+                 "the rows beside it can be found again. The memory or the disk of this machine "
+                 "may be failing: back up, then look at them.",
+                 path, l->mends[i].at, l->mends[i].tree);
+        tell(context, line);
+    }
+}
+
+err_t pages_open_check(const char *path, void (*tell)(void *context, const char *line),
+                       void *context)
 {
     struct slice file;
+    struct look l = {0};
 
     TRY(pages_map(path, &file));
-    err_t e = slice_is_none(file) ? OK : check_heads(file);
+    err_t e = slice_is_none(file) ? OK : look_at_heads(file, &l);
     pages_unmap(file);
-    return e;
+    TRY(e);
+    if (l.count == 0) return OK;
+    TRY(put_right(path, &l));
+    if (tell) tell_mends(path, &l, tell, context);
+    return OK;
 }

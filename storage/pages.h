@@ -14,9 +14,12 @@ enum page_part { PAGE_RECORD /* key or value of a row */, PAGE_STRUCTURE };
 
 struct pages {
     struct slice file; /* the data file */
-    /* Rows are not looked at: of the pages that hold them only where they belong and where their
-     * rows begin. A line or two of the processor's cache a page, for the start of a server. */
+    /* Values are not looked at: of the pages that hold rows only where they belong, that the rows
+     * lie inside, and that their keys are in order. For the start of a server. */
     bool heads_only;
+    /* heads_only: a leaf that one bit makes sound again is no finding, but told here: the byte of
+     * the file as it should be. NULL: it is a finding. */
+    void (*mended)(void *context, const char *tree, size_t at, uint8_t byte);
     void (*tell)(void *context, const char *line);
     /* NULL: not told. `tree` is the sub-database. */
     void (*part)(void *context, enum page_part part, const char *tree, size_t at, size_t len);
@@ -31,9 +34,11 @@ err_t pages_newest(struct slice file, uint64_t *out_txn) MUST_CHECK;
 /* Walks what the commit `txn` left. NOT_FOUND when its meta page was written over meanwhile. */
 err_t pages_walk(struct pages *p, uint64_t txn) MUST_CHECK;
 
-/* The file `path`, as far as heads_only looks; nothing runs on it. STORE_DAMAGED says what was
- * found. A file that is missing or empty is sound. */
-err_t pages_check_heads(const char *path) MUST_CHECK;
+/* The file `path`, as far as heads_only looks; nothing runs on it. A bit flipped in a key, or in
+ * what leads to a row, is flipped back in the file, and told (page.h). STORE_DAMAGED says what else
+ * was found; then nothing was changed. A file that is missing or empty is sound. */
+err_t pages_open_check(const char *path, void (*tell)(void *context, const char *line),
+                       void *context) MUST_CHECK;
 /* True unless the row lies in the unused part of its page, where older rows leave their bytes: a
  * damaged pointer of the page may lead there, and what it finds has a sound checksum. `value` is
  * where LMDB gave it out in a page of `page_size`; a long value says nothing. */

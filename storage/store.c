@@ -44,6 +44,14 @@ err_t store_error(int code, const char *what)
 
 const char *store_path(const struct store *s) { return s->path; }
 const char *store_db_name(enum db db) { return db < DB_COUNT ? names[db] : "?"; }
+enum db store_db_of(struct slice name)
+{
+    int db = 0;
+
+    while (db < DB_COUNT && !slice_is(name, names[db]))
+        db++;
+    return (enum db)db;
+}
 
 static err_t make_folder(const char *path)
 {
@@ -128,12 +136,13 @@ static err_t check_newest(const char *path)
 
 /* Who writes looks at every page first: damage there shows old rows as if they were new, or gives
  * pages that are in use to the next commit, and both without an error. */
-static err_t check_file(struct store *s, bool writes)
+static err_t check_file(struct store *s, const struct store_options *o)
 {
     AUTO(buf) path = {0};
 
     buf_printf(&path, "%s/data.mdb", s->path);
-    err_t e = writes ? pages_check_heads(buf_text(&path)) : check_newest(buf_text(&path));
+    err_t e = o->read_only ? check_newest(buf_text(&path))
+                           : pages_open_check(buf_text(&path), o->tell, o->context);
     if (e != ERR_STORE_DAMAGED) return e;
     AUTO(buf) why = {0};
     buf_put_text(&why, err_words());
@@ -157,7 +166,7 @@ static err_t open_env(struct store *s, const struct store_options *o)
     if (map_size) TRY(store_error(mdb_env_set_mapsize(s->env, map_size), "map size"));
     TRY(store_error(mdb_env_set_maxreaders(s->env, readers), "readers"));
     if (!o->read_only) TRY(reserve_lock_file(s, readers));
-    TRY(check_file(s, !o->read_only));
+    TRY(check_file(s, o));
     TRY(store_error(mdb_env_open(s->env, s->path, flags, 0600), s->path));
     MDB_stat stat;
     TRY(store_error(mdb_env_stat(s->env, &stat), "pages"));
@@ -187,13 +196,6 @@ static err_t open_dbs(struct store *s)
     return store_error(rc, "sub-databases");
 }
 
-static bool is_ours(struct slice name)
-{
-    for (int i = 0; i < DB_COUNT; i++)
-        if (slice_is(name, names[i])) return true;
-    return false;
-}
-
 /* A sub-database whose name is damaged would count as missing, and be made anew. */
 static err_t refuse_strange_names(struct store *s)
 {
@@ -207,7 +209,7 @@ static err_t refuse_strange_names(struct store *s)
     int rc = mdb_dbi_open(txn, NULL, 0, &dbi);
     if (rc == 0) rc = mdb_cursor_open(txn, dbi, &cursor);
     while (rc == 0 && e == OK && (rc = mdb_cursor_get(cursor, &name, &value, MDB_NEXT)) == 0)
-        if (!is_ours(store_slice(name)))
+        if (store_db_of(store_slice(name)) == DB_COUNT)
             e = fail(STORE_DAMAGED,
                      "%s has a sub-database \"" SLICE_FMT "\", which is none of ours", s->path,
                      SLICE_ARG(text_cut(store_slice(name), 40)));

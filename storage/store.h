@@ -26,6 +26,9 @@ struct store_options {
     unsigned readers;  /* 0: STORE_READERS */
     bool read_only;    /* another process may hold the lock: check, backup, offline tools */
     bool without_sync; /* benchmarks of CPU time only; nothing is durable */
+    /* What opening put right in a damaged file, a sentence each (pages.h). NULL: not told. */
+    void (*tell)(void *context, const char *line);
+    void *context;
 };
 
 /* STORE_LOCKED: another process has it; the words name its pid. STORE_VERSION: written by a newer
@@ -37,6 +40,8 @@ void store_close(struct store *store);
 const char *store_path(const struct store *store);
 /* "messages"; never NULL. */
 const char *store_db_name(enum db db);
+/* DB_COUNT: none of ours. */
+enum db store_db_of(struct slice name);
 /* Reserved bytes, and bytes of the data file that are in use or were once. */
 size_t store_map_size(const struct store *store);
 err_t store_used(struct store *store, size_t *out_bytes) MUST_CHECK;

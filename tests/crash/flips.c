@@ -7,16 +7,18 @@
  * through the sandbox. Verdicts:
  *
  *   harmless       every row, answer and message is as it was, and the check finds nothing
- *   server         the running server refused: an error that names the damage, an account stopped
+ *   server         the running server says so: an error that names the damage, an account stopped,
+ *                  a start that put the bit right
  *   check          the server did as ever, or lacked a row; parleyctl check finds it
  *   process ended  LMDB or the server ended the process
  *   undetected     neither: what is served is not what was stored, or something is lost
  *
  * Whatever the verdict, these must not be: a row served with other bytes than were stored; a
  * message that the sandbox may forget and nobody has, without a trace; a broken rule of the
- * sandbox; of a flip inside a row: a process ended; of one that not all depend on (the store's own,
- * the tenant's, the number row of the log): more than one account stopped, another one that does
- * not work, a server that does not start. Ends with 1 when one of them was. */
+ * sandbox; anything that is not as it was after a start that put the bit right; of a flip inside a
+ * row: a process ended; of one that not all depend on (the store's own, the tenant's, the number
+ * row of the log): more than one account stopped, another one that does not work, a server that
+ * does not start. Ends with 1 when one of them was. */
 #include "tests/crash/flips.h"
 
 #include <fcntl.h>
@@ -61,7 +63,7 @@ static struct {
     size_t *places[AREAS]; /* the bytes of each area */
     size_t counts[AREAS];
     unsigned long table[AREAS][VERDICTS], stopped[FLIP_ACCOUNTS + 1];
-    unsigned long wrong, begun, done, hidden, fewer, lost;
+    unsigned long wrong, begun, done, mended, hidden, fewer, lost;
     time_t until; /* 0: no limit */
     uint64_t random;
     bool show;
@@ -202,6 +204,8 @@ static const char *wrong(const struct job *j, enum verdict v)
 
     if (v == UNDETECTED) return "undetected";
     if (r->opened && r->stale) return "a row is served with other bytes";
+    if (r->mended && !is_calm(r))
+        return "something is not as it was behind a bit that was put right";
     if (r->lost && v == HARMLESS) return "a message is nowhere that the sandbox may forget";
     if (r->broken_rules) return "a rule of the sandbox is broken";
     if ((record || house) && v == ENDED) return "a damaged row ends the process";
@@ -215,11 +219,12 @@ static void tell(const struct job *j, enum verdict v, const char *why)
 {
     const struct flip_report *r = j->report;
 
-    printf("%s%zu.%u %s: %s; opened %d, hidden %u, stale %u, refused %u, failed %u, different %u, "
+    printf("%s%zu.%u %s: %s; opened %d, mended %d, hidden %u, stale %u, refused %u, failed %u, "
+           "different %u, "
            "stopped %x, works %x, lost %u, rules %u: %s\n",
            why ? "WRONG " : "", j->flip.at, j->flip.bit, area_names[j->flip.area],
-           why ? why : verdict_names[v], r->opened, r->hidden, r->stale, r->refused, r->failed,
-           r->different, r->stopped, r->works, r->lost, r->broken_rules, r->words);
+           why ? why : verdict_names[v], r->opened, r->mended, r->hidden, r->stale, r->refused,
+           r->failed, r->different, r->stopped, r->works, r->lost, r->broken_rules, r->words);
 }
 
 static void finish(struct job *j, bool ended)
@@ -230,6 +235,7 @@ static void finish(struct job *j, bool ended)
     j->pid = 0;
     all.done++;
     all.table[j->flip.area][v]++;
+    all.mended += j->report->mended;
     all.hidden += j->report->hidden > 0;
     all.fewer += v == CHECK && j->report->different > 0;
     all.lost += j->report->lost > 0;
@@ -334,6 +340,8 @@ static void print_table(void)
             printf(" %14lu", all.table[a][v]);
         printf("\n");
     }
+    printf("flips that the start put right, and said so, after which all was as ever %lu\n",
+           all.mended);
     printf("flips in rows that stopped no account %lu, one %lu, more %lu\n", all.stopped[0],
            all.stopped[1], all.stopped[2] + all.stopped[3]);
     printf(

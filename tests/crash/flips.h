@@ -11,6 +11,7 @@ struct flip_report {
     bool opened;                /* the server started */
     bool ended;                 /* and came to the end of what it was asked */
     bool checked, clean;        /* parleyctl check came to its end, and found nothing */
+    bool mended;                /* opening put the bit right, and said so */
     unsigned stale;             /* rows that are there with other bytes, and count as good */
     unsigned hidden;            /* rows that are not found, without an error */
     unsigned refused;           /* rows that are refused as damaged */

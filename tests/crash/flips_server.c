@@ -593,6 +593,7 @@ void flips_serve(const char *folder, struct flip_report *out)
     snprintf(the_life->folder, sizeof the_life->folder, "%s", folder);
     open_server();
     out->opened = true;
+    out->mended = the_life->mended > 0;
     note_error(out);
     compare_rows(out);
     compare_answers(out);

@@ -111,6 +111,7 @@ struct town {
     uint64_t printed; /* newest line of the relay's trace that --verbose has shown */
     uint64_t history; /* a hash of all that happened */
     unsigned violations;
+    unsigned mended;    /* bits of the data file that opening put right */
     unsigned strangers; /* so many may log in whom the relay does not know any more */
     bool somebody_left; /* the group: the relay refuses what its phone still answers there */
     bool forged;        /* a bundle of somebody carried a wrong signature */

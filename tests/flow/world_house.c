@@ -10,6 +10,7 @@
 #include "proto/base/text.h"
 #include "server/api/claims.h"
 #include "server/events/hub.h"
+#include "server/log.h"
 
 static bool on_tmpfs(void) { return access("/dev/shm", W_OK) == 0; }
 
@@ -77,12 +78,21 @@ static struct principal test_key(struct server *s)
     return who;
 }
 
+static void on_mended(void *context, const char *line)
+{
+    ((struct town *)context)->mended++;
+    LOG(ERROR, NULL, "%s", line);
+}
+
 static void open_store(struct town *w)
 {
     struct server *s = &w->server;
     const char *plant = w->seed ? getenv("PARLEY_FAULTS") : NULL; /* of tests/inject; 0 warms up */
-    struct store_options options = {
-        .path = w->folder, .map_size = (size_t)64 << 20, .without_sync = true};
+    struct store_options options = {.path = w->folder,
+                                    .map_size = (size_t)64 << 20,
+                                    .without_sync = true,
+                                    .tell = on_mended,
+                                    .context = w};
 
     must(w, store_open(&options, &s->store), "store");
     s->writer = writer_new(&(struct writer_options){
