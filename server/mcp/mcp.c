@@ -363,6 +363,7 @@ struct mcp_ask *mcp_ask_new(struct mcp_worker *home)
 
 void mcp_ask_free(struct mcp_ask *a)
 {
+    timer_disarm(a->home->worker, &a->later);
     map_remove(&a->home->asks, mcp_key(&a->number));
     buf_done(&a->result);
     arena_done(&a->arena);

@@ -1,11 +1,16 @@
 /* What a hostile server answers to what we ask. Byte 0 chooses what is under way: a message to
- * somebody whose devices and keys we do not know yet, a pairing, repeats that wait for a bundle, an
- * upload of keys, the end. Then blocks of a length byte pair (big endian) and one encoded node
- * each; an iq that answers and has no id gets that of the oldest question, which a fuzzer could not
- * know. Signatures are right by decree. */
+ * somebody whose devices and keys we do not know yet, a pairing, an upload of keys, the end, a
+ * message that was sent and may be asked for again (3EB01 to 888, whose device 0 has a session and
+ * device 2 an identity, the bytes IDENTITY), one that only a phone without a session has. Then
+ * blocks of a length byte pair (big endian) and one encoded node each; an iq that answers and has
+ * no id gets that of the oldest question, which a fuzzer could not know. Signatures are right by
+ * decree. */
 #include "proto/base/reader.h"
+#include "proto/client/ask_phone.h"
+#include "proto/client/bundles.h"
 #include "proto/client/iq.h"
 #include "proto/client/link.h"
+#include "proto/client/mapping.h"
 #include "proto/client/pair_qr.h"
 #include "proto/client/prekeys.h"
 #include "proto/client/stanzas.h"
@@ -69,8 +74,64 @@ static void read_one(struct wa_client *c)
     if (wa_client_mark_read(c, &read, c->now) != OK) err_clear();
 }
 
-static void (*const beginnings[])(struct wa_client *c) = {send_texts, pair, upload, log_out,
-                                                          read_one};
+static const struct wa_jid us = {.server = WA_SERVER_LID, .user = SLICE("777")},
+                           peer = {.server = WA_SERVER_LID, .user = SLICE("888")};
+
+/* The peer's device, its identity the bytes IDENTITY; what it signed is right by decree. */
+static void meet(struct wa_client *c, uint16_t device)
+{
+    struct wa_jid jid = wa_jid_of(WA_SERVER_LID, peer.user, device);
+    struct wa_bundle bundle = {.registration_id = 0x01020304};
+
+    memset(bundle.signed_prekey.bytes, 'S', CRYPTO_KEY);
+    memcpy(bundle.identity.bytes, "IDENTITYIDENTITYIDENTITYIDENTITY", CRYPTO_KEY);
+    must(wa_bundle_install(c, &jid, &bundle));
+}
+
+/* The host holds a message of this author in the chat with the peer. */
+static void hold(struct wa_client *c, const struct wa_jid *author, struct wa_message *m)
+{
+    struct wa_event e = {.kind = WA_EVENT_MESSAGE};
+
+    m->time_s = c->now / 1000;
+    must(wa_party_of(c, &peer, &m->chat));
+    must(wa_party_of(c, author, &m->author));
+    e.message = *m;
+    wa_emit(c, &e);
+}
+
+static void have_sent(struct wa_client *c)
+{
+    AUTO(arena) arena = {0};
+    struct wa_address companion = {.name = SLICE("888@lid"), .device = 2};
+    struct wa_message m = {
+        .from_me = true, .id = SLICE("3EB01"), .kind = WA_KIND_TEXT, .raw = SLICE("\x0a\x03hey")};
+
+    c->arena = &arena;
+    meet(c, 0);
+    meet(c, companion.device);
+    must(wa_session_delete(&c->keystore, c->arena, &companion));
+    hold(c, &us, &m);
+    c->arena = NULL;
+}
+
+static void ask_phone(struct wa_client *c)
+{
+    AUTO(arena) arena = {0};
+    struct wa_message m = {.id = SLICE("3EB0BB"), .waiting = true};
+    struct wa_info info = {.id = m.id, .author_jid = peer, .time_s = c->now / 1000};
+
+    c->arena = &arena;
+    hold(c, &peer, &m);
+    info.chat = m.chat;
+    info.author = m.author;
+    wa_ask_phone(c, &info, 0);
+    must(on_ask_due(c));
+    c->arena = NULL;
+}
+
+static void (*const beginnings[])(struct wa_client *c) = {send_texts, pair,      upload,   log_out,
+                                                          read_one,   have_sent, ask_phone};
 
 /* ---- answers ---- */
 

@@ -4,13 +4,16 @@
 #pragma once
 #define main main_of_the_tests /* libFuzzer has its own */
 int main_of_the_tests(void);
+#include "proto/base/text.h"
 #include "tests/unit/server/mcp/agent.h"
 #undef main
 
 enum { RESIDENTS = 2 };
+#define ABILITIES "{\"elicitation\":{},\"sampling\":{},\"roots\":{}}"
 
 static struct residence {
     char chat[ID_TEXT_MAX], message[ID_TEXT_MAX], subscription[64], speaker[64];
+    char question[64], state[512], kept[64];
     struct agent stream; /* GET /sse, open as long as the house stands */
 } R;
 
@@ -20,6 +23,13 @@ static inline void note_after(const char *text, const char *mark, char *out, siz
     size_t n = at ? strcspn(at + strlen(mark), "\"\\\n\r") : 0;
 
     snprintf(out, room, "%.*s", (int)(n < room ? n : 0), at ? at + strlen(mark) : "");
+}
+
+static inline void open_stream(void)
+{
+    R.stream = say_raw("GET /sse", with(ACCEPT_SSE), NULL);
+    note_after(text_of(&R.stream), "sessionId=", R.speaker, sizeof(R.speaker));
+    if (!R.speaker[0]) abort();
 }
 
 static inline void furnish(void)
@@ -38,16 +48,15 @@ static inline void furnish(void)
         if (i == 0) memcpy(R.chat, chat, sizeof(chat));
         if (i == 0) memcpy(R.message, message, sizeof(message));
     }
-    open_session();
+    open_session_with("2025-11-25", ABILITIES);
     struct agent a =
         post("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":"
              "\"subscribe_events\",\"arguments\":{\"events\":[\"*\"]}}}");
     note_after(text_of(&a), "\"structuredContent\":{\"id\":\"", R.subscription,
                sizeof(R.subscription));
     leave(&a);
-    R.stream = say_raw("GET /sse", with(ACCEPT_SSE), NULL);
-    note_after(text_of(&R.stream), "sessionId=", R.speaker, sizeof(R.speaker));
-    if (!R.speaker[0] || !R.subscription[0]) abort();
+    if (!R.subscription[0]) abort();
+    open_stream();
 }
 
 static inline void clear_out(void)
@@ -76,8 +85,7 @@ static inline void tidy_up(void)
     buf_reset(&R.stream.got);
 }
 
-/* `in` with the names replaced, NUL-terminated. */
-static inline void fill_in(struct slice in, struct buf *out)
+static inline const char *name_is(char name)
 {
     const struct {
         char name;
@@ -86,16 +94,44 @@ static inline void fill_in(struct slice in, struct buf *out)
                  {'c', R.chat},
                  {'m', R.message},
                  {'s', R.subscription},
-                 {'i', R.speaker}};
+                 {'i', R.speaker},
+                 {'r', R.question},
+                 {'q', R.state},
+                 {'k', R.kept},
+                 {'d', agent_session}};
 
-    for (size_t i = 0; i < in.len; i++) {
-        const char *is = NULL;
-        for (size_t k = 0; in.data[i] == '$' && i + 1 < in.len && k < ARRAY_LEN(names); k++)
-            if (names[k].name == in.data[i + 1]) is = names[k].is;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (names[i].name == name) return names[i].is;
+    return NULL;
+}
+
+static inline void put_cursor(struct slice in, struct buf *out)
+{
+    AUTO(buf) raw = {0};
+    struct slice word;
+    uint64_t n;
+
+    buf_put(&raw, slice_sub(in, 0, 1));
+    in = slice_from(in, 2);
+    while (slice_split(&in, ' ', &word))
+        if (text_u64(word, &n) == OK) buf_put_varint(&raw, n);
+    err_clear();
+    text_base64url(buf_slice(&raw), out);
+}
+
+/* `in` with the names replaced, NUL-terminated. */
+static inline void fill_in(struct slice in, struct buf *out)
+{
+    while (in.len) {
+        const char *is = in.data[0] == '$' && in.len > 1 ? name_is((char)in.data[1]) : NULL;
+        size_t end = slice_starts_with(in, SLICE("$[")) ? slice_find(in, ']') : in.len;
+
         if (is)
             buf_put_text(out, is);
+        else if (end < in.len)
+            put_cursor(slice_sub(in, 2, end), out);
         else
-            buf_put_u8(out, in.data[i]);
-        i += is != NULL;
+            buf_put_u8(out, in.data[0]);
+        in = slice_from(in, is ? 2 : end < in.len ? end + 1 : 1);
     }
 }

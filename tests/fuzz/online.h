@@ -5,6 +5,7 @@
 
 #include "proto/client/inside.h"
 #include "proto/client/keys.h"
+#include "proto/client/mapping.h"
 #include "proto/signal/prekey.h"
 #include "tests/support/fake_host.h"
 
@@ -29,6 +30,8 @@ static inline struct wa_client *online(struct fake_host *h, struct arena *arena)
 {
     struct wa_client *c = wa_client_new(&online_config, &h->host);
     struct wa_signed_prekey skey;
+    struct wa_jid pn = wa_jid_of(WA_SERVER_USER, SLICE("15550001111"), 0),
+                  lid = wa_jid_of(WA_SERVER_LID, SLICE("777"), 0);
 
     c->arena = arena;
     c->now = 1700000000000;
@@ -45,5 +48,6 @@ static inline struct wa_client *online(struct fake_host *h, struct arena *arena)
     c->state = WA_CLIENT_ONLINE;
     c->wants_link = true;
     c->link = 1;
+    must(wa_mapping_learn(c, &pn, &lid));
     return c;
 }

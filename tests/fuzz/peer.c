@@ -1,8 +1,11 @@
 /* What a paired person, a device of ours, or a member of a group can write: the input is sealed by
  * a real Signal session, so all of it is read as content. Byte 0 says who writes, the rest is the
  * message without its padding; blocks of a length byte pair (big endian) are messages one after
- * another in the same session. */
+ * another in the same session. If byte 0 says so, messages without content came before them (id
+ * W0 of a person, W1 in the group, W2 of a companion of ours), which our phone was asked for: so
+ * what it writes can be an answer. */
 #include "proto/base/reader.h"
+#include "proto/client/ask_phone.h"
 #include "proto/client/link.h"
 #include "proto/client/stanzas.h"
 #include "proto/signal/padding.h"
@@ -11,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MESSAGES_MAX = 8, GROUP = 4, STATUS = 8, PEER = 16 };
+enum { MESSAGES_MAX = 8, PHONE = 2, GROUP = 4, STATUS = 8, PEER = 16, WAITING = 32 };
 
 static const struct writer {
     const char *name, *from;
@@ -55,14 +58,14 @@ static void add_enc(struct wa_node *stanza, struct arena *arena, const char *typ
     wa_node_set_bytes(enc, bytes);
 }
 
-static struct wa_node *envelope(uint8_t how, struct arena *arena, unsigned number)
+static struct wa_node *envelope(uint8_t how, struct arena *arena, struct slice id)
 {
     struct wa_node *n = wa_node_new(arena, how & STATUS ? "status" : "message");
     struct slice from = slice_text(writers[how & 3].from);
     struct wa_jid author = {0};
 
     must(wa_jid_parse(from, &author));
-    wa_node_set(n, arena, "id", arena_printf(arena, "M%u", number));
+    wa_node_set(n, arena, "id", id);
     wa_node_set_text(n, arena, "t", "1700000000");
     wa_node_set_text(n, arena, "type", "text");
     if (how & PEER) wa_node_set_text(n, arena, "category", "peer");
@@ -81,7 +84,7 @@ static struct wa_node *envelope(uint8_t how, struct arena *arena, unsigned numbe
 static struct wa_node *letter(struct party *p, uint8_t how, struct slice plain, unsigned number,
                               struct arena *arena)
 {
-    struct wa_node *n = envelope(how, arena, number);
+    struct wa_node *n = envelope(how, arena, arena_printf(arena, "M%u", number));
     struct slice padded = wa_pad(&p->ks, arena, plain), cipher;
     struct wa_address to = us();
     struct wa_encrypted e;
@@ -143,6 +146,8 @@ static void open_world(void)
     client->arena = NULL;
     fake_turn_close(&host);
     fake_commit_all(&host);
+    /* Our phone has written, as it has after pairing: we can ask it. */
+    deliver(client, &host, letter(&parties[PHONE], PHONE | PEER, SLICE("\x0a"), letters++, &arena));
     arena_done(&arena);
 }
 
@@ -152,6 +157,46 @@ static void close_world(void)
         party_done(&parties[i]);
     wa_client_free(client);
     fake_host_done(&host);
+}
+
+/* ---- what our phone alone can still give us ---- */
+
+static const struct unread {
+    uint8_t how;
+    const char *id, *chat, *author;
+} unread[] = {
+    {0, "W0", "888@lid", "888@lid"},
+    {GROUP, "W1", "120363@g.us", "888@lid"},
+    {3, "W2", "888@lid", "777@lid"},
+};
+
+/* As if it had never come: an earlier input may have answered it. */
+static void forget(const struct unread *u, struct arena *arena)
+{
+    struct slice name = arena_printf(arena, "%s%c%s", u->author, 0, u->id);
+    struct wa_key key = {WA_NS_MESSAGE, slice_text(u->chat), name};
+
+    fake_turn_open(&host);
+    host.host.save(host.host.ctx, key, SLICE_NONE);
+    fake_turn_close(&host);
+    fake_commit_all(&host);
+}
+
+static void ask_phone(struct arena *arena)
+{
+    for (size_t i = 0; i < ARRAY_LEN(unread); i++) {
+        struct wa_node *n = envelope(unread[i].how, arena, slice_text(unread[i].id));
+        wa_node_add(n, arena, "unavailable");
+        forget(&unread[i], arena);
+        deliver(client, &host, n);
+    }
+    client->now += 2 * 60 * 1000; /* there are so many questions an hour */
+    client->arena = arena;
+    fake_turn_open(&host);
+    must(on_ask_due(client));
+    fake_turn_close(&host);
+    fake_commit_all(&host);
+    client->arena = NULL;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -166,6 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     inputs++;
     if (size == 0) return 0;
+    if (data[0] & WAITING) ask_phone(&arena);
     struct party *p = &parties[data[0] & 3];
     struct reader r = reader_of(slice_of(data + 1, size - 1));
     for (unsigned i = 0; i < MESSAGES_MAX && reader_left(&r) > 2; i++) {

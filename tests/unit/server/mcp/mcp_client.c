@@ -184,6 +184,20 @@ Test(mcp_client, only_the_session_that_was_asked_can_answer)
     leave(&a);
 }
 
+Test(mcp_client, a_door_that_closes_while_it_asks_leaves_no_timer_behind)
+{
+    struct agent a;
+
+    open_session_with("2025-11-25", ABLE);
+    a = post(CALL("elicit", ""));
+    leave(&a);
+    door_restart();
+    open_session_with("2025-11-25", ABLE);
+    a = post(CALL("elicit", ""));
+    cr_assert(has(&a, "elicitation/create"), "%s", text_of(&a));
+    leave(&a);
+}
+
 Test(mcp_client, a_cancelled_request_waits_for_no_reply)
 {
     struct agent a, b;
