@@ -1,6 +1,9 @@
 /* The house behind the MCP door with somebody in it: accounts of the key's world, chats, messages,
  * events, a session. What a fuzzer could not guess has a name that is put in its place: $a an
- * account, $c a chat, $m a message, $s a subscription, $i the id of the stream at GET /sse. */
+ * account, $c a chat, $m a message, $s a subscription, $d the session, $i the id of the stream at
+ * GET /sse, $r the number of what the client was asked last, $q the state it was given, $k the last
+ * event of an answer that can be fetched, $y the newest API key; $[c 1 0 5] is a cursor of these
+ * numbers. */
 #pragma once
 #define main main_of_the_tests /* libFuzzer has its own */
 int main_of_the_tests(void);
@@ -13,7 +16,7 @@ enum { RESIDENTS = 2 };
 
 static struct residence {
     char chat[ID_TEXT_MAX], message[ID_TEXT_MAX], subscription[64], speaker[64];
-    char question[64], state[512], kept[64];
+    char question[64], state[512], kept[64], key[64];
     struct agent stream; /* GET /sse, open as long as the house stands */
 } R;
 
@@ -36,6 +39,7 @@ static inline void furnish(void)
 {
     char jid[64], chat[ID_TEXT_MAX], message[ID_TEXT_MAX];
 
+    H.f.without_sync = true;
     agent_setup();
     H.ack = ACK_OK;
     for (int i = 0; i < RESIDENTS; i++)
@@ -98,6 +102,7 @@ static inline const char *name_is(char name)
                  {'r', R.question},
                  {'q', R.state},
                  {'k', R.kept},
+                 {'y', R.key},
                  {'d', agent_session}};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)

@@ -27,14 +27,17 @@ struct fixture {
     void (*on_events)(void *context, struct log_events *events);
     void (*on_fatal)(void *context, err_t error);
     void *context;
+    bool without_sync; /* for many commits; set before fixture_init() */
 };
 
 #define FIXTURE_MAP ((size_t)1 << 30)
 
 static inline void fixture_open(struct fixture *f)
 {
-    CHECK_OK(
-        store_open(&(struct store_options){.path = f->path, .map_size = FIXTURE_MAP}, &f->store));
+    CHECK_OK(store_open(&(struct store_options){.path = f->path,
+                                                .map_size = FIXTURE_MAP,
+                                                .without_sync = f->without_sync},
+                        &f->store));
     f->writer = writer_new(&(struct writer_options){.store = f->store,
                                                     .on_events = f->on_events,
                                                     .on_fatal = f->on_fatal,

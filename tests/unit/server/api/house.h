@@ -180,8 +180,13 @@ static struct account *add_account(bool sandbox, enum account_state state)
 
 void account_create(struct server *s, uint32_t tenant, bool sandbox, struct account_call *c)
 {
-    struct account *a = add_account(sandbox, ACCOUNT_PAIRING);
+    struct account *a;
 
+    if (H.account_count == ARRAY_LEN(H.accounts)) {
+        give_back(c, fail(STORE_FULL, "the house is full"));
+        return;
+    }
+    a = add_account(sandbox, ACCOUNT_PAIRING);
     snprintf(c->account, sizeof(c->account), "%s", a->status.id);
     run_call(a, c);
 }

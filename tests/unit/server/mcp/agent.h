@@ -14,6 +14,8 @@ static struct worker *door_main;
 static struct http_server *door_server;
 static int door_port;
 static const struct mcp_offer *door_offer = &mcp_offer; /* what stands behind it */
+static const struct route *const door_mcp[] = {mcp_routes, NULL};
+static const struct route *const *door_tables = door_mcp;
 
 static bool disk_waits; /* commits do not end */
 
@@ -30,9 +32,8 @@ static void door_step(void)
 
 static void door_open(void)
 {
-    static const struct route *const tables[] = {mcp_routes, NULL};
     char listen_at[32];
-    struct http_config config = {.listen = listen_at, .tables = tables, .context = &H.server};
+    struct http_config config = {.listen = listen_at, .tables = door_tables, .context = &H.server};
 
     CHECK_OK(mcp_open(&H.server, door_offer, &H.server.mcp));
     door_main = worker_new(-1);
