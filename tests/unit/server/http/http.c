@@ -539,7 +539,7 @@ Test(http, what_comes_too_slowly_is_not_waited_for, .timeout = 100)
 }
 
 /* Neither who sends half a request nor who reads a byte now and then keeps it from ending. */
-Test(http, who_takes_no_answers_does_not_keep_a_server_that_stops, .timeout = 30)
+Test(http, who_takes_no_answers_does_not_keep_a_server_that_stops)
 {
     int half = dead_weight(), slow = dead_weight(), quiet = dial_door();
     struct post p = {.run = close_it};
