@@ -125,7 +125,7 @@ static void ask_phone(struct wa_client *c)
     hold(c, &peer, &m);
     info.chat = m.chat;
     info.author = m.author;
-    wa_ask_phone(c, &info, 0);
+    must(wa_ask_phone(c, &info, 0));
     must(on_ask_due(c));
     c->arena = NULL;
 }
