@@ -10,6 +10,7 @@
 #include "server/log.h"
 #include "server/server.h"
 #include "storage/accounts.h"
+#include "storage/events.h"
 #include "storage/jobs.h"
 #include "storage/retention.h"
 #include "storage/tenants.h"
@@ -100,6 +101,18 @@ static err_t next_tenant(struct upkeep *u)
     return range_error(&r);
 }
 
+/* The planted bug of tests/inject. */
+static void cut_greedily(struct upkeep *u)
+{
+    struct faults *faults = writer_faults(u->server->writer);
+    struct db_log log;
+
+    if (batch_is_empty(&u->batch) || !fault_due(&faults->greedy_cut)) return;
+    if (db_log_find(u->view, u->tenant, &log) != OK || log.next_seq < 2) return;
+    fault_count("greedy_cut");
+    batch_trim(&u->batch, u->tenant, log.next_seq - 1);
+}
+
 /* Cut once in a round: where events come without a pause there is always one more to cut. */
 static err_t work_tenant(struct upkeep *u, int64_t now, bool *out_more)
 {
@@ -108,6 +121,7 @@ static err_t work_tenant(struct upkeep *u, int64_t now, bool *out_more)
 
     if (!u->is_cut) {
         TRY(retention_step(&u->batch, u->view, u->tenant, &limits, now, &left));
+        cut_greedily(u);
         u->is_cut = !left;
         *out_more = left || !batch_is_empty(&u->batch);
         if (*out_more) return OK;

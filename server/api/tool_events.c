@@ -269,6 +269,10 @@ static err_t read_events(struct call *c, struct view *v)
     TRY(read_selection(c, v, &sel));
     TRY(db_log_find(v, c->who.tenant, &log));
     truncated = arg_given(c, "cursor") && (cursor + 1 < log.first_seq || cursor >= log.next_seq);
+    if (truncated && atomic_load(&writer_faults(c->server->writer)->silent_page) > 0) {
+        fault_count("silent_page");
+        truncated = false;
+    }
     if (cursor + 1 < log.first_seq) cursor = log.first_seq - 1;
     if (cursor >= log.next_seq) cursor = log.next_seq - 1;
     pen_object(&p, NULL);

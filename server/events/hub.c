@@ -308,11 +308,25 @@ void hubs_publish_live(struct hubs *all, uint32_t tenant, const struct event_hea
 
 /* ---- replay ---- */
 
+/* The planted bugs of tests/inject: it is silent, or too short. */
+static bool spoil_gap(struct hub *h, uint64_t *first)
+{
+    struct faults *faults = writer_faults(h->all->server->writer);
+
+    if (fault_due(&faults->short_gap)) {
+        fault_count("short_gap");
+        ++*first;
+    }
+    if (!fault_due(&faults->silent_gap)) return false;
+    fault_count("silent_gap");
+    return true;
+}
+
 /* Moves the cursor to `last` and says that what lies between is lost. False: closed meanwhile. */
 static bool tell_gap(struct hub *h, struct hub_stream *s, uint64_t first, uint64_t last)
 {
     s->cursor = last;
-    if (!s->on_gap) return true;
+    if (!s->on_gap || spoil_gap(h, &first)) return true;
     h->current = s;
     s->on_gap(s, first, last);
     if (h->current != s) return false;

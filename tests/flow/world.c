@@ -131,6 +131,7 @@ void world_end(struct town *w)
     traffic_done(w);
     calls_done(w);
     streams_done(w);
+    log_done(w);
     the_town = NULL;
 }
 

@@ -11,6 +11,7 @@
  *   world_traffic.c what people do, and work given to accounts
  *   world_calls.c   calls of the API by agents, at any worker, again after a crash
  *   world_streams.c streams on the event log: slow, broken, resumed
+ *   world_log.c     what the log was given, what retention cut from it, and who was told so
  *   world_plan.c    what goes wrong: rows of world_faults.def
  *   world_flows.c   the longest flows, and those that mend, for
  *   world_loops.c   which fails each point of them, one after the other
@@ -30,6 +31,7 @@
 #include "storage/events.h"
 #include "storage/id.h"
 #include "storage/monitor.h"
+#include "storage/writer.h"
 #include "tools/sim/faults.h"
 #include "tools/sim/phone.h"
 #include "tools/sim/rules.h"
@@ -86,6 +88,7 @@ struct errand {
 
 struct request;
 struct stream;
+struct upkeep;
 
 /* A fault loop (world_loops.c): the n-th point of one kind fails. */
 enum loop_kind { LOOP_MEMORY, LOOP_SOCKET, LOOP_COMMIT, LOOP_FLUSH, LOOP_KINDS };
@@ -95,9 +98,20 @@ struct loop {
     unsigned long fail_at, points[LOOP_KINDS];
 };
 
+/* What the log was given, in order: number n stands at n - 1. Retention has cut all up to `cut`. */
+struct past_event {
+    struct event_head head;
+    struct buf bytes;
+};
+struct past {
+    struct past_event *events;
+    uint64_t count, room, cut;
+};
+
 /* One who follows the log by calls: behind `cursor` nothing has been seen. */
 struct agent {
     uint64_t cursor;
+    uint64_t cut; /* of the log when it asked */
     struct request *asking;
     int64_t next_at;
 };
@@ -137,6 +151,11 @@ struct town {
     struct batch probe;
     bool probing;
     uint64_t last_seq; /* of the newest event handed on */
+    struct past past;
+    struct upkeep *upkeep;   /* of a tidy world; the others keep all */
+    bool tidy;               /* upkeep runs, and the log keeps little: */
+    int64_t log_bytes;       /* so much, */
+    int64_t log_bytes_least; /* or so little since the last commit */
 
     /* the network */
     struct list parcels, wires;
@@ -225,6 +244,10 @@ void house_commit(struct town *w);
 void house_look(struct town *w);
 void house_fill_disk(struct town *w, int64_t ms);
 void house_probe(struct town *w);
+/* From now on upkeep runs, here and in servers that are started later. */
+void house_tidy(struct town *w);
+/* So much the log keeps from now on. */
+void house_keep(struct town *w, int64_t bytes);
 
 /* ---- world_traffic.c ---- */
 void traffic_settle_in(struct town *w); /* people, accounts, pairing */
@@ -266,6 +289,8 @@ void calls_repeat(struct town *w);
 /* One of the tools that read or act on an account. */
 void calls_other(struct town *w);
 void calls_subscribe(struct town *w);
+/* One of the agents asks for nothing for a while. */
+bool calls_rest(struct town *w);
 /* Agents ask for what is next. */
 void calls_follow(struct town *w);
 /* The doors close: callers are gone, calls that only wait end. */
@@ -309,13 +334,25 @@ void streams_judge(struct town *w);
 void streams_act_once(struct town *w);
 /* From the beginning again, once they open. */
 void streams_rewind(struct town *w);
+/* One of them breaks and stays away for a while; false before there are some. */
+bool streams_rest(struct town *w);
 bool streams_are_at_end(struct town *w);
 void streams_done(struct town *w);
+
+/* ---- world_log.c ---- */
+void log_take(struct town *w, const struct log_event *e);
+/* Behind a commit or a start: how far the log was cut, and whether it had to be. */
+void log_look(struct town *w);
+/* Somebody is told that first..last fell out of the log; `cut` is what had when he asked. */
+void log_gap(struct town *w, const char *who, uint64_t first, uint64_t last, uint64_t cut);
+/* The rows are those that it was given and that were not cut. */
+void log_judge(struct town *w);
+void log_done(struct town *w);
 
 /* ---- world_plan.c ---- */
 void plan_strike(struct town *w); /* one fault */
 void plan_stop(struct town *w);   /* no more of them */
-/* A row of LATE was met: a connection that is refused, a commit that fails or is slow. */
+/* A row of LATE or TIDY was met: a connection that is refused, a commit that fails, a gap. */
 void plan_met(const char *name);
 /* How often each fired; false when one never did. */
 bool plan_report(void);

@@ -1,6 +1,7 @@
-/* The server of a world: its parts as main.c makes them, without doors and upkeep: callers come in
- * through server/api and streams through the hubs (world_calls.c, world_streams.c). The writer has
- * no thread: house_commit() is its loop body, when the world's clock says so. */
+/* The server of a world: its parts as main.c makes them, without doors: callers come in through
+ * server/api and streams through the hubs (world_calls.c, world_streams.c). Upkeep runs in tidy
+ * worlds; in the others somebody probes the full disk in its place. The writer has no thread:
+ * house_commit() is its loop body, when the world's clock says so. */
 #include "tests/flow/world.h"
 
 #include <dirent.h>
@@ -11,6 +12,7 @@
 #include "server/api/claims.h"
 #include "server/events/hub.h"
 #include "server/log.h"
+#include "server/upkeep.h"
 
 static bool on_tmpfs(void) { return access("/dev/shm", W_OK) == 0; }
 
@@ -26,6 +28,7 @@ static void on_events(void *context, struct log_events *events)
             violated(w, "event %llu follows %llu", (unsigned long long)e->seq,
                      (unsigned long long)w->last_seq);
         w->last_seq = e->seq;
+        log_take(w, e);
         mix(w, e->bytes);
     }
     hubs_publish(w->server.hubs, events);
@@ -100,6 +103,12 @@ static void open_store(struct town *w)
     if (plant) must(w, faults_parse(writer_faults(s->writer), slice_text(plant)), "PARLEY_FAULTS");
 }
 
+static void open_upkeep(struct town *w)
+{
+    w->upkeep = upkeep_new(&w->server);
+    upkeep_start(w->upkeep);
+}
+
 void house_start(struct town *w)
 {
     struct server *s = &w->server;
@@ -110,6 +119,7 @@ void house_start(struct town *w)
 
     must(w, config_load(&w->config, 7, args, NULL), "options");
     s->config = &w->config;
+    if (w->tidy) w->config.event_bytes = w->log_bytes;
     open_store(w);
     open_workers(w);
     s->directory = directory_new();
@@ -125,7 +135,23 @@ void house_start(struct town *w)
     w->running = true;
     w->fatal = false;
     clock_posts(w);
+    if (w->tidy) log_look(w);
+    if (w->tidy) open_upkeep(w);
     streams_open(w);
+}
+
+void house_tidy(struct town *w)
+{
+    w->tidy = true;
+    w->log_bytes_least = w->config.event_bytes;
+    open_upkeep(w);
+}
+
+/* As if it had been started with that option. */
+void house_keep(struct town *w, int64_t bytes)
+{
+    w->log_bytes = w->config.event_bytes = bytes;
+    if (bytes < w->log_bytes_least) w->log_bytes_least = bytes;
 }
 
 void house_stop(struct town *w)
@@ -135,6 +161,8 @@ void house_stop(struct town *w)
     w->running = false;
     accounts_free(s->accounts);
     calls_bury(w);
+    upkeep_free(w->upkeep);
+    w->upkeep = NULL;
     hubs_free(s->hubs);
     claims_free(s->claims);
     tenants_close(s->tenants);
@@ -172,6 +200,16 @@ void house_remove_folder(struct town *w)
 
 static void on_stopped(void *arg) { ((struct town *)arg)->stopped = true; }
 
+static void on_accounts_stopped(void *arg)
+{
+    struct town *w = arg;
+
+    if (w->upkeep)
+        upkeep_stop(w->upkeep, on_stopped, w);
+    else
+        on_stopped(w);
+}
+
 /* Doors, accounts, the rest: as main.c does it. False when the disk gave up meanwhile. */
 static bool leave(struct town *w)
 {
@@ -180,7 +218,7 @@ static bool leave(struct town *w)
     streams_cut(w);
     calls_cut(w);
     clock_enter(w->main);
-    accounts_stop(w->server.accounts, on_stopped, w);
+    accounts_stop(w->server.accounts, on_accounts_stopped, w);
     clock_leave();
     for (int i = 0; i < 600 && !w->stopped && !w->fatal; i++)
         world_pass(w, 100);
@@ -299,6 +337,8 @@ void house_commit(struct town *w)
     if (loop_due(w, LOOP_FLUSH)) atomic_store(&faults->fail_flush, 1);
     commit(w);
     if (full) atomic_store(&faults->full, 0);
+    if (w->tidy) log_look(w);
+    if (w->upkeep) return; /* it probes by itself */
     if (writer_is_full(w->server.writer) && w->probe_at == INT64_MAX) w->probe_at = w->now + 1000;
 }
 
@@ -316,7 +356,7 @@ static void on_probed(struct batch *b)
     w->probing = false;
 }
 
-/* What upkeep does while the disk is full. */
+/* What upkeep would do while the disk is full. */
 void house_probe(struct town *w)
 {
     w->probe_at = INT64_MAX;

@@ -5,10 +5,12 @@ enum row_id {
 #define SIM(name, ...) ROW_##name,
 #define OWN(name, ...) ROW_##name,
 #define LATE(name, ...) ROW_##name,
+#define TIDY(name, ...) ROW_##name,
 #include "tests/flow/world_faults.def"
 #undef SIM
 #undef OWN
 #undef LATE
+#undef TIDY
     ROWS
 };
 
@@ -153,12 +155,28 @@ static bool restart(struct town *w)
     return true;
 }
 
+/* ---- of retention ---- */
+
+/* From nothing to what most worlds never fill. */
+static bool keep_less(struct town *w)
+{
+    house_keep(w, 1 + (int64_t)roll(w, chance(w, 20) ? 400 : 30000));
+    return true;
+}
+
+/* All that the log holds is too old. */
+static bool leap_month(struct town *w)
+{
+    w->skew += (31 + (int64_t)roll(w, 30)) * 24 * 3600 * 1000;
+    return true;
+}
+
 /* ---- the rows ---- */
 
 static const struct row {
     const char *name;
     unsigned weight;
-    bool is_sim, is_late;
+    bool is_sim, is_late, is_tidy;
     enum sim_fault_kind kind;
     const char *tag;
     int64_t low, high;
@@ -166,13 +184,15 @@ static const struct row {
     bool (*act)(struct town *w);
 } rows[] = {
 #define SIM(name, weight, kind, tag, low, high, text)                                              \
-    {#name, weight, true, false, SIM_FAULT_##kind, tag, low, high, text, NULL},
-#define OWN(name, weight, act) {#name, weight, false, false, SIM_FAULTS, "", 0, 0, "", act},
-#define LATE(name, weight, act) {#name, weight, false, true, SIM_FAULTS, "", 0, 0, "", act},
+    {#name, weight, true, false, false, SIM_FAULT_##kind, tag, low, high, text, NULL},
+#define OWN(name, weight, act) {#name, weight, false, false, false, SIM_FAULTS, "", 0, 0, "", act},
+#define LATE(name, weight, act) {#name, weight, false, true, false, SIM_FAULTS, "", 0, 0, "", act},
+#define TIDY(name, weight, act) {#name, weight, false, true, true, SIM_FAULTS, "", 0, 0, "", act},
 #include "tests/flow/world_faults.def"
 #undef SIM
 #undef OWN
 #undef LATE
+#undef TIDY
 };
 
 static bool strike_sim(struct town *w, const struct row *row)
@@ -193,16 +213,21 @@ static bool strike_sim(struct town *w, const struct row *row)
     return false;
 }
 
+static unsigned weight_of(const struct town *w, const struct row *row)
+{
+    return row->is_tidy && !w->tidy ? 0 : row->weight;
+}
+
 static const struct row *draw(struct town *w)
 {
     unsigned total = 0, at;
 
     for (size_t i = 0; i < ROWS; i++)
-        total += rows[i].weight;
+        total += weight_of(w, &rows[i]);
     at = (unsigned)roll(w, total);
     for (size_t i = 0; i < ROWS; i++) {
-        if (at < rows[i].weight) return &rows[i];
-        at -= rows[i].weight;
+        if (at < weight_of(w, &rows[i])) return &rows[i];
+        at -= weight_of(w, &rows[i]);
     }
     return &rows[0];
 }

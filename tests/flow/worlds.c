@@ -37,11 +37,18 @@ static void live(struct town *w)
     }
 }
 
+/* Two worlds in five; the others keep every event, and nobody may be told of a gap there. */
+static bool is_tidy(uint64_t seed) { return seed % 5 == 0 || seed % 5 == 3; }
+
 static uint64_t run_world(uint64_t seed, bool verbose, unsigned *out_violations)
 {
     struct town *w = xcalloc(sizeof *w);
 
     world_begin(w, seed, verbose);
+    if (is_tidy(seed)) {
+        house_tidy(w);
+        house_keep(w, 1000 + (int64_t)roll(w, 30000));
+    }
     traffic_settle_in(w);
     live(w);
     if (!w->violations) world_settle_down(w);
@@ -67,7 +74,7 @@ static bool returns_memory(uint64_t seed, size_t before)
 
 static bool try_seed(uint64_t seed, bool verbose, bool single)
 {
-    enum { TWICE_EVERY = 25 };
+    enum { TWICE_EVERY = 23 };
     bool twice = single || seed % TWICE_EVERY == 0;
     size_t before = memory_in_use();
     unsigned violations;

@@ -52,6 +52,7 @@ static void house_init(struct house *h)
     fixture_init(&h->f);
     h->worker = worker_new(0);
     h->server.store = h->f.store;
+    h->server.writer = h->f.writer;
     h->server.workers = &h->worker;
     h->server.worker_count = 1;
     CHECK_OK(hubs_new(&h->server, &h->server.hubs));
