@@ -25,9 +25,7 @@ static void on_uv_closed(uv_handle_t *handle)
     struct conn *c = handle->data;
     struct http_worker *home = c->home;
 
-    for (size_t i = c->queue_at; i < c->queue_len; i++)
-        shared_bytes_unref(c->queue[i].bytes);
-    free(c->queue);
+    conn_queue_done(c);
     free(c->parse);
     buf_done(&c->head);
     buf_done(&c->input);
@@ -67,14 +65,13 @@ static void read_again(struct conn *c);
 void conn_linger(struct conn *c)
 {
     if (c->state == CONN_LINGER) return;
-    uv_os_fd_t fd;
 
     c->state = CONN_LINGER;
-    if (c->peer_ended || uv_fileno(&c->handle, &fd)) {
+    if (c->peer_ended) {
         conn_close(c);
         return;
     }
-    shutdown(fd, SHUT_WR);
+    shutdown(c->fd, SHUT_WR);
     conn_arm(c);
     list_remove(&c->greedy);
     c->choked = false;
@@ -313,7 +310,9 @@ void conn_open(struct http_worker *home, int fd, bool is_operator)
 
     c->home = home;
     c->is_operator = is_operator;
+    c->fd = fd;
     c->flush.run = conn_on_flush;
+    conn_queue_init(c);
     list_push(&home->conns, &c->link);
     list_init(&c->greedy);
     if (is_operator) {

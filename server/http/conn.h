@@ -45,7 +45,28 @@ struct chunk {
     struct shared_bytes *bytes;
 };
 
+enum { CONN_FEW = 2 }; /* blocks whose places are within the connection */
+
 struct conn {
+    /* What each event that goes out touches stands together: thousands of streams do not fit into
+     * the caches of a core, and every line of theirs is fetched anew for every event. */
+    struct deferred flush;
+    struct chunk *queue; /* `few`, or the heap */
+    unsigned queue_at, queue_len, queue_cap;
+    int fd;
+    size_t head_sent; /* bytes of queue[queue_at] already written */
+    size_t unsent;
+    struct http_worker *home;
+    struct sse *sse;     /* &own_sse, or NULL */
+    int64_t progress_at; /* when the peer last took bytes */
+    enum conn_state state;
+    bool close_after, writing;
+    bool choked;       /* its peer takes no answers: no further request until it has */
+    bool overrun;      /* a stream's reader is too slow: closed at the end of the loop turn */
+    bool tell_drained; /* the stream's owner waits for on_drained */
+    struct chunk few[CONN_FEW];
+    struct sse own_sse;
+
     struct list link;
     struct list greedy; /* in http_worker.greedy: had its share of this loop turn */
     union {
@@ -54,26 +75,14 @@ struct conn {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     };
-    struct http_worker *home;
-    enum conn_state state;
-    bool is_operator, keep_alive, close_after, peer_ended, reading, head_only;
+    bool is_operator, keep_alive, peer_ended, reading, head_only, parsing;
     llhttp_t parser;
     struct buf head;  /* target, names and values of the request being parsed */
     struct buf input; /* bytes not parsed yet */
     struct request *request;
-    struct sse *sse;
     struct timer timer;
-    int64_t progress_at; /* when the peer last took bytes */
-    struct deferred flush;
-    struct chunk *queue;
-    size_t queue_at, queue_len, queue_cap;
-    size_t head_sent; /* bytes of queue[queue_at] already written */
-    size_t unsent;
-    bool writing, parsing;
-    bool choked;    /* its peer takes no answers: no further request until it has */
     unsigned burst; /* requests answered in the loop turn of burst_at */
     int64_t burst_at;
-    bool overrun;         /* a stream's reader is too slow: closed at the end of the loop turn */
     size_t writing_bytes; /* handed to uv_write, at the front of the queue */
     uv_write_t write;
     struct conn_head *parse; /* state of the header being parsed */
@@ -95,6 +104,9 @@ void conn_arm(struct conn *c);
 void conn_go_on(struct conn *c);
 /* Nothing more to say: tells the peer, throws away what it still sends, then closes. */
 void conn_linger(struct conn *c);
+void conn_queue_init(struct conn *c);
+/* Lets go of what was not written. */
+void conn_queue_done(struct conn *c);
 /* conn.flush: writes what is queued, or closes a stream that was overrun. */
 void conn_on_flush(struct deferred *d);
 

@@ -1,9 +1,41 @@
-/* A connection's output: a queue of shared blocks, written once per loop turn. */
+/* A connection's output: a queue of shared blocks, written once per loop turn. What the kernel
+ * takes at once is sent without libuv: write() goes through the file system's layers first, whose
+ * notes on the file are as cold as the connection. The rest is libuv's to write. */
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "server/http/conn.h"
 
 enum { IOV_MAX_OURS = 64 };
+
+void conn_queue_init(struct conn *c)
+{
+    c->queue = c->few;
+    c->queue_cap = CONN_FEW;
+}
+
+static void free_queue(struct conn *c)
+{
+    if (c->queue != c->few) free(c->queue);
+}
+
+void conn_queue_done(struct conn *c)
+{
+    for (size_t i = c->queue_at; i < c->queue_len; i++)
+        shared_bytes_unref(c->queue[i].bytes);
+    free_queue(c);
+}
+
+static void grow_queue(struct conn *c)
+{
+    struct chunk *wider = xalloc(2 * c->queue_cap * sizeof(*wider));
+
+    memcpy(wider, c->queue, c->queue_len * sizeof(*wider));
+    free_queue(c);
+    c->queue = wider;
+    c->queue_cap *= 2;
+}
 
 static void drop_written(struct conn *c, size_t n)
 {
@@ -23,9 +55,8 @@ static void drop_written(struct conn *c, size_t n)
     }
     if (c->queue_at == c->queue_len) c->queue_at = c->queue_len = 0;
     if (!c->queue_len && c->queue_cap > 32) {
-        free(c->queue);
-        c->queue = NULL;
-        c->queue_cap = 0;
+        free_queue(c);
+        conn_queue_init(c);
     }
 }
 
@@ -53,7 +84,7 @@ static void after_drain(struct conn *c)
     }
     if (c->close_after && c->state != CONN_BUSY) {
         conn_linger(c);
-    } else if (c->sse) {
+    } else if (c->tell_drained && c->sse) {
         sse_drained(c->sse);
     }
 }
@@ -72,6 +103,20 @@ static void on_written(uv_write_t *write, int status)
     flush_now(c);
 }
 
+/* What the kernel takes now; UV_EAGAIN: nothing. */
+static ssize_t send_now(struct conn *c, uv_buf_t *iov, size_t n)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)iov, .msg_iovlen = n};
+    ssize_t sent;
+
+    do
+        sent = n == 1 ? send(c->fd, iov->base, iov->len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                      : sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0) return sent;
+    return errno == EAGAIN || errno == ENOBUFS ? UV_EAGAIN : -errno;
+}
+
 static void flush_now(struct conn *c)
 {
     uv_buf_t iov[IOV_MAX_OURS];
@@ -79,7 +124,7 @@ static void flush_now(struct conn *c)
 
     while (!c->writing && c->unsent && c->state != CONN_CLOSED) {
         n = fill_iov(c, iov, &bytes);
-        int wrote = uv_try_write(&c->stream, iov, (unsigned)n);
+        ssize_t wrote = send_now(c, iov, n);
         if (wrote > 0) {
             drop_written(c, (size_t)wrote);
             continue;
@@ -115,10 +160,7 @@ void conn_queue(struct conn *c, struct shared_bytes *take)
         shared_bytes_unref(take);
         return;
     }
-    if (c->queue_len == c->queue_cap) {
-        c->queue_cap = c->queue_cap ? c->queue_cap * 2 : 4;
-        c->queue = xrealloc(c->queue, c->queue_cap * sizeof(*c->queue));
-    }
+    if (c->queue_len == c->queue_cap) grow_queue(c);
     if (!c->unsent) c->progress_at = worker_ticks(c->home->worker);
     c->queue[c->queue_len++].bytes = take;
     c->unsent += take->len;

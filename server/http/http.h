@@ -101,12 +101,10 @@ struct shared_bytes *shared_bytes_ref(struct shared_bytes *b);
 void shared_bytes_unref(struct shared_bytes *b);
 
 struct sse {
-    struct conn *conn;
-    uint64_t id;
     void *owner;
     /* The peer is gone or was closed for being slow; the stream must not be touched afterwards. */
     void (*on_closed)(struct sse *s);
-    /* What was written has drained below the low mark: replay may go on. May be NULL. */
+    /* What was written is out, after sse_await_drained(): replay may go on. May be NULL. */
     void (*on_drained)(struct sse *s);
 };
 /* Ends the request as an event stream (200, no-cache, X-Accel-Buffering: no). Comments keep it
@@ -117,6 +115,8 @@ void sse_write(struct sse *s, struct slice frame);
 void sse_write_shared(struct sse *s, struct shared_bytes *frame);
 /* Bytes not yet taken by the kernel. */
 size_t sse_unsent(const struct sse *s);
+/* Asks for one on_drained, when there is something unsent. */
+void sse_await_drained(struct sse *s);
 /* Closes after what was written; on_closed is not called. */
 void sse_end(struct sse *s);
 /* One frame: "id: …\nevent: …\ndata: …\n\n"; id and event may be SLICE_NONE, data may span lines.

@@ -5,10 +5,12 @@
 
 enum { DRAINED_LOW = 64 * 1024 };
 
+static struct conn *conn_of(const struct sse *s) { return CONTAINER_OF(s, struct conn, own_sse); }
+
 struct sse *sse_start(struct request *r, void *owner, void (*on_closed)(struct sse *s))
 {
     struct conn *c = r->conn;
-    struct sse *s = xcalloc(sizeof(*s));
+    struct sse *s = &c->own_sse;
     AUTO(buf) head = {0};
 
     buf_put_text(&head, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -17,7 +19,7 @@ struct sse *sse_start(struct request *r, void *owner, void (*on_closed)(struct s
     buf_put(&head, buf_slice(&r->extra_headers));
     buf_put_text(&head, "\r\n");
     r->ended = true;
-    *s = (struct sse){.conn = c, .id = r->id, .owner = owner, .on_closed = on_closed};
+    *s = (struct sse){.owner = owner, .on_closed = on_closed};
     c->sse = s;
     atomic_fetch_add(&c->home->server->stream_total, 1);
     c->state = CONN_STREAM;
@@ -34,18 +36,20 @@ struct sse *sse_start(struct request *r, void *owner, void (*on_closed)(struct s
     return s;
 }
 
-static void sse_free(struct sse *s)
+static void sse_done(struct sse *s)
 {
-    s->conn->sse = NULL;
-    atomic_fetch_sub(&s->conn->home->server->stream_total, 1);
-    free(s);
+    struct conn *c = conn_of(s);
+
+    c->sse = NULL;
+    *s = (struct sse){0};
+    atomic_fetch_sub(&c->home->server->stream_total, 1);
 }
 
-size_t sse_unsent(const struct sse *s) { return s->conn->unsent; }
+size_t sse_unsent(const struct sse *s) { return conn_of(s)->unsent; }
 
 void sse_write_shared(struct sse *s, struct shared_bytes *frame)
 {
-    struct conn *c = s->conn;
+    struct conn *c = conn_of(s);
 
     /* A slow reader: it comes back and heals by replay. Closed later, so that nobody who writes
      * loses his stream under his feet. A reader that keeps up gets a frame of any size. */
@@ -66,9 +70,9 @@ void sse_write(struct sse *s, struct slice frame)
 
 void sse_end(struct sse *s)
 {
-    struct conn *c = s->conn;
+    struct conn *c = conn_of(s);
 
-    sse_free(s);
+    sse_done(s);
     c->close_after = true;
     c->state = CONN_IDLE;
     worker_defer(c->home->worker, &c->flush);
@@ -78,12 +82,15 @@ void sse_end(struct sse *s)
 void sse_gone(struct sse *s)
 {
     if (s->on_closed) s->on_closed(s);
-    sse_free(s);
+    sse_done(s);
 }
+
+void sse_await_drained(struct sse *s) { conn_of(s)->tell_drained = true; }
 
 void sse_drained(struct sse *s)
 {
-    if (s->on_drained && s->conn->unsent <= DRAINED_LOW) s->on_drained(s);
+    conn_of(s)->tell_drained = false;
+    if (s->on_drained) s->on_drained(s);
 }
 
 /* False when the stream was closed by it. */

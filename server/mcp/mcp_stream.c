@@ -65,8 +65,11 @@ static bool on_event(struct hub_stream *h, struct hub_event *e, struct hub_match
     struct mcp_stream *s = h->owner;
     struct mcp_stream_uri *u;
 
-    if (sse_unsent(s->sse) > MCP_STREAM_UNSENT_MAX) return false;
-    u = pick_uri(s, e, match.own);
+    if (sse_unsent(s->sse) > MCP_STREAM_UNSENT_MAX) {
+        sse_await_drained(s->sse);
+        return false;
+    }
+    u = match.own ? pick_uri(s, e, match.own) : NULL;
     if (!u && !match.key) return true;
     note_streamed(s);
     if (u)

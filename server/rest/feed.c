@@ -35,7 +35,10 @@ static bool on_event(struct hub_stream *s, struct hub_event *e, struct hub_match
     struct feed *f = s->owner;
     struct shared_bytes *frame = hub_event_frame(e, HUB_FRAME_SSE, build_frame);
 
-    if (sse_unsent(f->sse) + frame->len > FEED_UNSENT_HIGH) hub_stream_hold(s);
+    if (sse_unsent(f->sse) + frame->len > FEED_UNSENT_HIGH) {
+        hub_stream_hold(s);
+        sse_await_drained(f->sse);
+    }
     sse_write_shared(f->sse, frame);
     return true;
 }

@@ -105,13 +105,41 @@ static void on_flood(struct request *r)
     cr_expect_gt(sse_unsent(stream), 0); /* whoever writes still has it */
 }
 
+enum { DRIP_MB = 10 };
+static atomic_int drained;
+
+/* Says something more without asking again. */
+static void on_stream_drained(struct sse *s)
+{
+    cr_expect_eq(sse_unsent(s), 0);
+    atomic_fetch_add(&drained, 1);
+    sse_write(s, SLICE("data: that was all\n\n"));
+}
+
+static void on_drip(struct request *r)
+{
+    stream = sse_start(r, NULL, NULL);
+    stream->on_drained = on_stream_drained;
+    write_megabytes(stream, DRIP_MB);
+    sse_await_drained(stream);
+}
+
 static void on_quiet(struct request *r) { stream = sse_start(r, NULL, NULL); }
 
 static const struct route routes[] = {
-    {"GET", "/quiet", on_quiet}, {"GET", "/big", on_big},       {"GET", "/flood", on_flood},
-    {"GET", "/echo", on_echo},   {"POST", "/echo", on_echo},    {"GET", "/p/{name}", on_param},
-    {"GET", "/hold", on_hold},   {"GET", "/stream", on_stream}, {"GET", "/much", on_much},
-    {"POST", "/keep", on_keep},  {"GET", "/local", on_local},   {0},
+    {"GET", "/quiet", on_quiet},
+    {"GET", "/big", on_big},
+    {"GET", "/flood", on_flood},
+    {"GET", "/echo", on_echo},
+    {"POST", "/echo", on_echo},
+    {"GET", "/p/{name}", on_param},
+    {"GET", "/hold", on_hold},
+    {"GET", "/stream", on_stream},
+    {"GET", "/much", on_much},
+    {"POST", "/keep", on_keep},
+    {"GET", "/local", on_local},
+    {"GET", "/drip", on_drip},
+    {0},
 };
 static const struct route *const tables[] = {routes, NULL};
 static const char *const hosts[] = {"parley.example", NULL};
@@ -641,6 +669,27 @@ Test(http, a_slow_reader_is_closed_when_the_writer_is_done)
     for (int i = 0; i < 500 && !atomic_load(&closed_after); i++)
         usleep(10000);
     cr_expect_eq(atomic_load(&closed_after), 12);
+    close(fd);
+}
+
+Test(http, who_asked_hears_once_that_all_is_out)
+{
+    char chunk[1 << 16];
+    size_t total = 0;
+    ssize_t n;
+    int fd = dial_door();
+
+    atomic_store(&drained, 0);
+    say(fd, "GET /drip HTTP/1.1\r\n" H "\r\n");
+    usleep(50000);
+    cr_expect_eq(atomic_load(&drained), 0, "a socket holds no %d MB", DRIP_MB);
+    while ((n = recv(fd, chunk, sizeof(chunk), 0)) > 0) {
+        total += (size_t)n;
+        if (total > (size_t)DRIP_MB << 20 && chunk[n - 1] == '\n') break; /* what it said then */
+    }
+    cr_expect_gt(total, (size_t)DRIP_MB << 20);
+    usleep(50000);
+    cr_expect_eq(atomic_load(&drained), 1);
     close(fd);
 }
 
