@@ -18,7 +18,10 @@
 #include "storage/events.h"
 #include "storage/writer.h"
 
-enum { ROW_COST = 512 /* what a row costs whoever it is for, as bytes */ };
+enum {
+    ROW_COST = 512, /* what a row costs whoever it is for, as bytes */
+    HUB_RUN = 32,   /* events of a commit that are shown to one stream after the other */
+};
 
 struct hub_feed {
     uint32_t tenant;
@@ -26,9 +29,13 @@ struct hub_feed {
     struct list live;
 };
 
-struct key_filters {
+/* A key that streams here belong to, or that is subscribed to something: streams find it once, not
+ * with every event. */
+struct hub_key {
+    size_t streams;
     size_t n;
-    struct event_filter filters[];
+    struct event_filter *filters;
+    char name[PRINCIPAL_KEY_MAX];
 };
 
 struct hub {
@@ -37,14 +44,15 @@ struct hub {
     struct view *view, *look; /* replay; numbers of the log */
     struct map feeds;         /* tenant -> hub_feed */
     atomic_uint feed_count;   /* 0: commits need not be told here */
-    struct map keys;          /* key id -> key_filters */
+    struct map keys;          /* key id -> hub_key */
     struct list replaying, held;
     struct list round; /* of a walk over `replaying`: behind the last of those that wait now */
     struct list *next; /* of the walk under way */
     struct hub_stream *current; /* whose callback runs; NULL when it was closed in it */
     struct post replay;
     bool replay_posted;
-    size_t read; /* of the log in this loop turn, by all that replay */
+    size_t read;    /* of the log in this loop turn, by all that replay */
+    uint64_t shown; /* not counted yet */
 };
 
 struct hubs {
@@ -106,16 +114,13 @@ static uint64_t match_all(const struct event_filter *filters, size_t n,
     return bits;
 }
 
-static struct hub_match match(struct hub *h, const struct hub_stream *s, const struct hub_event *e)
+static struct hub_match match(const struct hub_stream *s, const struct hub_event *e)
 {
     struct hub_match m = {0};
-    const struct key_filters *subscribed;
 
     if (!principal_sees(&s->who, e->tenant, e->head->world != 0)) return m;
     m.own = match_all(s->filters, s->filter_count, e->head);
-    if (!s->follows_key || h->keys.count == 0) return m;
-    subscribed = map_find(&h->keys, slice_text(s->who.key));
-    if (subscribed) m.key = match_all(subscribed->filters, subscribed->n, e->head);
+    if (s->follows_key) m.key = match_all(s->key->filters, s->key->n, e->head);
     return m;
 }
 
@@ -161,13 +166,13 @@ static void end(struct hub_stream *s, err_t why)
 /* Shows the event to one stream. False when the stream was closed or takes no more. */
 static bool show(struct hub *h, struct hub_stream *s, struct hub_event *e)
 {
-    struct hub_match m = match(h, s, e);
+    struct hub_match m = match(s, e);
     bool taken = true;
 
     if (m.own || m.key) {
         release_check_event(e->tenant, e->seq);
         h->current = s;
-        metric_add(METRIC_events_shown, 1);
+        h->shown++;
         taken = s->on_event(s, e, m);
         if (h->current != s) return false;
         h->current = NULL;
@@ -175,6 +180,13 @@ static bool show(struct hub *h, struct hub_stream *s, struct hub_event *e)
     if (taken && e->seq) s->cursor = e->seq;
     if (!taken && s->state != HUB_HELD) set_state(s, HUB_HELD);
     return taken;
+}
+
+/* A counter is shared with whoever scrapes: added to once for many. */
+static void count_shown(struct hub *h)
+{
+    if (h->shown) metric_add(METRIC_events_shown, h->shown);
+    h->shown = 0;
 }
 
 /* ---- the log ---- */
@@ -210,29 +222,61 @@ static struct hub_feed *open_feed(struct hub *h, uint32_t tenant)
 
 /* ---- live ---- */
 
-static void show_live(struct hub *h, struct hub_feed *f, struct hub_event *e)
+static void show_run(struct hub *h, struct hub_stream *s, struct hub_event *events, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct hub_event *e = &events[i];
+        if (e->seq && e->seq <= s->cursor) continue;
+        if (!show(h, s, e) || s->state != HUB_LIVE) return;
+    }
+}
+
+/* Stream by stream, not event by event: with thousands of streams it costs more to come to one
+ * than to show it an event. */
+static void show_live(struct hub *h, struct hub_feed *f, struct hub_event *events, size_t n)
 {
     struct list *node = f->live.next;
 
     while (node != &f->live) {
         struct hub_stream *s = LIST_ENTRY(node, struct hub_stream, link);
         h->next = node->next;
-        if (e->seq == 0 || e->seq > s->cursor) show(h, s, e);
+        __builtin_prefetch(h->next);
+        show_run(h, s, events, n);
         node = h->next;
     }
     h->next = NULL;
+    count_shown(h);
 }
 
-static void deliver(struct hub *h, uint32_t tenant, uint64_t seq, const struct event_head *head,
-                    struct slice bytes)
+static struct hub_feed *find_feed(struct hub *h, uint32_t tenant)
 {
-    struct hub_feed *f = map_find(&h->feeds, slice_of(&tenant, sizeof(tenant)));
-    struct hub_event e = event_of(tenant, seq, head, bytes);
+    return map_find(&h->feeds, slice_of(&tenant, sizeof(tenant)));
+}
+
+/* The beginning of these events that goes out together: of one tenant, and not so much that its
+ * frames are felt in memory. */
+static size_t run_length(const struct log_event *items, size_t n)
+{
+    size_t len = 0, bytes = 0;
+
+    while (len < n && len < HUB_RUN && bytes < HUB_TURN_BYTES &&
+           items[len].tenant == items[0].tenant)
+        bytes += items[len++].bytes.len;
+    return len;
+}
+
+static void deliver_run(struct hub *h, const struct log_event *items, size_t n)
+{
+    struct hub_feed *f = find_feed(h, items[0].tenant);
+    struct hub_event events[HUB_RUN];
 
     if (!f) return; /* nobody here has asked yet */
-    if (seq > f->last) f->last = seq;
-    show_live(h, f, &e);
-    hub_event_done(&e);
+    for (size_t i = 0; i < n; i++)
+        events[i] = event_of(items[i].tenant, items[i].seq, &items[i].head, items[i].bytes);
+    if (items[n - 1].seq > f->last) f->last = items[n - 1].seq;
+    show_live(h, f, events, n);
+    for (size_t i = 0; i < n; i++)
+        hub_event_done(&events[i]);
 }
 
 /* After the commit of what is to be delivered. Nobody listens on most workers of a small server,
@@ -250,9 +294,9 @@ static void on_delivery(struct post *p, struct worker *w)
 {
     struct delivery *d = CONTAINER_OF(p, struct delivery, post);
 
-    for (size_t i = 0; i < d->events->count; i++) {
-        const struct log_event *e = &d->events->items[i];
-        deliver(d->hub, e->tenant, e->seq, &e->head, e->bytes);
+    for (size_t i = 0, n; i < d->events->count; i += n) {
+        n = run_length(d->events->items + i, d->events->count - i);
+        deliver_run(d->hub, d->events->items + i, n);
     }
     if (!list_empty(&d->hub->replaying)) wake(d->hub);
     log_events_unref(d->events);
@@ -285,8 +329,11 @@ struct live_delivery {
 static void on_live_delivery(struct post *p, struct worker *w)
 {
     struct live_delivery *d = CONTAINER_OF(p, struct live_delivery, post);
+    struct hub_event e = event_of(d->tenant, 0, &d->head, slice_of(d->bytes, d->len));
+    struct hub_feed *f = find_feed(d->hub, d->tenant);
 
-    deliver(d->hub, d->tenant, 0, &d->head, slice_of(d->bytes, d->len));
+    if (f) show_live(d->hub, f, &e, 1);
+    hub_event_done(&e);
     free(d);
 }
 
@@ -418,7 +465,34 @@ static void run_replays(struct post *p, struct worker *w)
         if (e != OK) replay_failed(h, s, e);
     }
     list_remove(round);
+    count_shown(h);
     if (!list_empty(&h->replaying)) wake(h);
+}
+
+/* ---- keys ---- */
+
+static struct hub_key *open_key(struct hub *h, struct slice name)
+{
+    struct hub_key *k = map_find(&h->keys, name);
+
+    if (k) return k;
+    k = xcalloc(sizeof(*k));
+    memcpy(k->name, name.data, name.len < sizeof(k->name) ? name.len : sizeof(k->name) - 1);
+    map_put(&h->keys, slice_text(k->name), k);
+    return k;
+}
+
+static void free_key(struct hub_key *k)
+{
+    free(k->filters);
+    free(k);
+}
+
+static void drop_unused(struct hub *h, struct hub_key *k)
+{
+    if (k->streams || k->n) return;
+    map_remove(&h->keys, slice_text(k->name));
+    free_key(k);
 }
 
 /* ---- streams ---- */
@@ -427,6 +501,8 @@ void hub_stream_open(struct hub *h, struct hub_stream *s, uint64_t after)
 {
     s->hub = h;
     s->feed = open_feed(h, s->who.tenant);
+    s->key = open_key(h, slice_text(s->who.key));
+    s->key->streams++;
     s->cursor = after == HUB_FROM_NOW ? s->feed->last : after;
     list_init(&s->link);
     set_state(s, HUB_REPLAYING);
@@ -437,6 +513,8 @@ void hub_stream_close(struct hub_stream *s)
     if (!s->hub || s->state == HUB_CLOSED) return;
     if (s->hub->current == s) s->hub->current = NULL;
     set_state(s, HUB_CLOSED);
+    s->key->streams--;
+    drop_unused(s->hub, s->key);
 }
 
 void hub_stream_hold(struct hub_stream *s)
@@ -451,14 +529,15 @@ void hub_stream_resume(struct hub_stream *s)
 
 uint64_t hub_last(struct hub *h, uint32_t tenant) { return open_feed(h, tenant)->last; }
 
-/* ---- keys ---- */
+/* ---- what a key is subscribed to ---- */
 
 struct key_change {
     struct post post;
     struct hub *hub;
     char key[PRINCIPAL_KEY_MAX];
     bool revoked;
-    struct key_filters *filters; /* NULL: none */
+    size_t n;
+    struct event_filter *filters; /* NULL: none */
 };
 
 static void revoke_in(struct hub *h, struct list *streams, struct slice key)
@@ -484,10 +563,14 @@ static void on_key_change(struct post *p, struct worker *w)
     struct key_change *c = CONTAINER_OF(p, struct key_change, post);
     struct hub *h = c->hub;
     struct slice key = slice_text(c->key);
+    struct hub_key *k = open_key(h, key);
     struct hub_feed *f;
     size_t at = 0;
 
-    free(c->filters ? map_put(&h->keys, key, c->filters) : map_remove(&h->keys, key));
+    free(k->filters);
+    k->filters = c->filters;
+    k->n = c->n;
+    drop_unused(h, k);
     if (c->revoked) {
         while ((f = map_next(&h->feeds, &at, NULL)))
             revoke_in(h, &f->live, key);
@@ -507,9 +590,9 @@ static void change_key(struct hub *h, struct slice key, bool revoked,
     c->revoked = revoked;
     memcpy(c->key, key.data, key.len < sizeof(c->key) ? key.len : sizeof(c->key) - 1);
     if (n) {
-        c->filters = xcalloc(sizeof(*c->filters) + n * sizeof(*filters));
-        c->filters->n = n;
-        memcpy(c->filters->filters, filters, n * sizeof(*filters));
+        c->n = n;
+        c->filters = xalloc(n * sizeof(*filters));
+        memcpy(c->filters, filters, n * sizeof(*filters));
     }
     worker_post(h->worker, &c->post);
 }
@@ -545,7 +628,7 @@ static void hub_done(struct hub *h)
     while ((value = map_next(&h->feeds, &at, NULL)))
         free(value);
     for (at = 0; (value = map_next(&h->keys, &at, NULL));)
-        free(value);
+        free_key(value);
     map_done(&h->feeds);
     map_done(&h->keys);
     view_free(h->view);

@@ -72,13 +72,22 @@ struct hub_match {
 };
 
 struct hub_stream {
+    /* Private, and what each event touches: it stands together with the first of the owner's. */
+    struct list link;
+    struct hub *hub;
+    struct hub_feed *feed;
+    struct hub_key *key;
+    uint64_t cursor; /* last number seen; everybody may read it */
+    enum { HUB_CLOSED, HUB_LIVE, HUB_REPLAYING, HUB_HELD } state;
+
     /* The owner fills these before hub_stream_open(). */
-    struct principal who;
-    const struct event_filter *filters; /* the owner's; may be replaced between callbacks */
-    size_t filter_count; /* at most HUB_FILTERS_MAX; 0 and not follows_key: nothing matches */
-    bool follows_key;    /* also what the key subscribed to with subscribe_events */
+    bool follows_key; /* also what the key subscribed to with subscribe_events */
+    void *owner;
     /* False: the reader is full; this event comes again from the log after hub_stream_resume(). */
     bool (*on_event)(struct hub_stream *s, struct hub_event *e, struct hub_match match);
+    const struct event_filter *filters; /* the owner's; may be replaced between callbacks */
+    size_t filter_count; /* at most HUB_FILTERS_MAX; 0 and not follows_key: nothing matches */
+    struct principal who;
     /* Rows first..last fell out of the log unread. first > last: the cursor was never given out by
      * this log (a restored database); the stream goes on behind `last`. NULL: not told. */
     void (*on_gap)(struct hub_stream *s, uint64_t first, uint64_t last);
@@ -88,14 +97,6 @@ struct hub_stream {
     /* The key was revoked (UNAUTHORIZED) or the log cannot be read: close the stream and what it
      * hangs on. NULL: it just goes quiet. */
     void (*on_end)(struct hub_stream *s, err_t why);
-    void *owner;
-
-    uint64_t cursor; /* last number seen; read only */
-    /* private */
-    struct hub *hub;
-    struct hub_feed *feed;
-    struct list link;
-    enum { HUB_CLOSED, HUB_LIVE, HUB_REPLAYING, HUB_HELD } state;
 };
 
 /* From behind `after`; HUB_FROM_NOW: what comes from now on. Callbacks come later, never inside

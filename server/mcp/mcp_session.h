@@ -62,12 +62,12 @@ enum mcp_ability { MCP_CAN_ELICIT = 1, MCP_CAN_SAMPLE = 2, MCP_CAN_LIST_ROOTS = 
 
 /* What a request needs to know of its session; a copy. */
 struct session_info {
-    char id[SESSION_TEXT_MAX];
     enum mcp_revision revision;
     enum mcp_level level; /* MCP_DEBUG until logging/setLevel */
     bool wants_vendor;    /* declared the events extension */
     uint8_t abilities;    /* of enum mcp_ability */
     bool initialized;     /* notifications/initialized came */
+    char id[SESSION_TEXT_MAX];
 };
 
 /* One resource subscription; a copy. */

@@ -21,14 +21,15 @@ struct mcp_stream_uri {
 };
 
 struct mcp_stream {
-    struct mcp_worker *home;
-    uint64_t number;
-    enum mcp_stream_kind kind;
+    /* Beside the beginnings of `hub` and `session`: what each event touches. */
     struct sse *sse;
+    enum mcp_stream_kind kind;
+    bool told_streamed;
     struct hub_stream hub;
     struct session_info session; /* id "" for listen */
     struct slice listen_id;      /* JSON; owned */
-    bool told_streamed;
+    struct mcp_worker *home;
+    uint64_t number;
     struct event_filter *filters;
     unsigned *filter_uris; /* filters[i] belongs to uris[filter_uris[i]] */
     struct mcp_stream_uri *uris;

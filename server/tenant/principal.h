@@ -25,10 +25,10 @@ enum right {
 
 struct principal {
     uint32_t tenant;
-    char key[PRINCIPAL_KEY_MAX]; /* "key_…"; "operator" for the unix socket */
     enum world world;            /* accounts it makes belong to this world */
     bool all_worlds;             /* the operator sees both */
     unsigned rights;             /* of enum right */
+    char key[PRINCIPAL_KEY_MAX]; /* "key_…"; "operator" for the unix socket */
 };
 
 static inline bool principal_may(const struct principal *p, enum right r)

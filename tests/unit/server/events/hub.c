@@ -419,6 +419,30 @@ Test(hub, a_full_reader_reads_on_from_the_log)
     hub_stream_close(&l.s);
 }
 
+Test(hub, within_one_commit_each_stream_goes_as_far_as_it_can)
+{
+    struct listener all = {0}, full = {.room = 40}, gone = {.closes = true}, last = {0};
+
+    open_at(&h, &all, 0);
+    open_at(&h, &full, 0);
+    open_at(&h, &gone, 0);
+    open_at(&h, &last, 0);
+    step(&h);
+    emit(&h, 100, 1, 1, 0);
+    step(&h);
+    expect_run(&all, 1, 100);
+    expect_run(&full, 1, 40);
+    expect_run(&gone, 1, 1);
+    expect_run(&last, 1, 100);
+    full.room = 0;
+    hub_stream_resume(&full.s);
+    step(&h);
+    expect_run(&full, 1, 100);
+    hub_stream_close(&all.s);
+    hub_stream_close(&full.s);
+    hub_stream_close(&last.s);
+}
+
 Test(hub, a_held_stream_hears_nothing_until_resumed)
 {
     struct listener l = {0};
@@ -476,6 +500,34 @@ Test(hub, subscriptions_of_the_key_match_beside_own_filters)
     step(&h);
     cr_assert_eq(l.count, 1);
     hub_stream_close(&l.s);
+}
+
+Test(hub, a_key_is_forgotten_with_its_last_stream_and_subscription)
+{
+    struct listener one = {0}, two = {0};
+    struct event_filter sent = {.kinds = 1ull << EVENT_MESSAGE_SENT};
+    struct slice key = SLICE("key_1");
+
+    hubs_set_key_filters(h.server.hubs, key, &sent, 1);
+    step(&h);
+    one.s.follows_key = two.s.follows_key = true;
+    open_at(&h, &one, 0);
+    one.s.filter_count = 0;
+    hub_stream_close(&one.s);
+    hubs_set_key_filters(h.server.hubs, key, NULL, 0); /* the last that named it */
+    step(&h);
+    open_at(&h, &two, 0);
+    two.s.filter_count = 0;
+    step(&h);
+    emit(&h, 1, 2, 1, 0);
+    step(&h);
+    cr_assert_eq(two.count, 0);
+    hubs_set_key_filters(h.server.hubs, key, &sent, 1);
+    step(&h);
+    emit(&h, 1, 2, 1, 0);
+    step(&h);
+    cr_assert_eq(two.key_matches, 1);
+    hub_stream_close(&two.s);
 }
 
 Test(hub, a_revoked_key_loses_its_streams)
