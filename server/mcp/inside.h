@@ -187,7 +187,7 @@ void mcp_exchanges_free(struct mcp_worker *w);
 void mcp_sse_open(struct request *r);
 void mcp_sse_message(struct request *r);
 
-/* ---- what posts of mcp_session.c reach on a stream's worker; unknown numbers are gone ---- */
+/* ---- what posts of the sessions reach on a stream's worker; unknown numbers are gone ---- */
 
 enum mcp_wake {
     MCP_WAKE_RELOAD, /* subscriptions or level of the session changed */

@@ -3,9 +3,9 @@
  *
  * Reading order: rpc (messages), mcp (the table of methods; mcp_tools, mcp_resources and
  * mcp_prompts are its rows), mcp_notes and mcp_client (what a method says to the client, and asks),
- * mcp_session (what is remembered: mcp_table, mcp_change, mcp_rows, mcp_kept), mcp_events and
- * mcp_stream (what is pushed), mcp_http with mcp_modern and mcp_exchange, and mcp_sse (the
- * transports). */
+ * mcp_session (what is remembered: mcp_table, mcp_change, mcp_commit, mcp_rows, mcp_kept),
+ * mcp_events and mcp_stream (what is pushed), mcp_http with mcp_modern and mcp_exchange, and
+ * mcp_sse (the transports). */
 #pragma once
 #include "proto/base/err.h"
 #include "server/http/http.h"

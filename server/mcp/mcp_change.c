@@ -1,5 +1,5 @@
 /* What changes a session: made, ended, subscribed, its level. Each change is a commit of its row,
- * posted under the table's lock; a volatile session (of /sse) has no row. */
+ * posted under the table's lock, and is seen when that is durable (mcp_commit.c). */
 #include <stdio.h>
 
 #include "proto/base/text.h"
@@ -50,7 +50,7 @@ err_t session_create(struct mcp_worker *w, const struct principal *who, const st
         buf_put(&s->client, n->client);
         map_put(&t->by_id, slice_text(s->info.id), s);
         t->rows++;
-        commit_row(w, t, s, CHANGE_CREATE, change);
+        commit_row(w, t, s, CHANGE_CREATE, s->info.level, change);
     }
     table_unlock(t);
     if (e != OK) session_free(s);
@@ -109,12 +109,13 @@ err_t session_end(struct mcp_worker *w, const char *id, struct session_change ch
     err_t e = s ? row_delete(w, &c->batch, s->tenant, slice_text(id)) : ERR_NOT_FOUND;
 
     if (e == OK) {
+        const struct session_choice *next = session_next(s);
         s->ended = true;
         /* Subscriptions that are on their way to the database are not in the view yet. */
-        for (size_t i = 0; i < s->uri_count; i++)
+        for (size_t i = 0; i < next->uri_count; i++)
             db_subscription_delete(&c->batch, s->tenant, slice_text(id),
-                                   slice_text(s->uris[i].uri));
-        commit_post(t, c);
+                                   slice_text(next->uris[i].uri));
+        commit_post(t, s, c);
     }
     table_unlock(t);
     if (e == OK) return OK;
@@ -132,42 +133,20 @@ void session_drop(struct mcp_worker *w, const char *id)
 
 /* ---- changing ---- */
 
-static struct session_uri *find_uri(struct session *s, struct slice uri)
-{
-    for (size_t i = 0; i < s->uri_count; i++)
-        if (slice_is(uri, s->uris[i].uri)) return &s->uris[i];
-    return NULL;
-}
-
-/* A volatile session has no row: what changes is true at once, and told by a post all the same. */
-static void change_now(struct mcp_worker *w, struct mcp_sessions *t, struct session *s,
-                       struct session_change change)
-{
-    struct commit *c = commit_new(w, s->info.id, CHANGE_FILTERS, change);
-
-    list_push(&t->commits, &c->link);
-    worker_post(w->worker, &c->post);
-}
-
 static err_t subscribe(struct mcp_worker *w, struct mcp_sessions *t, struct session *s,
                        const struct session_uri *uri, struct session_change change)
 {
+    const struct session_uri *known;
     struct commit *c;
 
     if (!s) return fail(NOT_FOUND, "the session has ended");
-    if (!find_uri(s, slice_text(uri->uri))) {
-        if (s->uri_count == SESSION_URIS_MAX)
-            return fail(TOO_BUSY, "a session has at most %d resource subscriptions",
-                        SESSION_URIS_MAX);
-        session_add_uri(s, uri);
-    }
-    if (s->is_volatile) {
-        change_now(w, t, s, change);
-        return OK;
-    }
-    c = commit_new(w, s->info.id, CHANGE_FILTERS, change);
-    row_put_uri(&c->batch, s, find_uri(s, slice_text(uri->uri)), worker_now(w->worker));
-    commit_post(t, c);
+    known = choice_find(session_next(s), slice_text(uri->uri));
+    if (!known && session_next(s)->uri_count == SESSION_URIS_MAX)
+        return fail(TOO_BUSY, "a session has at most %d resource subscriptions", SESSION_URIS_MAX);
+    c = commit_new(w, s->info.id, CHANGE_SUBSCRIBE, change);
+    c->uri = known ? *known : *uri;
+    row_put_uri(&c->batch, s, &c->uri, worker_now(w->worker));
+    commit_post(t, s, c);
     return OK;
 }
 
@@ -186,19 +165,14 @@ err_t session_unsubscribe(struct mcp_worker *w, const char *id, struct slice uri
 {
     struct mcp_sessions *t = table_lock(w);
     struct session *s = table_get(t, id);
-    struct session_uri *u = s ? find_uri(s, uri) : NULL;
-    struct commit *c;
 
     if (s) {
-        if (u) *u = s->uris[--s->uri_count];
-        if (s->is_volatile) {
-            change_now(w, t, s, change);
-        } else {
-            c = commit_new(w, id, CHANGE_FILTERS, change);
-            if (uri.len && uri.len <= SESSION_URI_MAX)
-                db_subscription_delete(&c->batch, s->tenant, slice_text(id), uri);
-            commit_post(t, c);
+        struct commit *c = commit_new(w, id, CHANGE_UNSUBSCRIBE, change);
+        if (uri.len && uri.len <= SESSION_URI_MAX) {
+            memcpy(c->uri.uri, uri.data, uri.len);
+            db_subscription_delete(&c->batch, s->tenant, slice_text(id), uri);
         }
+        commit_post(t, s, c);
     }
     table_unlock(t);
     return s ? OK : fail(NOT_FOUND, "the session has ended");
@@ -210,13 +184,7 @@ err_t session_set_level(struct mcp_worker *w, const char *id, enum mcp_level lev
     struct mcp_sessions *t = table_lock(w);
     struct session *s = table_get(t, id);
 
-    if (s) {
-        s->info.level = level;
-        if (s->is_volatile)
-            change_now(w, t, s, change);
-        else
-            commit_row(w, t, s, CHANGE_FILTERS, change);
-    }
+    if (s) commit_row(w, t, s, CHANGE_LEVEL, level, change);
     table_unlock(t);
     return s ? OK : fail(NOT_FOUND, "the session has ended");
 }

@@ -9,17 +9,17 @@
 
 /* ---- rows ---- */
 
-void row_put(struct batch *b, const struct session *s)
+void row_put(struct batch *b, const struct session *s, enum mcp_level level)
 {
     uint8_t extra[16] = {s->info.wants_vendor, s->info.initialized};
-    char level[2] = {(char)('0' + s->info.level)};
+    char digit = (char)('0' + level);
     struct db_session row = {
         .id = slice_text(s->info.id),
         .key = s->key,
         .revision = slice_text(mcp_revision_text(s->info.revision)),
         .capabilities = buf_slice(&s->capabilities),
         .client = buf_slice(&s->client),
-        .log_level = slice_of(level, 1),
+        .log_level = slice_of(&digit, 1),
         .created_ms = s->created_ms,
         .used_ms = s->used_ms,
     };
@@ -38,7 +38,8 @@ static void read_row(struct session *s, const struct db_session *row)
     snprintf(s->info.id, sizeof(s->info.id), SLICE_FMT, SLICE_ARG(row->id));
     s->key = row->key;
     s->info.revision = revision < MCP_REVISIONS ? revision : MCP_LATEST_SESSION;
-    if (row->log_level.len == 1) s->info.level = (row->log_level.data[0] - '0') & 7;
+    if (row->log_level.len == 1) s->shown.level = (row->log_level.data[0] - '0') & 7;
+    s->info.level = s->shown.level;
     if (row->extra.len >= 10) {
         s->info.wants_vendor = row->extra.data[0];
         s->info.initialized = row->extra.data[1];
@@ -73,16 +74,15 @@ static err_t read_uris(struct session *s, struct view *v)
     AUTO(range) r = {0};
     struct db_subscription row;
 
-    s->uri_count = 0;
     db_subscriptions(&r, v, s->tenant, slice_text(s->info.id));
-    while (s->uri_count < SESSION_URIS_MAX && db_subscription_next(&r, &row)) {
+    while (s->shown.uri_count < SESSION_URIS_MAX && db_subscription_next(&r, &row)) {
         struct session_uri u = {.since = row.cursor};
         struct reader in = reader_of(row.filter);
         if (row.name.len > SESSION_URI_MAX || !mcp_uri_kinds(row.name, &u.filter)) continue;
         memcpy(u.uri, row.name.data, row.name.len);
         u.filter.account = (uint32_t)reader_varint(&in);
         u.filter.peer = (uint32_t)reader_varint(&in);
-        session_add_uri(s, &u);
+        choice_add(&s->shown, &u);
     }
     return range_error(&r);
 }
@@ -136,7 +136,7 @@ static void sweep_kept(struct session *s, int64_t now)
 
 static bool is_idle(const struct session *s, int64_t now)
 {
-    return !s->stream_worker && !s->ask_count && !s->kept_count && !s->ended &&
+    return !s->stream_worker && !s->ask_count && !s->kept_count && !s->ended && !s->under_way &&
            now - s->touched_ms > SESSION_IDLE_MS;
 }
 
@@ -206,7 +206,7 @@ static err_t delete_expired(struct mcp_worker *w, struct mcp_sessions *t, const 
 
 static void sweep_rows(struct mcp_worker *w, int64_t now)
 {
-    struct commit *c = commit_new(w, "", CHANGE_QUIET, (struct session_change){0});
+    struct commit *c = commit_new(w, "", CHANGE_SWEEP, (struct session_change){0});
     struct mcp_sessions *t = w->mcp->sessions;
     struct expired *expired = NULL;
     struct arena arena = {0};
@@ -219,7 +219,7 @@ static void sweep_rows(struct mcp_worker *w, int64_t now)
     count_rows(t, rows, end || e != OK);
     if (e == OK) e = delete_expired(w, t, expired, &c->batch);
     if (e == OK && !batch_is_empty(&c->batch)) {
-        commit_post(t, c);
+        commit_post(t, NULL, c);
         c = NULL;
     }
     table_unlock(t);

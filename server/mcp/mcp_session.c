@@ -1,5 +1,5 @@
-/* The table of sessions: looked up, locked, told of commits. mcp_change.c makes, changes and ends
- * them. After a failed commit a session is `stale` and read again from its row. */
+/* The table of sessions: looked up and locked. mcp_change.c makes, changes and ends them,
+ * mcp_commit.c lets what changed be seen when it is durable. */
 #include "server/mcp/mcp_session.h"
 
 #include <stdio.h>
@@ -8,9 +8,7 @@
 #include "proto/base/text.h"
 #include "proto/crypto/crypto.h"
 #include "server/mcp/mcp_table.h"
-#include "server/release.h"
 #include "storage/id.h"
-#include "storage/writer.h"
 
 struct mcp_sessions *table_lock(struct mcp_worker *w)
 {
@@ -117,7 +115,8 @@ void session_free(struct session *s)
     LIST_EACH(node, &s->asks) free(LIST_ENTRY(node, struct inflight, link));
     buf_done(&s->capabilities);
     buf_done(&s->client);
-    free(s->uris);
+    free(s->shown.uris);
+    free(s->next.uris);
     free(s);
 }
 
@@ -135,12 +134,6 @@ struct session *table_get(struct mcp_sessions *t, const char *id)
     return s && !s->ended ? s : NULL;
 }
 
-void session_add_uri(struct session *s, const struct session_uri *u)
-{
-    s->uris = xrealloc(s->uris, (s->uri_count + 1) * sizeof(*s->uris));
-    s->uris[s->uri_count++] = *u;
-}
-
 uint32_t session_key(const struct principal *who)
 {
     uint32_t number;
@@ -156,99 +149,6 @@ static err_t check_of(const struct session *s, const struct principal *who)
     return s->ended ? ERR_TOO_BUSY : OK;
 }
 
-/* ---- commits ---- */
-
-static void on_durable(struct batch *b)
-{
-    struct commit *c = b->context;
-
-    worker_post(c->home->worker, &c->post);
-}
-
-static void close_streams(const struct session *s)
-{
-    if (s->stream_worker) mcp_wake(s->stream_worker, MCP_WAKE_CLOSE, s->stream);
-    LIST_EACH(node, &s->kept)
-    {
-        struct kept *k = LIST_ENTRY(node, struct kept, link);
-        if (k->reader_worker) mcp_wake(k->reader_worker, MCP_WAKE_TAIL_CLOSE, k->reader);
-    }
-}
-
-static void after_commit(struct mcp_sessions *t, const struct commit *c, err_t e)
-{
-    struct session *s = map_find(&t->by_id, slice_text(c->session));
-
-    if (!s) return;
-    if (e != OK) {
-        s->stale = true;
-        s->ended = false;
-    }
-    if (e != OK && c->kind == CHANGE_CREATE) table_forget(t, c->session);
-    if (e != OK) return;
-    if (c->kind == CHANGE_FILTERS && s->stream_worker)
-        mcp_wake(s->stream_worker, MCP_WAKE_RELOAD, s->stream);
-    if (c->kind == CHANGE_END) {
-        if (t->rows) t->rows--;
-        close_streams(s);
-        table_forget(t, c->session);
-    }
-}
-
-static void on_back(struct post *p, struct worker *worker)
-{
-    struct commit *c = CONTAINER_OF(p, struct commit, post);
-    err_t e = c->batch.result;
-
-    if (e == OK) release_check(0, c->batch.turn, NULL, "a session");
-    struct mcp_sessions *t = table_lock(c->home);
-
-    list_remove(&c->link);
-    after_commit(t, c, e);
-    table_unlock(t);
-    if (c->change.done) c->change.done(c->home, c->change.number, e, c->session);
-    batch_done(&c->batch);
-    free(c);
-}
-
-struct commit *commit_new(struct mcp_worker *w, const char *session, enum change_kind kind,
-                          struct session_change change)
-{
-    struct commit *c = xcalloc(sizeof(*c));
-
-    batch_init(&c->batch);
-    c->batch.done = on_durable;
-    c->batch.context = c;
-    c->post.run = on_back;
-    c->home = w;
-    c->kind = kind;
-    c->change = change;
-    snprintf(c->session, sizeof(c->session), "%s", session);
-    return c;
-}
-
-void commit_free(struct commit *c)
-{
-    batch_done(&c->batch);
-    free(c);
-}
-
-void commit_post(struct mcp_sessions *t, struct commit *c)
-{
-    list_push(&t->commits, &c->link);
-    writer_post(t->mcp->server->writer, &c->batch);
-}
-
-/* A change of the row itself. */
-void commit_row(struct mcp_worker *w, struct mcp_sessions *t, struct session *s,
-                enum change_kind kind, struct session_change change)
-{
-    struct commit *c = commit_new(w, s->info.id, kind, change);
-
-    row_put(&c->batch, s);
-    commit_post(t, c);
-}
-
 /* ---- looking up ---- */
 
 void session_touch(struct mcp_worker *w, struct mcp_sessions *t, struct session *s, int64_t now)
@@ -256,7 +156,7 @@ void session_touch(struct mcp_worker *w, struct mcp_sessions *t, struct session 
     s->touched_ms = now;
     if (s->is_volatile || now - s->used_ms < SESSION_USED_EVERY_MS) return;
     s->used_ms = now;
-    commit_row(w, t, s, CHANGE_QUIET, (struct session_change){0});
+    commit_row(w, t, s, CHANGE_TOUCH, session_next(s)->level, (struct session_change){0});
 }
 
 /* Puts what was loaded in the table; another worker may have been faster. */
@@ -268,27 +168,18 @@ static struct session *adopt(struct mcp_sessions *t, struct session *loaded, str
         map_put(&t->by_id, id, loaded);
         return loaded;
     }
-    if (s->stale && !s->ended) {
-        s->info = loaded->info;
-        free(s->uris);
-        s->uris = loaded->uris;
-        s->uri_count = loaded->uri_count;
-        loaded->uris = NULL;
-        s->stale = false;
-    }
     session_free(loaded);
     return s;
 }
 
-/* False: not in the table, or not to be trusted there. */
+/* False: not in the table. */
 static bool find_live(struct mcp_worker *w, const struct principal *who, struct slice id,
                       struct session_info *out, err_t *out_e)
 {
     struct mcp_sessions *t = table_lock(w);
     struct session *s = map_find(&t->by_id, id);
-    bool known = s && !s->stale;
 
-    if (known) {
+    if (s) {
         *out_e = s->is_volatile ? ERR_NOT_FOUND : check_of(s, who);
         if (*out_e == OK) {
             *out = s->info;
@@ -296,7 +187,7 @@ static bool find_live(struct mcp_worker *w, const struct principal *who, struct 
         }
     }
     table_unlock(t);
-    return known;
+    return s != NULL;
 }
 
 err_t session_find(struct mcp_worker *w, const struct principal *who, struct slice id,
@@ -351,9 +242,9 @@ bool session_uris(struct mcp_worker *w, const char *id, struct session_info *out
 
     if (s) {
         *out_info = s->info;
-        *out_count = s->uri_count;
-        *out = xalloc(s->uri_count * sizeof(**out) + 1);
-        if (s->uri_count) memcpy(*out, s->uris, s->uri_count * sizeof(**out));
+        *out_count = s->shown.uri_count;
+        *out = xalloc(*out_count * sizeof(**out) + 1);
+        if (*out_count) memcpy(*out, s->shown.uris, *out_count * sizeof(**out));
     }
     table_unlock(t);
     return s != NULL;
@@ -409,10 +300,19 @@ struct mcp_sessions *mcp_sessions_new(struct mcp *m)
     pthread_mutex_init(&t->lock, NULL);
     t->mcp = m;
     list_init(&t->commits);
+    list_init(&t->settled);
     /* Numbers of kept answers are not those of the process before, which clients may ask for. */
     crypto_random(&start, sizeof(start));
     t->last_kept = (uint64_t)start << 8;
     return t;
+}
+
+static void free_commits(struct list *commits)
+{
+    struct list *node;
+
+    while ((node = list_pop(commits)))
+        commit_free(LIST_ENTRY(node, struct commit, link));
 }
 
 void mcp_sessions_free(struct mcp_sessions *t)
@@ -425,12 +325,8 @@ void mcp_sessions_free(struct mcp_sessions *t)
         session_free(s);
     map_done(&t->by_id);
     buf_done(&t->swept);
-    LIST_EACH(node, &t->commits)
-    {
-        struct commit *c = LIST_ENTRY(node, struct commit, link);
-        batch_done(&c->batch);
-        free(c);
-    }
+    free_commits(&t->commits);
+    free_commits(&t->settled);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }

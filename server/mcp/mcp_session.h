@@ -84,8 +84,9 @@ void mcp_sessions_sweep(struct mcp_worker *w);
 
 /* ---- changes that must be durable ----
  *
- * Each starts a commit and calls `done` on the worker `w` when it is durable or has failed. What
- * `done` needs travels as a number, because its request may be gone by then. */
+ * Nobody sees a change before its commit: neither requests nor streams, on any worker. Each starts
+ * a commit and calls `done` on the worker `w` when it is durable or has failed. What `done` needs
+ * travels as a number, because its request may be gone by then. */
 struct session_change {
     void (*done)(struct mcp_worker *w, uint64_t number, err_t e, const char *session);
     uint64_t number;

@@ -164,8 +164,12 @@ static void *press(void *arg)
         "call\",\"params\":{\"name\":\"list_events\"}}",
         "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"resources/subscribe\",\"params\":"
         "{\"uri\":\"whatsapp://accounts\"}}",
-        "{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"resources/unsubscribe\",\"params\":"
+        "{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"logging/setLevel\",\"params\":"
+        "{\"level\":\"info\"}}",
+        "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"resources/unsubscribe\",\"params\":"
         "{\"uri\":\"whatsapp://accounts\"}}",
+        "{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"logging/setLevel\",\"params\":"
+        "{\"level\":\"debug\"}}",
     };
     const struct presser *p = arg;
     struct line *l = p->line;

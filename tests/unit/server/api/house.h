@@ -51,7 +51,7 @@ static struct house {
     struct account_call *unacked[64]; /* of ACK_LATER, in order */
     struct place unacked_place[64];
     size_t unacked_count, sends, turns;
-    bool send_fails;
+    bool send_fails, holds_commits;
     char sent_to[WA_JID_TEXT_MAX], sent_text[128], sent_quote[64];
     size_t sent_mentions;
 } H;
@@ -59,7 +59,7 @@ static struct house {
 static void house_step(void)
 {
     for (int i = 0; i < 8; i++) {
-        while (writer_step(H.f.writer)) {
+        while (!H.holds_commits && writer_step(H.f.writer)) {
         }
         uv_run(worker_loop(H.worker), UV_RUN_NOWAIT);
     }

@@ -201,3 +201,104 @@ Test(mcp_session, one_that_is_being_ended_is_there_until_that_is_durable)
     cr_assert_eq(find(&info), ERR_NOT_FOUND);
     cr_assert_eq(rows(), 0);
 }
+
+/* ---- what is under way is not seen ---- */
+
+static const struct session_uri all_events = {.uri = "whatsapp://events"};
+
+static void expect_shown(enum mcp_level level, size_t uris)
+{
+    struct session_info info;
+    struct session_uri *list;
+    size_t n;
+
+    CHECK_OK(find(&info));
+    cr_expect_eq(info.level, level, "a request sees %s", mcp_level_text(info.level));
+    cr_assert(session_uris(w(), agent_session, &info, &list, &n));
+    cr_expect_eq(info.level, level, "a stream sees %s", mcp_level_text(info.level));
+    cr_expect_eq(n, uris);
+    free(list);
+}
+
+Test(mcp_session, a_level_and_a_subscription_are_seen_when_they_are_durable)
+{
+    struct session_change none = {0};
+
+    open_session();
+    CHECK_OK(session_set_level(w(), agent_session, MCP_WARNING, none));
+    CHECK_OK(session_subscribe(w(), agent_session, &all_events, none));
+    expect_shown(MCP_DEBUG, 0);
+    house_step();
+    expect_shown(MCP_WARNING, 1);
+
+    CHECK_OK(session_unsubscribe(w(), agent_session, slice_text(all_events.uri), none));
+    CHECK_OK(session_set_level(w(), agent_session, MCP_INFO, none));
+    expect_shown(MCP_WARNING, 1);
+    house_step();
+    expect_shown(MCP_INFO, 0);
+    door_restart();
+    expect_shown(MCP_INFO, 0);
+}
+
+Test(mcp_session, limits_count_what_is_under_way)
+{
+    struct session_change none = {0};
+    struct session_uri u = {.since = 0};
+
+    open_session();
+    for (int i = 0; i < SESSION_URIS_MAX; i++) {
+        snprintf(u.uri, sizeof(u.uri), "whatsapp://events/%d", i);
+        CHECK_OK(session_subscribe(w(), agent_session, &u, none));
+    }
+    CHECK_OK(session_subscribe(w(), agent_session, &u, none));
+    cr_assert_eq(session_subscribe(w(), agent_session, &all_events, none), ERR_TOO_BUSY);
+    CHECK_OK(session_unsubscribe(w(), agent_session, slice_text(u.uri), none));
+    CHECK_OK(session_subscribe(w(), agent_session, &all_events, none));
+    expect_shown(MCP_DEBUG, 0);
+    house_step();
+    expect_shown(MCP_DEBUG, SESSION_URIS_MAX);
+}
+
+/* The commit in the middle fails: what came before and after it holds, in memory as in the row. */
+Test(mcp_session, a_change_that_fails_leaves_the_others)
+{
+    struct session_change none = {0};
+
+    open_session();
+    CHECK_OK(session_set_level(w(), agent_session, MCP_WARNING, none));
+    house_step();
+    CHECK_OK(faults_parse(writer_faults(H.f.writer), SLICE("fail_put=1")));
+    CHECK_OK(session_set_level(w(), agent_session, MCP_NOTICE, none));
+    cr_assert_eq(writer_step(H.f.writer), 1u);
+    CHECK_OK(session_subscribe(w(), agent_session, &all_events, none));
+    house_step();
+    expect_shown(MCP_WARNING, 1);
+    door_restart();
+    expect_shown(MCP_WARNING, 1);
+}
+
+/* Both are durable; the worker of the second hears of it first. */
+Test(mcp_session, two_workers_leave_the_last_level)
+{
+    struct worker *both[] = {H.worker, worker_new(1)};
+    struct session_change none = {0};
+
+    H.server.workers = both;
+    H.server.worker_count = 2;
+    door_restart();
+    open_session();
+    CHECK_OK(session_set_level(&w()[1], agent_session, MCP_WARNING, none));
+    CHECK_OK(session_set_level(&w()[0], agent_session, MCP_NOTICE, none));
+    house_step();
+    expect_shown(MCP_NOTICE, 0);
+    uv_run(worker_loop(both[1]), UV_RUN_NOWAIT);
+    expect_shown(MCP_NOTICE, 0);
+
+    H.server.workers = &H.worker;
+    H.server.worker_count = 1;
+    door_restart();
+    expect_shown(MCP_NOTICE, 0);
+    worker_stop(both[1]);
+    worker_run(both[1]);
+    worker_free(both[1]);
+}

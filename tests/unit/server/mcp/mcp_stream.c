@@ -130,6 +130,38 @@ Test(mcp_stream, the_level_and_the_extension_decide_the_form)
     leave(&b);
 }
 
+Test(mcp_stream, shows_a_new_level_and_subscription_from_their_commits_on)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct agent level, uri, s;
+
+    open_session();
+    tool("subscribe_events", "{\"events\":[\"*\"]}");
+    log_event(acc, EVENT_MESSAGE_RECEIVED, 0);
+    H.holds_commits = true;
+    level = post("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"logging/setLevel\","
+                 "\"params\":{\"level\":\"error\"}}");
+    uri = post("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"resources/subscribe\","
+               "\"params\":{\"uri\":\"whatsapp://events/message.received\"}}");
+    s = listen_from("g-0"); /* loads the session, and is shown the event again */
+    hear(&s);
+    cr_expect(has(&s, "\"method\":\"notifications/message\""), "%s", text_of(&s));
+    cr_expect_not(has(&s, "notifications/resources/updated"), "%s", text_of(&s));
+    cr_expect_not(has(&level, "\"result\"") || has(&uri, "\"result\""));
+
+    H.holds_commits = false;
+    hear(&level);
+    hear(&uri);
+    cr_expect(has(&level, "\"result\"") && has(&uri, "\"result\""));
+    log_event(acc, EVENT_MESSAGE_RECEIVED, 0);
+    hear(&s);
+    cr_expect_eq(count_of(&s, "\"method\":\"notifications/message\""), 1);
+    cr_expect(has(&s, "\"uri\":\"whatsapp://events/message.received\""), "%s", text_of(&s));
+    leave(&s);
+    leave(&uri);
+    leave(&level);
+}
+
 Test(mcp_stream, a_chat_is_watched_by_its_id)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
