@@ -36,6 +36,16 @@ static void on_link_data(void *owner, struct slice bytes)
     turn_close(t, wa_client_recv(a->client, bytes, t->now));
 }
 
+/* It was good for that connection alone; the next brings others. */
+static void forget_code(struct account *a)
+{
+    if (!a->status.code[0]) return;
+    a->status.code[0] = '\0';
+    a->status.code_expires_at = 0;
+    a->status.codes_left = 0;
+    account_status_changed(a);
+}
+
 void account_on_link_down(struct account *a, const char *why)
 {
     if (!a->link_is_up) metric_add(METRIC_links_failed, 1);
@@ -48,6 +58,7 @@ void account_on_link_down(struct account *a, const char *why)
         a->link_why = why;
         err_t e = wa_client_link_down(a->client, why, t->now);
         a->link_why = NULL;
+        forget_code(a);
         const char *certificate = strstr(why, LINK_CERTIFICATE);
         if (e == OK && certificate) account_refuse_pairing(a, t, ERR_NOT_TRUSTED, certificate);
         turn_close(t, e);

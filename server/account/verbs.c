@@ -180,7 +180,10 @@ err_t account_delete(struct account *a, struct turn *t)
                          .created_ms = t->now,
                          .due_ms = t->now + JOB_PURGE_AFTER_MS};
 
-    if (has_credentials(a)) TRY(wa_client_logout(a->client, t->now));
+    if (has_credentials(a))
+        TRY(wa_client_logout(a->client, t->now));
+    else
+        TRY(wa_client_stop(a->client, t->now)); /* a pairing ends in silence */
     buf_put_be32(&input, a->scope.account);
     job.input = buf_slice(&input);
     db_job_put(&t->batch, tenant, &job);

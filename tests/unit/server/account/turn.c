@@ -532,6 +532,66 @@ Test(turn, a_deletion_ends_the_calls_that_wait)
     cr_expect_eq(pair.call.error, ERR_NOT_FOUND);
 }
 
+/* A pairing whose link is up. */
+static void start_pairing(struct errand *pair)
+{
+    pair->act = act_pair;
+    errand_start(pair);
+    house_settle();
+    house_pass(1000);
+    cr_assert(fake_link, "it connects");
+    fake_link->owner.on_up(fake_link->owner.context);
+    house_settle();
+}
+
+static void show_code(const char *code)
+{
+    struct wa_event qr = {.kind = WA_EVENT_QR,
+                          .qr = {.code = slice_text(code),
+                                 .expires_at = worker_now(house.worker) + 60000,
+                                 .left = 5}};
+
+    house_emit(&qr);
+    house_settle();
+}
+
+/* WhatsApp knows a code for as long as the connection it gave it to. */
+Test(turn, a_code_goes_with_its_link)
+{
+    struct errand pair = {0}, again = {.act = act_pair};
+    struct account_status status;
+
+    start_pairing(&pair);
+    show_code("first");
+    cr_assert_eq(pair.done, 1u);
+    fake_link_drop("gone");
+    house_settle();
+    cr_assert(directory_status(house.server.directory, account_id(house.account), &status));
+    cr_expect_str_eq(status.code, "");
+    cr_expect_eq(status.codes_left, 0u);
+    cr_expect_eq(status.state, ACCOUNT_PAIRING);
+    errand_start(&again);
+    house_settle();
+    cr_expect_eq(again.done, 0u, "it waits for the next code");
+    show_code("second");
+    cr_expect_eq(again.done, 1u);
+    cr_expect_eq(again.call.error, OK);
+}
+
+Test(turn, a_deletion_in_the_middle_of_a_pairing_is_no_disconnect)
+{
+    struct errand pair = {0}, delete = {.act = act_delete};
+
+    start_pairing(&pair);
+    show_code("first");
+    errand_start(&delete);
+    house_settle();
+    cr_assert_eq(delete.call.error, OK);
+    if (fake_link) fake_link_drop("deleted");
+    house_settle();
+    cr_expect_eq(house_events("account.disconnected"), 0);
+}
+
 /* A writer that reports before it commits: the monitor does not believe it. */
 Test(turn, the_monitor_ends_the_process_when_something_leaves_too_early, .signal = SIGABRT)
 {
