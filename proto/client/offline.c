@@ -85,11 +85,18 @@ static const struct {
     {"edge_routing", on_edge_routing}, {"client_expiration", on_expiration},
 };
 
+static err_t on_child(struct wa_client *c, const struct wa_node *child)
+{
+    for (size_t i = 0; i < ARRAY_LEN(children); i++)
+        if (wa_node_is(child, children[i].tag)) return children[i].handler(c, child);
+    return OK;
+}
+
 err_t wa_on_ib(struct wa_client *c, const struct wa_node *ib)
 {
-    for (size_t i = 0; i < ib->child_count; i++)
-        for (size_t r = 0; r < ARRAY_LEN(children); r++)
-            if (wa_node_is(&ib->children[i], children[r].tag))
-                TRY(children[r].handler(c, &ib->children[i]));
+    for (size_t i = 0; i < ib->child_count; i++) {
+        err_t e = on_child(c, &ib->children[i]);
+        if (wa_is_fatal(e)) return e;
+    }
     return OK;
 }

@@ -67,6 +67,16 @@ Test(offline, asks_for_nothing_when_there_is_nothing)
     world_done(&w);
 }
 
+Test(offline, a_child_that_is_malformed_hides_no_other)
+{
+    struct world w;
+
+    start(&w, "<ib><dirty type=\"account_sync\"/><client_expiration t=\"soon\"/>"
+              "<offline count=\"0\"/></ib>");
+    world_expect_event(&w, "offline_done");
+    world_done(&w);
+}
+
 Test(offline, tells_the_day_the_version_dies)
 {
     struct world w;
