@@ -59,7 +59,8 @@ struct wa_client {
     bool logging_out;
     uint8_t uploads; /* of prekeys since uploads_from */
     int64_t uploads_from;
-    bool has_held; /* up long enough: the back-off is forgotten when this link ends */
+    bool has_held;  /* up long enough: the back-off is forgotten when this link ends */
+    bool restarted; /* told to after a login, and no link has held since */
 
     /* the wish */
     bool wants_link;

@@ -91,6 +91,7 @@ err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
 err_t on_link_stable(struct wa_client *c)
 {
     c->has_held = true;
+    c->restarted = false;
     return OK;
 }
 
@@ -141,6 +142,19 @@ static struct slice words_of(struct wa_client *c, const struct failure *f,
     return encoded.len <= WA_REFUSAL_MAX ? arena_dup(c->arena, buf_slice(&encoded)) : SLICE_NONE;
 }
 
+/* At once, unless that is what the link before ended with as well. */
+static err_t restart(struct wa_client *c)
+{
+    bool is_after_pairing = c->timers[WA_TIMER_PAIRED] != WA_NEVER;
+    int64_t wait = 0;
+
+    TRY(wa_link_drop(c));
+    if (c->restarted) wait = wa_backoff_next(&c->backoff, wa_random_u32(c));
+    c->restarted = !is_after_pairing;
+    wa_link_want(c, c->now + wait);
+    return OK;
+}
+
 static err_t refused(struct wa_client *c, const struct failure *f, const struct wa_node *node)
 {
     struct wa_end end = {.reason = f->reason, .code = f->code, .refusal = words_of(c, f, node)};
@@ -153,10 +167,7 @@ static err_t refused(struct wa_client *c, const struct failure *f, const struct 
         wa_backoff_slow(&c->backoff);
         end.retry = WA_RETRY_BACKOFF;
         break;
-    case NOW:
-        TRY(wa_link_drop(c));
-        wa_link_want(c, c->now);
-        return OK;
+    case NOW: return restart(c);
     case STOP: end.retry = WA_RETRY_STOP; break;
     case UNTIL:
         end.until_s = ban_end_s(c, node);

@@ -447,3 +447,26 @@ Test(login, can_be_paired_again_after_a_logout)
     cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
     world_done(&w);
 }
+
+/* The first comes after pairing and is obeyed at once; one after the other would be a storm. */
+Test(login, a_server_that_only_says_restart_is_asked_ever_more_rarely)
+{
+    static const int64_t waits_s[] = {0, 1, 1, 2, 3, 5};
+    struct world w;
+    int64_t at;
+
+    world_init_paired(&w);
+    for (size_t i = 0; i < ARRAY_LEN(waits_s); i++) {
+        world_connect(&w);
+        world_serve(&w, "<stream:error code=\"515\"/>");
+        cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
+        cr_expect(at - w.now >= waits_s[i] * 900 && at - w.now <= waits_s[i] * 1100, "%zu: %lld ms",
+                  i, (long long)(at - w.now));
+    }
+    world_login(&w); /* once a link has held, a restart is a restart again */
+    world_sleep(&w, WA_BACKOFF_STABLE_MS);
+    world_serve(&w, "<stream:error code=\"515\"/>");
+    cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
+    cr_expect_eq(at, w.now);
+    world_done(&w);
+}
