@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { FIRST_BLOCK = 1024, LARGEST_BLOCK = 64 * 1024, ALIGN = 16 };
 
@@ -62,6 +63,13 @@ void arena_reset(struct arena *a)
     }
     b->used = 0;
     a->head = b;
+}
+
+void arena_wipe(struct arena *a)
+{
+    for (struct arena_block *b = a->head; b; b = b->next)
+        explicit_bzero(b->bytes, b->used);
+    arena_reset(a);
 }
 
 void *arena_alloc(struct arena *a, size_t size)

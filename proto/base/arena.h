@@ -16,6 +16,8 @@ struct arena {
 void arena_done(struct arena *a);
 /* Forgets everything handed out; keeps the first block for the next use. */
 void arena_reset(struct arena *a);
+/* The same for one that held secrets: what was handed out is overwritten first. */
+void arena_wipe(struct arena *a);
 void *arena_alloc(struct arena *a, size_t size) __attribute__((returns_nonnull));
 /* For a size from outside: the next arena_alloc() of at most `size` has its room. NO_MEMORY. */
 err_t arena_try_reserve(struct arena *a, size_t size) MUST_CHECK;

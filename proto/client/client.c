@@ -27,10 +27,17 @@ static void enter(struct wa_client *c, struct arena *arena, int64_t now)
     c->now = now;
 }
 
+/* Rows with secrets were read into the arena. */
+static void forget(struct wa_client *c)
+{
+    arena_wipe(c->arena);
+    c->arena = NULL;
+}
+
 /* What a server or peer did wrong has been dealt with; only what ends the client gets out. */
 static err_t leave(struct wa_client *c, err_t e)
 {
-    c->arena = NULL;
+    forget(c);
     if (wa_is_fatal(e)) return e;
     err_clear();
     return OK;
@@ -96,7 +103,7 @@ err_t wa_client_open(struct wa_client *c, int64_t now)
 
     enter(c, &arena, now);
     err_t e = open_account(c);
-    c->arena = NULL;
+    forget(c);
     return e;
 }
 
@@ -224,7 +231,7 @@ err_t wa_client_send_text(struct wa_client *c, const struct wa_text *text, int64
 
     enter(c, &arena, now);
     err_t e = wa_send_start(c, text);
-    c->arena = NULL;
+    forget(c);
     return e;
 }
 

@@ -23,6 +23,7 @@ void wa_save_account(struct wa_client *c)
 {
     AUTO(buf) row = {0};
 
+    buf_reserve(&row, 1024 + c->account.device_identity.len + c->account.routing.len);
     wa_account_encode(&c->account, &row);
     wa_save(c, WA_NS_ACCOUNT, SLICE(""), SLICE(""), buf_slice(&row));
     crypto_wipe(row.data, row.len);

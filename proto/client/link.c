@@ -257,7 +257,7 @@ err_t wa_link_feed(struct wa_client *c, struct slice bytes)
     c->arena = &own;
     while (e == OK && reads(c) && wa_frames_next(&c->frames, &frame)) {
         e = c->phase == WA_PHASE_HANDSHAKE ? on_server_hello(c, frame) : on_frame(c, frame);
-        arena_reset(&own);
+        arena_wipe(&own); /* sessions and keys were in it */
     }
     c->arena = outer;
     return e;

@@ -109,6 +109,7 @@ static void save_record(const struct call *c, const struct record *r)
         c->ks->save(c->ks->ctx, record_row(c), SLICE_NONE);
         return;
     }
+    buf_reserve(&value, 1024); /* growing would leave copies behind */
     buf_put_u8(&value, RECORD_VERSION);
     buf_put_u8(&value, (uint8_t)r->count);
     for (unsigned i = 0; i < r->count; i++) {
@@ -123,6 +124,7 @@ static void save_record(const struct call *c, const struct record *r)
         buf_put_be64(&value, s->slots);
     }
     c->ks->save(c->ks->ctx, record_row(c), buf_slice(&value));
+    crypto_wipe(value.data, value.len);
 }
 
 static struct state *find_state(struct record *r, uint32_t id)

@@ -146,11 +146,13 @@ void wa_signed_prekey_make(const struct wa_keystore *ks, struct arena *arena, ui
     wa_key_typed(&out->pair.public, typed);
     wa_sign(ks, &ks->identity->secret, SLICE_ARRAY(typed), out->signature);
 
+    buf_reserve(&value, 256); /* growing would leave copies behind */
     buf_put_u8(&value, SIGNED_PREKEY_VERSION);
     buf_put(&value, SLICE_ARRAY(out->pair.secret.bytes));
     buf_put(&value, SLICE_ARRAY(out->pair.public.bytes));
     buf_put(&value, SLICE_ARRAY(out->signature));
     ks->save(ks->ctx, signed_row(arena, id), buf_slice(&value));
+    crypto_wipe(value.data, value.len);
 }
 
 err_t wa_signed_prekey_load(const struct wa_keystore *ks, struct arena *arena, uint32_t id,

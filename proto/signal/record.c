@@ -219,6 +219,8 @@ void wa_archive_save(const struct wa_keystore *ks, struct arena *arena, const st
         ks->save(ks->ctx, row, SLICE_NONE);
         return;
     }
+    buf_reserve(&all, archive->count * 1024); /* growing would leave copies behind */
+    buf_reserve(&one, 1024);
     buf_put_u8(&all, ARCHIVE_VERSION);
     buf_put_u8(&all, (uint8_t)archive->count);
     for (unsigned i = 0; i < archive->count; i++) {
@@ -227,6 +229,8 @@ void wa_archive_save(const struct wa_keystore *ks, struct arena *arena, const st
         buf_put_block(&all, buf_slice(&one));
     }
     ks->save(ks->ctx, row, buf_slice(&all));
+    crypto_wipe(all.data, all.len);
+    crypto_wipe(one.data, one.cap);
 }
 
 void wa_archive_push(const struct wa_keystore *ks, struct arena *arena, const struct wa_address *of,

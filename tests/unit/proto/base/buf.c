@@ -60,6 +60,18 @@ Test(arena, hands_out_aligned_memory_and_survives_a_reset)
     }
 }
 
+Test(arena, a_wiped_one_holds_nothing_of_before)
+{
+    AUTO(arena) a = {0};
+    uint8_t *first = arena_alloc(&a, 40), zeros[40] = {0};
+
+    memset(first, 0x5a, 40);
+    memset(arena_alloc(&a, 5000), 0x5a, 5000);
+    arena_wipe(&a);
+    cr_assert_eq(arena_alloc(&a, 40), (void *)first, "the first block stays");
+    cr_assert_eq(memcmp(first, zeros, sizeof(zeros)), 0);
+}
+
 Test(arena, a_reserved_size_has_its_room)
 {
     AUTO(arena) a = {0};
