@@ -2,8 +2,6 @@
  * that cannot fail. */
 #include "tools/sim/control.h"
 
-#include <stdio.h>
-
 #include "proto/base/text.h"
 
 json_t *sim_json_slice(struct slice s)
@@ -51,28 +49,34 @@ err_t sim_phone_of_path(const struct sim_request *q, struct sim_phone **out)
     return OK;
 }
 
-/* Value of a query parameter, not decoded except for %3A and %40, which device names hold. */
+/* Undoes %3A, %40 …; what is no escape stays. */
+static struct slice unescape(struct slice in, char *buffer, size_t size)
+{
+    AUTO(buf) byte = {0};
+    size_t n = 0;
+
+    for (size_t i = 0; i < in.len && n + 1 < size; i++) {
+        buf_reset(&byte);
+        if (in.data[i] == '%' && i + 2 < in.len &&
+            text_unhex(slice_sub(in, i + 1, i + 3), &byte) == OK) {
+            buffer[n++] = (char)byte.data[0];
+            i += 2;
+        } else {
+            buffer[n++] = (char)in.data[i];
+        }
+    }
+    err_clear();
+    return slice_of(buffer, n);
+}
+
 struct slice sim_query_value(const struct sim_request *q, const char *name, char *buffer,
                              size_t size)
 {
     struct slice rest = q->query, pair, key;
-    size_t n = 0;
 
-    while (slice_split(&rest, '&', &pair)) {
-        if (!slice_split(&pair, '=', &key) || !slice_is(key, name)) continue;
-        for (size_t i = 0; i < pair.len && n + 1 < size; i++) {
-            unsigned code;
-
-            if (pair.data[i] == '%' && i + 2 < pair.len &&
-                sscanf((const char *)pair.data + i + 1, "%2x", &code) == 1) {
-                buffer[n++] = (char)code;
-                i += 2;
-            } else {
-                buffer[n++] = (char)pair.data[i];
-            }
-        }
-        return slice_of(buffer, n);
-    }
+    while (slice_split(&rest, '&', &pair))
+        if (slice_split(&pair, '=', &key) && slice_is(key, name))
+            return unescape(pair, buffer, size);
     return SLICE_NONE;
 }
 

@@ -2,6 +2,7 @@
 #include "tests/unit/tools/sim/world.h"
 
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/support/dial.h"
@@ -327,4 +328,28 @@ Test(control, loopback_only)
 {
     expect_refusal((struct sim_settings){.listen = {"127.0.0.1", 0}, .control = {"192.0.2.1", 1}},
                    ERR_BAD_ARGUMENT, "loopback");
+}
+
+/* What follows the query in memory is none of its business: here there is no memory at all. */
+Test(control, an_escape_at_the_end_reads_nothing_behind_it)
+{
+    static const struct {
+        const char *query, *value;
+    } rows[] = {{"device=1%3A5", "1:5"},
+                {"device=a%40", "a@"},
+                {"device=a%4", "a%4"},
+                {"device=%+5", "%+5"},
+                {"device=%zz", "%zz"}};
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char value[32];
+
+    cr_assert(map != MAP_FAILED && mprotect(map + page, page, PROT_NONE) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        size_t n = strlen(rows[i].query);
+        struct sim_request q = {.query = slice_of(memcpy(map + page - n, rows[i].query, n), n)};
+        cr_expect(slice_is(sim_query_value(&q, "device", value, sizeof value), rows[i].value), "%s",
+                  rows[i].query);
+    }
+    munmap(map, 2 * page);
 }
