@@ -94,11 +94,14 @@ static void measure_fold(struct load *l)
 
 int main(int argc, char **argv)
 {
+    static const char usage[] = "bench_bytes [ACCOUNTS [CHATS [MESSAGES [STORED]]]]";
     struct load l;
-    uint32_t accounts = argument(argc, argv, 1, 1000), chats = argument(argc, argv, 2, 20);
-    uint32_t stored = argument(argc, argv, 4, 10); /* messages per chat before */
-    size_t messages = argument(argc, argv, 3, 4096), used;
+    uint32_t accounts = argument(usage, argc, argv, 1, 1000);
+    uint32_t chats = argument(usage, argc, argv, 2, 20);
+    uint32_t stored = argument(usage, argc, argv, 4, 10); /* messages per chat before */
+    size_t messages = argument(usage, argc, argv, 3, 4096), used;
 
+    argument_end(usage, argc, argv, 4);
     load_open(&l, bench_folder(), accounts, chats, true);
     load_fill(&l, stored);
     load_reopen(&l);

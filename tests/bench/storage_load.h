@@ -15,6 +15,7 @@
 #include "storage/search.h"
 #include "storage/seen.h"
 #include "storage/writer.h"
+#include "tests/support/arguments.h"
 
 #define MUST(call)                                                                                 \
     do {                                                                                           \
@@ -258,9 +259,13 @@ static inline double flush_p50_ms(const char *folder)
     return percentile(took, ROUNDS, 0.5);
 }
 
-static inline uint32_t argument(int argc, char **argv, int at, uint32_t otherwise)
+static inline uint32_t argument(const char *usage, int argc, char **argv, int at,
+                                uint32_t otherwise)
 {
-    return argc > at ? (uint32_t)strtoul(argv[at], NULL, 10) : otherwise;
+    char name[24];
+
+    snprintf(name, sizeof name, "argument %d", at);
+    return argc > at ? (uint32_t)argument_number(usage, name, argv[at], 1, 100000000) : otherwise;
 }
 
 static inline const char *bench_folder(void)

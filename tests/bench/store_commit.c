@@ -115,11 +115,14 @@ static double report(struct series *s)
 int main(int argc, char **argv)
 {
     enum { WINDOWS = 4 };
+    static const char usage[] = "bench_store_commit [RATE [SECONDS]]";
     struct load l;
-    uint32_t rate = argument(argc, argv, 1, 1000), seconds = argument(argc, argv, 2, 8);
+    uint32_t rate = argument(usage, argc, argv, 1, 1000);
+    uint32_t seconds = argument(usage, argc, argv, 2, 8);
     struct series alone = {.name = "alone"}, beside = {.name = "beside a job"};
     size_t job_bytes = (size_t)64 << 20;
 
+    argument_end(usage, argc, argv, 2);
     load_open(&l, bench_folder(), 500, 20, true);
     load_fill(&l, 5);
     load_reopen(&l);

@@ -112,12 +112,14 @@ static void search(struct load *l, struct scope scope, const char *words[], size
 
 int main(int argc, char **argv)
 {
+    static const char usage[] = "bench_store_read [CHATS [MESSAGES]]";
     struct load l;
-    uint32_t chat_count = argument(argc, argv, 1, 10000);
-    uint32_t message_count = argument(argc, argv, 2, 1000000);
+    uint32_t chat_count = argument(usage, argc, argv, 1, 10000);
+    uint32_t message_count = argument(usage, argc, argv, 2, 1000000);
     struct scope scope = {1, 1};
     size_t used, tail;
 
+    argument_end(usage, argc, argv, 2);
     load_open(&l, bench_folder(), 1, chat_count, true);
     double start = now_s();
     load_fill(&l, message_count / chat_count);

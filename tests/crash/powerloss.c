@@ -30,6 +30,7 @@
 #include "storage/record.h"
 #include "storage/store_inner.h"
 #include "storage/view.h"
+#include "tests/support/arguments.h"
 
 enum {
     SECTOR = 512,
@@ -590,23 +591,23 @@ static int finish(const struct run *r)
 
 int main(int argc, char **argv)
 {
+    static const char usage[] = "powerloss JOURNAL FOLDER [--states N] [--seed S] [--lying-disk]";
     struct run r = {.random = 1};
     uint64_t states = 3000;
     struct record rec;
 
-    if (argc < 3) {
-        fprintf(stderr, "powerloss JOURNAL FOLDER [--states N] [--seed S] [--lying-disk]\n");
-        return 2;
-    }
+    if (argc < 3) return fprintf(stderr, "usage: %s\n", usage), 2;
     for (int i = 3; i < argc; i++) {
-        bool more = i + 1 < argc;
+        const char *name = argv[i];
 
-        if (strcmp(argv[i], "--lying-disk") == 0)
+        if (strcmp(name, "--lying-disk") == 0)
             r.lying = true;
-        else if (more && strcmp(argv[i], "--states") == 0)
-            states = strtoull(argv[++i], NULL, 10);
-        else if (more && strcmp(argv[i], "--seed") == 0)
-            r.random = strtoull(argv[++i], NULL, 10) | 1;
+        else if (strcmp(name, "--states") == 0)
+            states = argument_number(usage, name, argv[++i], 1, UINT32_MAX);
+        else if (strcmp(name, "--seed") == 0)
+            r.random = argument_number(usage, name, argv[++i], 0, UINT64_MAX) | 1;
+        else
+            argument_refuse(usage, "powerloss", "one of its options", name);
     }
     set_up(&r, argv[1], argv[2]);
     r.all_writes = count_writes(r.journal);

@@ -4,7 +4,7 @@
  * the server takes no more: what is refused is told so, and who was there is served. The end is
  * clean.
  *
- *     flow_hostile [seconds [idle connections]]     (18 10000) */
+ *     flow_hostile [SECONDS [IDLE CONNECTIONS]]     (18 10000) */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,6 +20,7 @@
 #include "server/api/json.h"
 #include "server/http/http.h"
 #include "tests/flow/rig_door.h"
+#include "tests/support/arguments.h"
 
 enum {
     MESSAGES = 300,
@@ -334,11 +335,14 @@ static bool raise_limit(void)
 
 int main(int argc, char **argv)
 {
-    int seconds = argc > 1 ? atoi(argv[1]) : 18;
+    static const char usage[] = "flow_hostile [SECONDS [IDLE CONNECTIONS]]";
+    int seconds = argc > 1 ? (int)argument_number(usage, "SECONDS", argv[1], 1, 3600) : 18;
     pthread_t attacking, writing;
     unsigned wrong = 0;
 
-    if (argc > 2) idle_count = (unsigned)atoi(argv[2]);
+    if (argc > 2)
+        idle_count = (unsigned)argument_number(usage, "IDLE CONNECTIONS", argv[2], 1, 100000);
+    argument_end(usage, argc, argv, 2);
     bool has_crowd = raise_limit();
     door_open(&door, "2");
     good.fd = door_dial(door.port);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/flow/rig.h"
+#include "tests/support/arguments.h"
 
 #define ME "15550001111"
 enum {
@@ -33,7 +34,9 @@ TestSuite(leaks, .init = start, .fini = stop, .timeout = 3000);
 static int asked_for(const char *name, int otherwise)
 {
     const char *text = getenv(name);
-    return text ? atoi(text) : otherwise;
+    return text ? (int)argument_number("tests/flow/leaks [CYCLES RECONNECTS]", name, text, 1,
+                                       1 << 20)
+                : otherwise;
 }
 
 static long allocated(void)

@@ -5,7 +5,7 @@
  * the struck account is well again. Then a person who is known to the honest account writes what no
  * person writes.
  *
- *     flow_siege [beats [part of a name]]     (6) messages of the honest account during each strike
+ *     flow_siege [BEATS [PART OF A NAME]]     (6) messages of the honest account during each strike
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,6 +17,7 @@
 #include "server/api/json.h"
 #include "tests/flow/rig_door.h"
 #include "tests/flow/rig_hostile.h"
+#include "tests/support/arguments.h"
 
 enum {
     BEATS_ALONE = 100,
@@ -400,12 +401,28 @@ static void open_all(void)
     write_to_friend();
 }
 
+static bool is_known(const char *part)
+{
+    bool known = false;
+
+    for (size_t i = 0; i < strike_count; i++)
+        known |= strstr(strikes[i].name, part) != NULL;
+    for (size_t i = 0; i < peer_count; i++)
+        known |= strstr(peers[i].name, part) != NULL;
+    return known;
+}
+
 int main(int argc, char **argv)
 {
-    unsigned want = argc > 1 ? (unsigned)atoi(argv[1]) : 6;
+    static const char usage[] = "flow_siege [BEATS [PART OF A NAME]]";
+    unsigned want = argc > 1 ? (unsigned)argument_number(usage, "BEATS", argv[1], 1, 10000) : 6;
+    const char *name = argc > 2 ? argv[2] : "";
     pthread_t honest;
     double worst;
 
+    argument_end(usage, argc, argv, 2);
+    if (!is_known(name))
+        argument_refuse(usage, "NAME", "a part of a strike's or peer's name", name);
     open_all();
     if (pthread_create(&honest, NULL, live_honestly, NULL)) door_failed("thread", NULL);
     while (atomic_load(&beats) < BEATS_ALONE)
@@ -414,10 +431,10 @@ int main(int argc, char **argv)
     print("alone", 0, 0, base);
     long before = door_anon_kb(&door);
     for (size_t i = 0; i < strike_count; i++)
-        if (argc < 3 || strstr(strikes[i].name, argv[2]))
+        if (strstr(strikes[i].name, name))
             (strikes[i].phase == SIM_PAIRING ? pairing : besiege)(&strikes[i], want, base);
     for (size_t i = 0; i < peer_count; i++)
-        if (argc < 3 || strstr(peers[i].name, argv[2])) pester(&peers[i], want, base);
+        if (strstr(peers[i].name, name)) pester(&peers[i], want, base);
     check_untouched();
     atomic_store(&over, true);
     pthread_join(honest, NULL);

@@ -22,6 +22,7 @@
 #include "storage/events.h"
 #include "storage/retention.h"
 #include "storage/writer.h"
+#include "tests/support/arguments.h"
 
 enum {
     TENANT = 1,
@@ -772,6 +773,8 @@ int main(int argc, char **argv)
                                             {"workers", 1, NULL, 'w'},
                                             {"plant", 1, NULL, 'p'},
                                             {0}};
+    static const char usage[] =
+        "flow_streams [--seed S] [--events N] [--workers N] [--plant FAULT]";
     uint64_t seed = (uint64_t)time(NULL);
     const char *plant = "";
     int c;
@@ -781,13 +784,17 @@ int main(int argc, char **argv)
     house.server.worker_count = 2;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
         switch (c) {
-        case 's': seed = strtoull(optarg, NULL, 10); break;
-        case 'e': house.wanted = (uint32_t)strtoul(optarg, NULL, 10); break;
-        case 'w': house.server.worker_count = strtoul(optarg, NULL, 10); break;
+        case 's': seed = argument_number(usage, "--seed", optarg, 0, UINT64_MAX); break;
+        case 'e':
+            house.wanted = (uint32_t)argument_number(usage, "--events", optarg, 1, 100000000);
+            break;
+        case 'w':
+            house.server.worker_count = argument_number(usage, "--workers", optarg, 1, WORKERS_MAX);
+            break;
         case 'p': plant = optarg; break;
-        default: return 2;
+        default: return fprintf(stderr, "usage: %s\n", usage), 2;
         }
-    if (house.server.worker_count < 1 || house.server.worker_count > WORKERS_MAX) return 2;
+    argument_end(usage, argc, argv, optind - 1);
     printf("seed %lu, %zu workers\n", (unsigned long)seed, house.server.worker_count);
     good = run(seed, plant);
     free_notes();

@@ -4,7 +4,7 @@
  * the session's and that of /v1/events, show each message once and each account's in order. In the
  * end parleyd is stopped in the middle of traffic, with all connections open.
  *
- *     flow_workers [messages]     (40) */
+ *     flow_workers [MESSAGES]     (40) */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 
 #include "server/api/json.h"
 #include "tests/flow/rig_door.h"
+#include "tests/support/arguments.h"
 
 enum { CONNECTIONS = 5, ACCOUNTS = 4, ROUNDS = 100, SENDS_EVERY = 10 };
 
@@ -242,9 +243,12 @@ static void stop_in_the_middle(void)
 int main(int argc, char **argv)
 {
     struct line *all[CONNECTIONS] = {&a, &b, &c, &d, &e};
-    int messages = argc > 1 ? atoi(argv[1]) : 40;
+    static const char usage[] = "flow_workers [MESSAGES]";
+    int messages = 40;
     pthread_t threads[3];
 
+    if (argc > 1) messages = (int)argument_number(usage, "MESSAGES", argv[1], 1, 100000);
+    argument_end(usage, argc, argv, 1);
     door_open(&door, "4");
     snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s\r\n", door.key);
     /* Each goes to the worker with the fewest, so that each of the four has one. */

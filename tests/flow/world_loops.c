@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "proto/base/xalloc.h"
+#include "tests/support/arguments.h"
 
 static const char *const kinds[LOOP_KINDS] = {"memory", "socket", "commit", "flush"};
 
@@ -192,69 +193,95 @@ static void run_sample(const struct wanted *want, const struct outcome counts[])
     }
 }
 
-static bool take_point(char *text, struct wanted *out)
+static const char usage[] =
+    "run --faults all [--flow NAME] [--kind KIND] [--point KIND:N] [--verbose]\n"
+    "       run --faults sample [--points N | --seconds S] [--seed S] [--verbose]";
+
+/* One of the names, or the end of the program with all of them. */
+static const char *take_name(const char *option, const char *value, bool is_flow)
 {
-    char *colon = strchr(text, ':');
+    char wants[256] = "one of";
+    size_t count = is_flow ? flow_count : LOOP_KINDS;
 
-    if (!colon) return false;
-    *colon = '\0';
-    out->kind = text;
-    out->point = strtoul(colon + 1, NULL, 10);
-    return out->point > 0;
-}
-
-static bool read_options(int argc, char **argv, struct wanted *out)
-{
-    for (int i = 0; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-
-        if (strcmp(argv[i], "--verbose") == 0) {
-            out->verbose = log_aloud = true;
-            continue;
-        }
-        if (!value) return false;
-        i++;
-        if (strcmp(argv[i - 1], "--faults") == 0 && strcmp(value, "sample") == 0)
-            out->sample = out->sample ? out->sample : 96;
-        else if (strcmp(argv[i - 1], "--faults") == 0 && strcmp(value, "all") == 0)
-            out->sample = 0;
-        else if (strcmp(argv[i - 1], "--points") == 0)
-            out->sample = strtoul(value, NULL, 10);
-        else if (strcmp(argv[i - 1], "--seconds") == 0)
-            out->seconds = strtol(value, NULL, 10), out->sample = UINT32_MAX;
-        else if (strcmp(argv[i - 1], "--seed") == 0)
-            out->seed = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i - 1], "--flow") == 0)
-            out->flow = value;
-        else if (strcmp(argv[i - 1], "--kind") == 0)
-            out->kind = value;
-        else if (strcmp(argv[i - 1], "--point") != 0 || !take_point(argv[i], out))
-            return false;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = is_flow ? flows[i].name : kinds[i];
+        if (value && strcmp(name, value) == 0) return value;
+        size_t n = strlen(wants);
+        snprintf(wants + n, sizeof wants - n, " %s", name);
     }
-    return true;
+    argument_refuse(usage, option, wants, value);
 }
 
-int loops_main(int argc, char **argv)
+static void take_point(const char *option, char *value, struct wanted *out)
+{
+    char *colon = value ? strchr(value, ':') : NULL;
+
+    if (!colon) argument_refuse(usage, option, "KIND:N", value);
+    *colon = '\0';
+    out->kind = take_name(option, value, false);
+    out->point = argument_number(usage, option, colon + 1, 1, UINT32_MAX);
+}
+
+static void take_option(struct wanted *out, const char *name, char *value)
+{
+    if (strcmp(name, "--faults") == 0 && value && strcmp(value, "sample") == 0)
+        out->sample = out->sample ? out->sample : 96;
+    else if (strcmp(name, "--faults") == 0 && (!value || strcmp(value, "all") != 0))
+        argument_refuse(usage, name, "all or sample", value);
+    else if (strcmp(name, "--points") == 0)
+        out->sample = argument_number(usage, name, value, 1, UINT32_MAX);
+    else if (strcmp(name, "--seconds") == 0)
+        out->seconds = (int64_t)argument_number(usage, name, value, 1, INT32_MAX),
+        out->sample = UINT32_MAX;
+    else if (strcmp(name, "--seed") == 0)
+        out->seed = argument_number(usage, name, value, 0, INT64_MAX);
+    else if (strcmp(name, "--flow") == 0)
+        out->flow = take_name(name, value, true);
+    else if (strcmp(name, "--kind") == 0)
+        out->kind = take_name(name, value, false);
+    else if (strcmp(name, "--point") == 0)
+        take_point(name, value, out);
+    else if (strcmp(name, "--faults") != 0)
+        argument_refuse(usage, "run", "one of its options", name);
+}
+
+static struct wanted read_options(int argc, char **argv)
 {
     struct wanted want = {.seed = 1};
-    struct outcome *counts = xcalloc(flow_count * sizeof *counts);
-    int status = 2;
+    bool is_all = argc > 1 && strcmp(argv[1], "all") == 0;
 
-    if (!read_options(argc, argv, &want)) {
-        fprintf(stderr, "usage: run --faults all|sample [--flow NAME] [--kind KIND] "
-                        "[--point KIND:N] [--points N | --seconds S] [--seed S] [--verbose]\n");
-    } else if (!want.point && !count_points(counts)) {
-        status = 1;
-    } else {
-        if (want.sample)
-            run_sample(&want, counts);
-        else
-            run_all(&want, counts);
-        for (int k = 0; k < LOOP_KINDS; k++)
-            printf("%-7s %6lu points failed\n", kinds[k], of_kind[k]);
-        printf("%lu points, %lu bad\n", tried, bad);
-        status = bad != 0;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--verbose") == 0) {
+            want.verbose = log_aloud = true;
+            continue;
+        }
+        take_option(&want, argv[i], argv[i + 1]);
+        i++;
     }
+    if (is_all && want.sample)
+        argument_refuse(usage, "--faults all", "no --points and no --seconds", "one");
+    if (!is_all && (want.flow || want.kind))
+        argument_refuse(usage, "--faults sample", "no --flow, --kind or --point", "one");
+    return want;
+}
+
+int loops_main(int argc, char **argv, void (*start)(void))
+{
+    struct wanted want = read_options(argc, argv);
+    struct outcome *counts = xcalloc(flow_count * sizeof *counts);
+
+    start();
+    if (!want.point && !count_points(counts)) {
+        free(counts);
+        return 1;
+    }
+    if (want.sample)
+        run_sample(&want, counts);
+    else
+        run_all(&want, counts);
+    for (int k = 0; k < LOOP_KINDS; k++)
+        printf("%-7s %6lu points failed\n", kinds[k], of_kind[k]);
+    printf("%lu points, %lu bad\n", tried, bad);
     free(counts);
-    return status;
+    return bad != 0;
 }

@@ -12,5 +12,6 @@ struct flow {
 extern const struct flow flows[];
 extern const size_t flow_count;
 
-/* tests/flow/run --faults all|sample …; the program's exit status. */
-int loops_main(int argc, char **argv);
+/* tests/flow/run --faults all|sample …; the program's exit status. `start` once the arguments are
+ * known to be right. */
+int loops_main(int argc, char **argv, void (*start)(void));

@@ -11,6 +11,7 @@
 #include <signal.h>
 
 #include "server/api/tools.h"
+#include "tests/support/arguments.h"
 
 #ifdef __SANITIZE_ADDRESS__
 void __sanitizer_set_death_callback(void (*callback)(void));
@@ -96,8 +97,6 @@ static bool try_seed(uint64_t seed, bool verbose, bool single)
 
 static void on_abort(int signal) { clock_obituary(); }
 
-static uint64_t number(const char *text) { return strtoull(text, NULL, 10); }
-
 /* With a world that warms up: what is made once a process is made in it. */
 static void start_process(void)
 {
@@ -112,38 +111,52 @@ static void start_process(void)
     if (violations) exit(1);
 }
 
+static const char usage[] = "run [--seeds N] [--from S] | --seed S [--verbose] | --faults …";
+
+struct seeds {
+    uint64_t from, count;
+    bool verbose, single;
+};
+
+static struct seeds read_options(int argc, char **argv)
+{
+    struct seeds s = {.from = 1, .count = 100};
+
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i];
+        if (strcmp(name, "--verbose") == 0)
+            s.verbose = log_aloud = true;
+        else if (strcmp(name, "--seeds") == 0)
+            s.count = argument_number(usage, name, argv[++i], 1, UINT32_MAX);
+        else if (strcmp(name, "--from") == 0)
+            s.from = argument_number(usage, name, argv[++i], 0, INT64_MAX);
+        else if (strcmp(name, "--seed") == 0)
+            s.from = argument_number(usage, name, argv[++i], 0, INT64_MAX), s.single = true;
+        else
+            argument_refuse(usage, "run", "one of its options", name);
+    }
+    if (s.single) s.count = 1;
+    return s;
+}
+
 int main(int argc, char **argv)
 {
     enum { ENOUGH = 250 };
-    uint64_t from = 1, count = 100, bad = 0;
-    bool verbose = false, single = false;
+    uint64_t bad = 0;
 
-    if (argc > 1 && strcmp(argv[1], "--faults") == 0) {
-        start_process();
-        return loops_main(argc - 1, argv + 1);
-    }
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--verbose") == 0)
-            verbose = log_aloud = true;
-        else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-            count = number(argv[++i]);
-        else if (strcmp(argv[i], "--from") == 0 && i + 1 < argc)
-            from = number(argv[++i]);
-        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
-            from = number(argv[++i]), count = 1, single = true;
-        else
-            return fprintf(stderr, "usage: run [--seeds N] [--from S] | --seed S [--verbose]\n"), 2;
-    }
+    if (argc > 1 && strcmp(argv[1], "--faults") == 0)
+        return loops_main(argc - 1, argv + 1, start_process);
+    struct seeds s = read_options(argc, argv);
     start_process();
-    for (uint64_t seed = from; seed < from + count; seed++)
-        bad += !try_seed(seed, verbose, single);
-    if (single) {
+    for (uint64_t seed = s.from; seed < s.from + s.count; seed++)
+        bad += !try_seed(seed, s.verbose, s.single);
+    if (s.single) {
         judge_report();
         return bad != 0;
     }
     bool all = plan_report();
     judge_report();
-    printf("%llu worlds, %llu bad\n", (unsigned long long)count, (unsigned long long)bad);
-    if (!all && count >= ENOUGH) printf("a fault never fired\n");
-    return bad != 0 || (!all && count >= ENOUGH);
+    printf("%llu worlds, %llu bad\n", (unsigned long long)s.count, (unsigned long long)bad);
+    if (!all && s.count >= ENOUGH) printf("a fault never fired\n");
+    return bad != 0 || (!all && s.count >= ENOUGH);
 }

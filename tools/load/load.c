@@ -122,7 +122,8 @@ static void take_member(struct load_task *t, const char *name, const char *value
 {
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         if (strcmp(name, numbers[i].name) == 0) {
-            *(int64_t *)((char *)t + numbers[i].at) = strtoll(value, NULL, 10);
+            if (text_i64(slice_text(value), (int64_t *)((char *)t + numbers[i].at)) != OK)
+                load_fail("%s wants a number, not '%s'", name, value);
             return;
         }
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -136,10 +137,13 @@ static void take_member(struct load_task *t, const char *name, const char *value
 static void take_endpoint(const char *value, struct sim_endpoint *out)
 {
     const char *colon = strrchr(value, ':');
+    uint64_t port;
 
-    if (!colon || (size_t)(colon - value) >= sizeof out->host) load_fail("want ADDRESS:PORT");
+    if (!colon || (size_t)(colon - value) >= sizeof out->host ||
+        text_u64(slice_text(colon + 1), &port) != OK || port > UINT16_MAX)
+        load_fail("want ADDRESS:PORT, not '%s'", value);
     snprintf(out->host, sizeof out->host, "%.*s", (int)(colon - value), value);
-    out->port = atoi(colon + 1);
+    out->port = (int)port;
 }
 
 static void start_task(struct load *l, char *line)
@@ -247,6 +251,16 @@ static void read_options(struct load_options *o, int argc, char **argv)
     if (!o->state) load_fail("--state DIR is missing");
 }
 
+/* 0 without a text. */
+static uint64_t number_of(const char *name, const char *text)
+{
+    uint64_t n = 0;
+
+    if (text && (text_u64(slice_text(text), &n) != OK || n > INT32_MAX))
+        load_fail("%s wants a number, not '%s'", name, text);
+    return n;
+}
+
 static void raise_limits(void)
 {
     struct rlimit limit;
@@ -265,10 +279,7 @@ static void open_sim(struct load *l)
                                     .state_dir = l->options.state,
                                     .relay.seed = 1,
                                     .relay.phone_prekeys = LOAD_PHONE_PREKEYS};
-    const char *least = l->options.least_prekeys;
-
-    if (least) settings.relay.least_prekeys = (uint32_t)strtoul(least, NULL, 10);
-
+    settings.relay.least_prekeys = (uint32_t)number_of("--least-prekeys", l->options.least_prekeys);
     if (sim_server_init(&l->sim, &l->loop, &settings) != OK || sim_server_open(&l->sim) != OK)
         load_fail("sandbox: %s", err_trail());
     l->sim.settings.state_dir = NULL; /* nothing is saved while it is measured */
@@ -289,7 +300,8 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     raise_limits();
-    if (argc == 3 && strcmp(argv[1], "floor") == 0) return floor_main(atoi(argv[2]));
+    if (argc == 3 && strcmp(argv[1], "floor") == 0)
+        return floor_main((int)number_of("floor", argv[2]));
     read_options(&l.options, argc, argv);
     uv_loop_init(&l.loop);
     open_sim(&l);

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "proto/base/text.h"
+#include "tests/support/arguments.h"
 #include "tests/support/signal_party.h"
 
 enum { WORDS_MAX = 12, LINE_BYTES_MAX = 1 << 20 };
@@ -200,14 +201,14 @@ static err_t run_line(char *line)
 
 int main(int argc, char **argv)
 {
+    static const char usage[] = "signal-party NAME DEVICE";
     static char line[LINE_BYTES_MAX];
     uint64_t seed;
 
-    if (argc != 3 || getrandom(&seed, sizeof(seed), 0) != sizeof(seed)) {
-        fprintf(stderr, "usage: signal-party NAME DEVICE\n");
-        return 2;
-    }
-    party_init(&us, argv[1], (uint32_t)strtoul(argv[2], NULL, 10), seed);
+    argument_end(usage, argc, argv, 2);
+    uint64_t device = argument_number(usage, "DEVICE", argc > 2 ? argv[2] : NULL, 0, UINT16_MAX);
+    if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed)) return 1;
+    party_init(&us, argv[1], (uint32_t)device, seed);
     us.ks.registration_id &= 0x3fff;
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     while (fgets(line, sizeof(line), stdin)) {
