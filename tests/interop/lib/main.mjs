@@ -1,11 +1,11 @@
 // The runner behind ../run: picks cases, runs them one after another, prints the table.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Context, Skip } from './context.mjs';
-import { interop } from './paths.mjs';
+import { interop, root } from './paths.mjs';
 import { within } from './wait.mjs';
 
 const DEFAULT_CASE_MS = 120_000;
@@ -15,13 +15,12 @@ let allCases;
 const ARGUMENTS = {
   allowPositionals: true,
   options: {
-    list: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
     strict: { type: 'boolean', default: process.env.CI === 'true' },
     build: { type: 'string' },
     keep: { type: 'boolean' },
     'runtimes-ready': { type: 'boolean' },
     json: { type: 'string' },
+    'write-list': { type: 'boolean' },
     cases: { type: 'string', default: join(interop, 'cases/index.mjs') },
   },
 };
@@ -36,6 +35,13 @@ function typed() {
   }
 }
 
+/** The file by which words.sh knows the cases before anything is installed; false when it names others. */
+function keepList(file, write) {
+  const text = allCases.map(({ name, about }) => `${name.padEnd(24)} ${about}\n`).join('');
+  if (write) writeFileSync(file, text);
+  return existsSync(file) && readFileSync(file, 'utf8') === text;
+}
+
 async function readArguments() {
   const { values, positionals } = typed();
   ({ allCases } = await import(pathToFileURL(resolve(values.cases))));
@@ -46,7 +52,7 @@ async function readArguments() {
     process.exit(2);
   }
   const cases = positionals.length ? [...new Set(positionals.flatMap(chosenBy))] : allCases;
-  return { ...values, cases };
+  return { ...values, list: join(dirname(resolve(values.cases)), 'list'), cases };
 }
 
 /** A name chooses its case; a name that ends in a dash chooses all that begin so. */
@@ -91,10 +97,11 @@ function exitCode(rows, strict) {
 
 async function main() {
   const options = await readArguments();
-  if (options.list || options.help) {
-    for (const { name, about } of allCases) console.log(`${name.padEnd(24)} ${about}`);
-    return 0;
+  if (!keepList(options.list, options['write-list'])) {
+    console.error(`${relative(root, options.list)} is not current: run again with --write-list`);
+    return 1;
   }
+  if (options['write-list']) return 0;
   const top = mkdtempSync(join(tmpdir(), 'parley-interop-'));
   const rows = [];
   for (const each of options.cases) {
