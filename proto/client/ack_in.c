@@ -97,19 +97,26 @@ static err_t after_accept(struct wa_client *c, const struct wa_node *ack,
 
 /* ---- the event ---- */
 
+static err_t tell_done(struct wa_client *c, const struct wa_node *ack, const struct wa_jid *from,
+                       struct wa_event *e)
+{
+    e->kind = WA_EVENT_OUTBOX_DONE;
+    e->outbox_done.id = wa_node_text(ack, "id");
+    e->outbox_done.code = code_of(ack);
+    e->outbox_done.error = error_of(e->outbox_done.code);
+    e->outbox_done.time_s = wa_time_or_now(c, wa_node_text(ack, "t"));
+    ENSURE(wa_id_ok(e->outbox_done.id) && !wa_jid_is_none(from), BAD_STANZA);
+    TRY(wa_party_of(c, from, &e->outbox_done.chat));
+    wa_emit(c, e);
+    return OK;
+}
+
 static err_t on_message_ack(struct wa_client *c, const struct wa_node *ack)
 {
     struct wa_jid from = wa_node_jid(ack, "from");
-    struct wa_event e = {.kind = WA_EVENT_OUTBOX_DONE};
+    struct wa_event e = {.outbox_done.is_message = true};
 
-    e.outbox_done.id = wa_node_text(ack, "id");
-    e.outbox_done.is_message = true;
-    e.outbox_done.code = code_of(ack);
-    e.outbox_done.error = error_of(e.outbox_done.code);
-    e.outbox_done.time_s = wa_time_or_now(c, wa_node_text(ack, "t"));
-    ENSURE(wa_id_ok(e.outbox_done.id) && !wa_jid_is_none(&from), BAD_STANZA);
-    TRY(wa_party_of(c, &from, &e.outbox_done.chat));
-    wa_emit(c, &e);
+    TRY(tell_done(c, ack, &from, &e));
     if (e.outbox_done.error != OK) return OK;
     return after_accept(c, ack, &e.outbox_done.chat, &from);
 }
@@ -126,19 +133,10 @@ static bool is_kept(struct slice type)
 
 static err_t on_receipt_ack(struct wa_client *c, const struct wa_node *ack)
 {
-    struct slice type = wa_node_text(ack, "type");
     struct wa_jid from = wa_node_jid(ack, "from");
-    struct wa_event e = {.kind = WA_EVENT_OUTBOX_DONE};
+    struct wa_event e = {0};
 
-    if (!is_kept(type)) return OK;
-    e.outbox_done.id = wa_node_text(ack, "id");
-    e.outbox_done.code = code_of(ack);
-    e.outbox_done.error = error_of(e.outbox_done.code);
-    e.outbox_done.time_s = wa_time_or_now(c, wa_node_text(ack, "t"));
-    ENSURE(wa_id_ok(e.outbox_done.id) && !wa_jid_is_none(&from), BAD_STANZA);
-    TRY(wa_party_of(c, &from, &e.outbox_done.chat));
-    wa_emit(c, &e);
-    return OK;
+    return is_kept(wa_node_text(ack, "type")) ? tell_done(c, ack, &from, &e) : OK;
 }
 
 err_t wa_on_ack(struct wa_client *c, const struct wa_node *ack)

@@ -323,6 +323,16 @@ void world_login(struct world *w)
     fake_events_skip(&w->h);
 }
 
+void world_login_to_count(struct world *w)
+{
+    world_connect(w);
+    world_serve(w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
+    world_next(w);
+    world_answer(w, "set", "passive", "");
+    world_answer(w, "get", "privacy", "<privacy/>");
+    fake_events_skip(&w->h);
+}
+
 /* ---- stanzas ---- */
 
 void world_serve_node(struct world *w, const struct wa_node *node)

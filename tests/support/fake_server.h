@@ -53,6 +53,8 @@ void world_connect(struct world *w);
 /* From connect to online: success, answers to the login queries; what was sent is forgotten and
  * the events too. */
 void world_login(struct world *w);
+/* The same, with each query answered but the last: how many one-time keys the server holds. */
+void world_login_to_count(struct world *w);
 /* The client is freed and opened again from what is durable. */
 void world_restart(struct world *w);
 /* The socket is gone without the client's doing. */

@@ -152,6 +152,17 @@ static void mark(void *context, enum page_part what, const char *tree, size_t at
     ((uint8_t *)context)[at / 4096] = 1;
 }
 
+/* A file with every kind of page, walked: `used` says which are reached from the newest commit. */
+static struct pages walk_full(uint8_t used[4096], uint64_t *txn)
+{
+    fill();
+    read_file();
+    struct pages p = {.file = slice_of(file, len), .tell = tell, .part = mark, .context = used};
+    CHECK_OK(pages_newest(p.file, txn));
+    CHECK_OK(pages_walk(&p, *txn));
+    return p;
+}
+
 /* A look-up meets no error when a branch leads to what a page was some commits ago. */
 Test(pages, an_old_copy_of_a_page_is_found)
 {
@@ -160,11 +171,7 @@ Test(pages, an_old_copy_of_a_page_is_found)
     uint64_t txn;
     err_t e;
 
-    fill();
-    read_file();
-    struct pages p = {.file = slice_of(file, len), .tell = tell, .part = mark, .context = used};
-    CHECK_OK(pages_newest(p.file, &txn));
-    CHECK_OK(pages_walk(&p, txn));
+    struct pages p = walk_full(used, &txn);
     for (size_t n = 2; n < len / 4096; n++) {
         uint8_t *page = file + n * 4096;
         if (!used[n] || !is_kind(page, 1)) continue;
@@ -190,11 +197,7 @@ Test(pages, a_place_outside_its_page_is_found)
     unsigned tried = 0;
     uint64_t txn;
 
-    fill();
-    read_file();
-    struct pages p = {.file = slice_of(file, len), .tell = tell, .part = mark, .context = used};
-    CHECK_OK(pages_newest(p.file, &txn));
-    CHECK_OK(pages_walk(&p, txn));
+    struct pages p = walk_full(used, &txn);
     for (size_t n = 2; n < len / 4096; n++) {
         uint8_t *page = file + n * 4096;
         struct pages heads = {.file = p.file, .tell = tell, .heads_only = true};

@@ -296,6 +296,17 @@ Test(ask_phone, a_flood_of_rubbish_is_asked_for_within_limits)
     stop(&w, &phone);
 }
 
+static void expect_asked_with_bundle(struct world *w, struct party *phone)
+{
+    struct slice list = arena_printf(&w->arena, "<list>" SLICE_FMT "</list>",
+                                     SLICE_ARG(world_bundle_xml(w, phone, "777@lid")));
+
+    world_answer(w, "get", "encrypt", arena_text(&w->arena, list));
+    const struct wa_node *message = world_next_node(w);
+    cr_assert(message, "nothing is asked for");
+    cr_assert(wa_node_child(message, "device-identity"), "a pkmsg needs it");
+}
+
 Test(ask_phone, without_a_session_the_phones_bundle_is_fetched_first)
 {
     struct world w;
@@ -305,11 +316,7 @@ Test(ask_phone, without_a_session_the_phones_bundle_is_fetched_first)
     serve_spoilt(&w, "M");
     world_skip(&w);
     world_sleep(&w, WA_ASK_AFTER_MS);
-    struct slice list = arena_printf(&w.arena, "<list>" SLICE_FMT "</list>",
-                                     SLICE_ARG(world_bundle_xml(&w, &phone, "777@lid")));
-    world_answer(&w, "get", "encrypt", arena_text(&w.arena, list));
-    const struct wa_node *message = world_next_node(&w);
-    cr_assert(message && wa_node_child(message, "device-identity"), "a pkmsg needs it");
+    expect_asked_with_bundle(&w, &phone);
     stop(&w, &phone);
 }
 
@@ -332,10 +339,6 @@ Test(ask_phone, a_bundle_that_was_refused_is_asked_for_again_though_many_wait)
     serve_spoilt(&w, "G");
     world_skip(&w);
     world_sleep(&w, WA_ASK_AFTER_MS);
-    struct slice list = arena_printf(&w.arena, "<list>" SLICE_FMT "</list>",
-                                     SLICE_ARG(world_bundle_xml(&w, &phone, "777@lid")));
-    world_answer(&w, "get", "encrypt", arena_text(&w.arena, list));
-    const struct wa_node *message = world_next_node(&w);
-    cr_assert(message && wa_node_child(message, "device-identity"), "nothing is asked for");
+    expect_asked_with_bundle(&w, &phone);
     stop(&w, &phone);
 }

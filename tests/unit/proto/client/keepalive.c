@@ -8,11 +8,7 @@
 static void start(struct world *w)
 {
     world_init_paired(w);
-    world_connect(w);
-    world_serve(w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
-    world_next(w);
-    world_answer(w, "set", "passive", "");
-    world_answer(w, "get", "privacy", "<privacy/>");
+    world_login_to_count(w);
     world_answer(w, "get", "encrypt", "<count value=\"100\"/>");
     world_expect_quiet(w);
     fake_events_skip(&w->h);

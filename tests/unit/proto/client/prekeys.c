@@ -8,12 +8,7 @@
 static void start(struct world *w)
 {
     world_init_paired(w);
-    world_connect(w);
-    world_serve(w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
-    world_next(w);
-    world_answer(w, "set", "passive", "");
-    world_answer(w, "get", "privacy", "<privacy/>");
-    fake_events_skip(&w->h);
+    world_login_to_count(w);
 }
 
 /* Ids of the upload that comes next: first and how many. */
@@ -86,20 +81,12 @@ Test(prekeys, repeats_the_same_keys_until_they_are_accepted)
     world_answer(&w, "get", "encrypt", "<count value=\"0\"/>");
     expect_upload(&w, 1, 3);
     world_restart(&w); /* nobody knows whether the server got them */
-    world_connect(&w);
-    world_serve(&w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
-    world_next(&w);
-    world_answer(&w, "set", "passive", "");
-    world_answer(&w, "get", "privacy", "<privacy/>");
+    world_login_to_count(&w);
     world_answer(&w, "get", "encrypt", "<count value=\"100\"/>");
     expect_upload(&w, 1, 3);
     answer_upload(&w, "result");
     world_restart(&w);
-    world_connect(&w);
-    world_serve(&w, "<success t=\"1700000000\" lid=\"777:5@lid\"/>");
-    world_next(&w);
-    world_answer(&w, "set", "passive", "");
-    world_answer(&w, "get", "privacy", "<privacy/>");
+    world_login_to_count(&w);
     world_answer(&w, "get", "encrypt", "<count value=\"100\"/>");
     world_expect_quiet(&w);
     world_done(&w);

@@ -44,6 +44,18 @@ static const struct wa_node *expect_resend(struct cast *x, const char *to, const
     return m;
 }
 
+/* To the query for the companion's keys. */
+static void serve_bundle(struct cast *x)
+{
+    struct slice id = wa_node_text(x->w.last->stanza, "id");
+    struct slice answer = arena_printf(
+        &x->w.arena, "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
+        SLICE_ARG(id), SLICE_ARG(world_bundle_xml(&x->w, &x->companion, "888:2@lid")));
+
+    expect_ack(x);
+    world_serve(&x->w, arena_text(&x->w.arena, answer));
+}
+
 static struct slice text_of(struct cast *x, struct party *who, const struct wa_node *m)
 {
     struct slice plain = world_decrypt(&x->w, who, wa_node_child(m, "enc"));
@@ -190,14 +202,7 @@ Test(retry_out, fetches_a_bundle_for_a_session_that_is_gone)
     ask(&x, COMPANION, id, 1, 0x12345678, ""); /* another registration: installed anew */
     const char *iq = world_next(&x.w);
     cr_assert(strstr(iq, "<key><user jid=\"888:2@lid\" reason=\"identity\"/></key>"), "%s", iq);
-    struct slice iq_id = wa_node_text(x.w.last->stanza, "id");
-    char *answer = arena_text(
-        &x.w.arena,
-        arena_printf(
-            &x.w.arena, "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
-            SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
-    expect_ack(&x);
-    world_serve(&x.w, answer);
+    serve_bundle(&x);
     const struct wa_node *m = expect_resend(&x, COMPANION, "1");
     cr_assert(slice_is(text_of(&x, &x.companion, m), "hello"));
     cast_done(&x);
@@ -212,14 +217,7 @@ Test(retry_out, makes_a_new_session_when_asked_twice_but_once_an_hour)
     ask(&x, COMPANION, id, 2, x.companion.ks.registration_id, "");
     const char *first = world_next(&x.w);
     cr_assert(strstr(first, "xmlns=\"encrypt\""), "recreated once: %s", first);
-    struct slice iq_id = wa_node_text(x.w.last->stanza, "id");
-    char *answer = arena_text(
-        &x.w.arena,
-        arena_printf(
-            &x.w.arena, "<iq type=\"result\" id=\"" SLICE_FMT "\"><list>" SLICE_FMT "</list></iq>",
-            SLICE_ARG(iq_id), SLICE_ARG(world_bundle_xml(&x.w, &x.companion, "888:2@lid"))));
-    expect_ack(&x);
-    world_serve(&x.w, answer);
+    serve_bundle(&x);
     expect_resend(&x, COMPANION, "2");
     /* Within the hour: the new session is tried again. */
     ask(&x, COMPANION, id, 3, x.companion.ks.registration_id, "");

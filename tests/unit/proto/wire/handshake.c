@@ -286,32 +286,28 @@ static struct slice spoiled(struct slice good, size_t at, struct buf *into)
     return buf_slice(into);
 }
 
-Test(handshake, a_server_hello_cut_or_spoiled_anywhere_is_refused)
+static void expect_whole_alone(const char *vector, err_t (*gets)(struct bench *b, struct slice s))
 {
     struct bench b = set_up();
-    struct slice good = vector_hex(b.vectors, "xx.server_hello", &b.arena);
+    struct slice good = vector_hex(b.vectors, vector, &b.arena);
     AUTO(buf) bad = {0};
 
-    cr_assert_eq(client_gets(&b, good), OK);
+    cr_assert_eq(gets(&b, good), OK);
     for (size_t i = 0; i < good.len; i++) {
-        cr_assert_neq(client_gets(&b, slice_of(good.data, i)), OK, "cut at %zu", i);
-        cr_assert_neq(client_gets(&b, spoiled(good, i, &bad)), OK, "byte %zu", i);
+        cr_assert_neq(gets(&b, slice_of(good.data, i)), OK, "cut at %zu", i);
+        cr_assert_neq(gets(&b, spoiled(good, i, &bad)), OK, "byte %zu", i);
     }
     tear_down(&b);
 }
 
+Test(handshake, a_server_hello_cut_or_spoiled_anywhere_is_refused)
+{
+    expect_whole_alone("xx.server_hello", client_gets);
+}
+
 Test(handshake, a_client_finish_cut_or_spoiled_anywhere_is_refused)
 {
-    struct bench b = set_up();
-    struct slice good = vector_hex(b.vectors, "xx.client_finish", &b.arena);
-    AUTO(buf) bad = {0};
-
-    cr_assert_eq(server_gets_finish(&b, good), OK);
-    for (size_t i = 0; i < good.len; i++) {
-        cr_assert_neq(server_gets_finish(&b, slice_of(good.data, i)), OK, "cut at %zu", i);
-        cr_assert_neq(server_gets_finish(&b, spoiled(good, i, &bad)), OK, "byte %zu", i);
-    }
-    tear_down(&b);
+    expect_whole_alone("xx.client_finish", server_gets_finish);
 }
 
 Test(handshake, a_spoiled_ik_hello_is_never_resumed)

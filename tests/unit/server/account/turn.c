@@ -34,6 +34,20 @@ Test(turn, releases_nothing_before_its_commit)
     cr_expect_eq(house_events("account.connected"), 1);
 }
 
+/* The writer finds that there is room again, and the account opens. */
+static void expect_room(void)
+{
+    struct batch probe;
+
+    batch_init(&probe);
+    batch_probe(&probe);
+    writer_post(house.server.writer, &probe);
+    house_commit();
+    batch_done(&probe);
+    house_pass(2000);
+    cr_expect(!house.account->broken);
+}
+
 static size_t figures_lag;
 static void on_figures(struct accounts_ask *q)
 {
@@ -148,14 +162,7 @@ Test(turn, a_failed_commit_takes_the_later_ones_along_and_the_account_comes_back
 
     fake_link_drop("closed");
     atomic_store(&writer_faults(house.server.writer)->fail_put_owner, 0);
-    struct batch probe;
-    batch_init(&probe);
-    batch_probe(&probe);
-    writer_post(house.server.writer, &probe);
-    house_commit();
-    batch_done(&probe);
-    house_pass(2000);
-    cr_expect(!house.account->broken);
+    expect_room();
     struct errand again = {.act = act_event};
     errand_start(&again);
     house_commit();
@@ -203,14 +210,7 @@ Test(turn, an_account_stays_closed_while_the_disk_is_full)
     cr_expect_eq(house_events("nothing"), 0, "reads go on");
 
     atomic_store(&writer_faults(house.server.writer)->full, 0);
-    struct batch probe;
-    batch_init(&probe);
-    batch_probe(&probe);
-    writer_post(house.server.writer, &probe);
-    house_commit();
-    batch_done(&probe);
-    house_pass(2000);
-    cr_expect(!house.account->broken);
+    expect_room();
     cr_assert(directory_status(house.server.directory, account_id(house.account), &status));
     cr_expect(!status.blocked);
 }

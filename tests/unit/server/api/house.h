@@ -474,6 +474,17 @@ static inline void expect_error(const struct principal *who, const char *tool, c
     answer_done(&a);
 }
 
+/* The same call once more is the same message, and there was one send. */
+static inline void expect_joined(const struct answer *first, const char *args)
+{
+    struct answer again = use(&H.test, "send_message", args);
+
+    cr_assert_str_eq(member(first, "status"), "pending");
+    cr_assert_str_eq(member(&again, "id"), member(first, "id"));
+    cr_assert_eq(H.sends, 1);
+    answer_done(&again);
+}
+
 /* ---- filling it ---- */
 
 /* An inbound (or own) message, committed; its id and its chat's. */

@@ -86,12 +86,28 @@ TestSuite(resolve, .init = start, .fini = stop, .timeout = 20);
 
 static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
-static void ask_and_wait(struct asker *a, int answers)
+static void post_ask(struct asker *a)
 {
     a->post.run = ask;
     a->worker = home;
     a->resolver = resolver;
     worker_post(home, &a->post);
+}
+
+/* `drop` is the caller's: the post of it runs later. */
+static void ask_and_abandon(struct asker *a, struct asker *drop)
+{
+    post_ask(a);
+    while (atomic_load(&asked) == 0)
+        nap(1);
+    *drop = (struct asker){.dropped = a};
+    drop->post.run = abandon;
+    worker_post(home, &drop->post);
+}
+
+static void ask_and_wait(struct asker *a, int answers)
+{
+    post_ask(a);
     while (atomic_load(&a->answers) < answers)
         nap(1);
 }
@@ -127,10 +143,7 @@ Test(resolve, a_blocked_lookup_is_asked_once_and_shared)
     struct asker a = {.name = "slow.example", .times = 20},
                  other = {.name = "localhost", .times = 1};
 
-    a.post.run = ask;
-    a.worker = home;
-    a.resolver = resolver;
-    worker_post(home, &a.post);
+    post_ask(&a);
     ask_and_wait(&other, 1); /* others are not held up */
     cr_expect_eq(atomic_load(&a.answers), 0);
     sem_post(&gate);
@@ -147,17 +160,9 @@ Test(resolve, a_blocked_lookup_is_asked_once_and_shared)
 Test(resolve, an_abandoned_lookup_is_silent)
 {
     struct asker a = {.name = "slow.example", .times = 1},
-                 other = {.name = "slow.example", .times = 1};
+                 other = {.name = "slow.example", .times = 1}, drop;
 
-    a.post.run = ask;
-    a.worker = home;
-    a.resolver = resolver;
-    worker_post(home, &a.post);
-    while (atomic_load(&asked) == 0)
-        nap(1);
-    struct asker drop = {.dropped = &a};
-    drop.post.run = abandon;
-    worker_post(home, &drop.post);
+    ask_and_abandon(&a, &drop);
     sem_post(&gate);
     ask_and_wait(&other, 1);
     cr_expect_eq(atomic_load(&a.answers), 0);
@@ -166,17 +171,9 @@ Test(resolve, an_abandoned_lookup_is_silent)
 /* Who asks may be gone before the answer: a shutdown does not wait for a name server. */
 Test(resolve, an_answer_to_who_has_stopped_is_freed)
 {
-    struct asker a = {.name = "slow.example", .times = 3};
+    struct asker a = {.name = "slow.example", .times = 3}, drop;
 
-    a.post.run = ask;
-    a.worker = home;
-    a.resolver = resolver;
-    worker_post(home, &a.post);
-    while (atomic_load(&asked) == 0)
-        nap(1);
-    struct asker drop = {.dropped = &a};
-    drop.post.run = abandon;
-    worker_post(home, &drop.post);
+    ask_and_abandon(&a, &drop);
     worker_stop(home);
     worker_join(home);
     sem_post(&gate);

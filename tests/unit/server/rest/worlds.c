@@ -155,41 +155,54 @@ static struct reply *ask_route(const struct tool *tool, const struct side *own,
 
 /* ---- the table ---- */
 
+struct asked {
+    struct request_text t;
+    struct reply *r;
+    const struct side *own, *other;
+    uint64_t before; /* of the other world */
+};
+
+/* As `side`, with `arg` its own or that of the other one, of which nothing may be told. */
+static void ask_as(struct asked *a, const struct tool *tool, const struct arg *arg, int side,
+                   bool foreign)
+{
+    a->own = &sides[side];
+    a->other = &sides[!side];
+    a->before = state_of(a->other);
+    write_call(tool, arg, a->own, foreign ? a->other : a->own, &a->t);
+    a->r = ask_route(tool, a->own, &a->t);
+    cr_expect_null(strstr(a->r->body, a->other->mark), "%s: %s", tool->name, a->r->body);
+    cr_expect_null(strstr(a->r->body, a->other->account->status.phone), "%s: %s", tool->name,
+                   a->r->body);
+}
+
 /* Own things are found: else the rest of the test would show nothing. */
 static void check_own(const struct tool *tool, const struct arg *named, int side)
 {
-    struct request_text t;
-    begin();
-    const struct side *own = &sides[side], *other = &sides[!side];
-    uint64_t before = state_of(other);
+    struct asked a;
 
-    write_call(tool, named, own, own, &t);
-    struct reply *r = ask_route(tool, own, &t);
-    if (named || !strstr(t.path, "/messages") || tool->method[0] == 'G')
-        cr_expect(r->status >= 200 && r->status < 300, "%s %s: %s", tool->name, t.json, r->body);
-    cr_expect_null(strstr(r->body, other->mark), "%s: %s", tool->name, r->body);
-    cr_expect_null(strstr(r->body, other->account->status.phone), "%s: %s", tool->name, r->body);
-    cr_expect_null(strstr(r->body, other->account->status.id), "%s: %s", tool->name, r->body);
-    cr_expect_eq(state_of(other), before, "%s changed the other world", tool->name);
+    begin();
+    ask_as(&a, tool, named, side, false);
+    if (named || !strstr(a.t.path, "/messages") || tool->method[0] == 'G')
+        cr_expect(a.r->status >= 200 && a.r->status < 300, "%s %s: %s", tool->name, a.t.json,
+                  a.r->body);
+    cr_expect_null(strstr(a.r->body, a.other->account->status.id), "%s: %s", tool->name, a.r->body);
+    cr_expect_eq(state_of(a.other), a.before, "%s changed the other world", tool->name);
     end();
 }
 
 static void check_foreign(const struct tool *tool, const struct arg *foreign, int side)
 {
-    struct request_text t;
-    begin();
-    const struct side *own = &sides[side], *other = &sides[!side];
-    uint64_t before = state_of(other);
+    struct asked a;
 
-    write_call(tool, foreign, own, other, &t);
-    struct reply *r = ask_route(tool, own, &t);
-    cr_expect(r->status >= 400 && r->status < 500, "%s %s: %s", tool->name, t.json, r->text);
-    cr_expect_null(strstr(r->body, other->mark), "%s: %s", tool->name, r->body);
-    cr_expect_null(strstr(r->body, other->account->status.phone), "%s: %s", tool->name, r->body);
-    struct answer a = use(own->who, tool->name, t.json);
-    cr_expect_neq(a.error, OK, "%s %s", tool->name, t.json);
-    answer_done(&a);
-    cr_expect_eq(state_of(other), before, "%s changed the other world", tool->name);
+    begin();
+    ask_as(&a, tool, foreign, side, true);
+    cr_expect(a.r->status >= 400 && a.r->status < 500, "%s %s: %s", tool->name, a.t.json,
+              a.r->text);
+    struct answer called = use(a.own->who, tool->name, a.t.json);
+    cr_expect_neq(called.error, OK, "%s %s", tool->name, a.t.json);
+    answer_done(&called);
+    cr_expect_eq(state_of(a.other), a.before, "%s changed the other world", tool->name);
     cr_expect_eq(H.sends, 0, "%s sent", tool->name);
     end();
 }

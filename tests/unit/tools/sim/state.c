@@ -180,6 +180,18 @@ static void write_state(struct slice bytes)
     close(fd);
 }
 
+/* The bytes of a state in which there is something of each kind. */
+static void save_full(struct buf *out)
+{
+    struct run *r = xcalloc(sizeof *r);
+
+    cr_assert_eq(start(r), OK);
+    fill(&r->server);
+    stop(r);
+    free(r);
+    read_state(out);
+}
+
 static err_t start_with(struct slice bytes)
 {
     struct run *r = xcalloc(sizeof *r);
@@ -195,14 +207,9 @@ static err_t start_with(struct slice bytes)
 
 Test(state, a_damaged_file_is_refused, .timeout = 110)
 {
-    struct run *r = xcalloc(sizeof *r);
     AUTO(buf) good = {0};
 
-    cr_assert_eq(start(r), OK);
-    fill(&r->server);
-    stop(r);
-    free(r);
-    read_state(&good);
+    save_full(&good);
     for (size_t n = 0; n < good.len; n += n < 100 ? 1 : 997)
         cr_expect_eq(start_with(slice_of(good.data, n)), ERR_STORE_DAMAGED, "cut at %zu", n);
     for (size_t n = 0; n < good.len; n += n < 100 ? 7 : 1993) {
@@ -237,14 +244,9 @@ Test(state, an_older_file_is_read_a_newer_one_refused)
 Test(state, a_short_record_with_a_right_checksum_is_refused, .timeout = 110)
 {
     enum { HEAD = 17 + 4, HASH = 32 };
-    struct run *r = xcalloc(sizeof *r);
     AUTO(buf) good = {0};
 
-    cr_assert_eq(start(r), OK);
-    fill(&r->server);
-    stop(r);
-    free(r);
-    read_state(&good);
+    save_full(&good);
     for (size_t n = 0; n + HEAD + HASH < good.len; n += n < 600 ? 1 : 613) {
         AUTO(buf) cut = {0};
         uint8_t hash[32];
