@@ -26,8 +26,6 @@ static const struct slice servers[WA_SERVER_COUNT] = {
 #undef TEXT
 };
 
-enum { DEVICE_MAX = 255, WIDE_DEVICE_MAX = 65535 }; /* the latter for msgr and interop */
-
 const char *wa_server_text(enum wa_server server) { return (const char *)servers[server].data; }
 
 enum wa_server wa_server_find(struct slice text)
@@ -75,7 +73,7 @@ static err_t take_device(struct wa_jid *jid)
 
     if (colon == jid->user.len) return OK;
     if (text_u64(slice_from(jid->user, colon + 1), &n) != OK) return fail(BAD_JID, "device");
-    ENSURE(n <= (wide ? WIDE_DEVICE_MAX : DEVICE_MAX), BAD_JID);
+    ENSURE(n <= (wide ? WA_DEVICE_WIDE_MAX : WA_DEVICE_MAX), BAD_JID);
     ENSURE(colon > 0, BAD_JID);
     jid->device = (uint16_t)n;
     jid->user = slice_sub(jid->user, 0, colon);

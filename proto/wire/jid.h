@@ -29,7 +29,12 @@ struct wa_jid {
     uint16_t integrator;   /* interop only */
 };
 
-enum { WA_JID_TEXT_MAX = 128, WA_JID_USER_MAX = 96 };
+enum {
+    WA_JID_TEXT_MAX = 128,
+    WA_JID_USER_MAX = 96,
+    WA_DEVICE_MAX = 255,
+    WA_DEVICE_WIDE_MAX = 65535, /* of msgr and interop */
+};
 
 /* "@s.whatsapp.net" */
 struct wa_jid wa_jid_server(void);

@@ -9,7 +9,6 @@
 enum {
     FLAG_PLAIN = 0,
     FLAG_COMPRESSED = 2,
-    AD_DEVICE_MAX = 255,
 };
 
 static void put_list(struct buf *out, size_t n)
@@ -117,7 +116,7 @@ static int domain_of(enum wa_server server)
 
 static void put_ad_jid(struct buf *out, const struct wa_jid *jid, int domain)
 {
-    assert(jid->device <= AD_DEVICE_MAX);
+    assert(jid->device <= WA_DEVICE_MAX);
     buf_put_u8(out, WA_TAG_AD_JID);
     buf_put_u8(out, (uint8_t)domain);
     buf_put_u8(out, (uint8_t)jid->device);

@@ -284,10 +284,8 @@ static void log_read(struct account *a, struct turn *t, const struct wa_receipt 
                      const struct db_contact *chat, const struct face_person *reader,
                      const struct slice *ids, size_t n)
 {
-    enum { IDS_MAX = 1024 };
-
-    for (; n > IDS_MAX; ids += IDS_MAX, n -= IDS_MAX)
-        log_part(a, t, r, chat, reader, ids, IDS_MAX);
+    for (; n > ACCOUNT_EVENT_IDS_MAX; ids += ACCOUNT_EVENT_IDS_MAX, n -= ACCOUNT_EVENT_IDS_MAX)
+        log_part(a, t, r, chat, reader, ids, ACCOUNT_EVENT_IDS_MAX);
     log_part(a, t, r, chat, reader, ids, n);
 }
 

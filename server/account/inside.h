@@ -27,6 +27,9 @@ enum {
     ACCOUNT_REOPEN_MS = 1000,      /* pause before a broken account is opened again … */
     ACCOUNT_SOUND_MS = 300 * 1000, /* … doubled each time, unless it was sound for so long */
     ACCOUNT_CALLS_MAX = 1024,      /* calls that wait on one account */
+    ACCOUNT_READ_MAX = 1024,       /* unread messages of which one reading tells the authors */
+    ACCOUNT_READ_AUTHORS_MAX = 64, /* so many authors */
+    ACCOUNT_EVENT_IDS_MAX = 1024,  /* messages that one message.read names */
     ACCOUNT_LEAVE_MS = 10 * 1000,  /* for the logout of a deleted account */
 };
 

@@ -24,8 +24,6 @@
  *   ENDED      on_down follows at the end of the loop turn */
 enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_OPEN, LINK_CLOSING, LINK_ENDED };
 
-enum { RX_WHOLE_MAX = 64 * 1024 }; /* larger messages are handed on in pieces */
-
 struct message {
     struct message *next;
     size_t len;
@@ -277,7 +275,7 @@ static int on_receive(struct link *k, struct slice piece)
         hand_on(k, piece);
     } else {
         buf_put(&k->received, piece);
-        if (!whole && k->received.len < RX_WHOLE_MAX) return 0;
+        if (!whole && k->received.len < LINK_WHOLE_MAX) return 0;
         struct buf message = buf_take(&k->received);
         hand_on(k, buf_slice(&message));
         buf_done(&message);

@@ -22,6 +22,7 @@ enum {
     LINK_HOST_MAX = 256,
     LINK_PATH_MAX = 512,
     LINK_QUEUE_MAX = 16 << 20, /* bytes queued to write; more closes the link */
+    LINK_WHOLE_MAX = 64 << 10, /* bytes of a message; of a larger one, pieces are handed on */
 };
 
 /* Where a world's accounts connect to. */

@@ -71,13 +71,12 @@ struct unread {
     struct slice *ids;
     size_t count;
 };
-enum { UNREAD_MAX = 1024, UNREAD_AUTHORS_MAX = 64 };
 
 static err_t gather_unread(struct account *a, struct turn *t, const struct db_contact *contact,
                            const struct db_chat *chat, struct unread *authors, size_t *out_authors)
 {
     struct db_message m;
-    uint32_t left = chat->unread_count < UNREAD_MAX ? chat->unread_count : UNREAD_MAX;
+    uint32_t left = chat->unread_count < ACCOUNT_READ_MAX ? chat->unread_count : ACCOUNT_READ_MAX;
     size_t n = 0;
     AUTO(message_walk) walk = {0};
 
@@ -90,10 +89,10 @@ static err_t gather_unread(struct account *a, struct turn *t, const struct db_co
         if (m.status == MESSAGE_WAITING) continue;
         while (at < n && !slice_eq(authors[at].author, m.author))
             at++;
-        if (at == UNREAD_AUTHORS_MAX) break;
+        if (at == ACCOUNT_READ_AUTHORS_MAX) break;
         if (at == n)
-            authors[n++] = (struct unread){.author = m.author,
-                                           .ids = arena_array(&t->arena, struct slice, UNREAD_MAX)};
+            authors[n++] = (struct unread){
+                .author = m.author, .ids = arena_array(&t->arena, struct slice, ACCOUNT_READ_MAX)};
         authors[at].ids[authors[at].count++] = m.stanza_id;
     }
     *out_authors = n;
@@ -127,7 +126,7 @@ static err_t send_read(struct account *a, struct turn *t, const struct db_contac
 
 err_t account_mark_read(struct account *a, struct turn *t, struct slice chat_id)
 {
-    struct unread authors[UNREAD_AUTHORS_MAX];
+    struct unread authors[ACCOUNT_READ_AUTHORS_MAX];
     struct db_contact contact;
     struct db_chat chat;
     uint32_t account, peer;

@@ -30,6 +30,7 @@ enum step_result call_read(struct call *c, err_t (*read)(struct call *c, struct 
 enum {
     EVENTS_SCAN_MAX = 5000,     /* rows that one list_events looks through */
     EVENTS_BYTES_MAX = 1 << 20, /* in one answer */
+    EVENTS_WAIT_MAX = 100,      /* events that one wait_for_event hands out */
 };
 
 /* The parts of a call that run on the account's worker. */

@@ -290,7 +290,7 @@ enum step_result tool_list_events(struct call *c) { return call_read(c, read_eve
 
 /* ---- wait_for_event ---- */
 
-enum { WAIT_DEFAULT_MS = 20000, WAIT_EVENTS_MAX = 100 };
+enum { WAIT_DEFAULT_MS = 20000 };
 
 /* A stream that ends with the first events it gets: all that the log holds behind the cursor, or
  * what one loop turn brings. */
@@ -338,7 +338,7 @@ static void on_turn_over(struct deferred *d)
 
 static bool is_full(const struct waiting *w)
 {
-    return w->count >= WAIT_EVENTS_MAX || w->events.len >= EVENTS_BYTES_MAX;
+    return w->count >= EVENTS_WAIT_MAX || w->events.len >= EVENTS_BYTES_MAX;
 }
 
 /* Events without a number are live only and belong to no cursor: not for this tool. */

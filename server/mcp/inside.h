@@ -17,6 +17,7 @@ struct view;
 
 enum {
     PROMPT_ARG_MAX = 4096,  /* of a prompt's argument: it is cut */
+    COMPLETIONS_MAX = 100,  /* values offered for one, as MCP has it */
     MCP_PROGRESS_MS = 1000, /* the first progress notification; then every MCP_PROGRESS_EVERY_MS */
     MCP_PROGRESS_EVERY_MS = 5000,
     MCP_LATE_MS = 2000, /* an answer that takes longer becomes a stream */

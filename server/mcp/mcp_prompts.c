@@ -4,7 +4,7 @@
 #include "server/events/event.h"
 #include "server/mcp/inside.h"
 
-enum { PROMPT_ARGS = 2, COMPLETIONS_MAX = 100 };
+enum { PROMPT_ARGS = 2 };
 
 /* ---- the table ---- */
 

@@ -9,7 +9,7 @@
 #include "proto/base/text.h"
 #include "server/log.h"
 
-enum { AGAIN_MS = 1000, ANSWER_MAX = 4096 };
+enum { AGAIN_MS = 1000 };
 static const size_t KEY_DIGITS = (size_t)2 * CRYPTO_KEY;
 
 struct rootkey {
@@ -23,7 +23,7 @@ struct rootkey {
     uv_connect_t connect;
     uv_write_t write;
     char request[256];
-    char answer[ANSWER_MAX + 1];
+    char answer[ROOTKEY_ANSWER_MAX + 1];
     size_t length;
     bool closing;
     struct timer again;
@@ -81,7 +81,7 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
     struct rootkey *r = handle->data;
 
-    *out = uv_buf_init(r->answer + r->length, (unsigned)(ANSWER_MAX - r->length));
+    *out = uv_buf_init(r->answer + r->length, (unsigned)(ROOTKEY_ANSWER_MAX - r->length));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -91,7 +91,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
     if (n > 0) r->length += (size_t)n;
     r->answer[r->length] = '\0';
-    if (n < 0 || r->length == ANSWER_MAX || find_key(r, &key)) close_socket(r);
+    if (n < 0 || r->length == ROOTKEY_ANSWER_MAX || find_key(r, &key)) close_socket(r);
 }
 
 static void on_connected(uv_connect_t *request, int status)

@@ -6,6 +6,8 @@
 
 struct rootkey;
 
+enum { ROOTKEY_ANSWER_MAX = 4096 }; /* bytes, head and body */
+
 /* `control` is "127.0.0.1:7801". `found` at each answer, on the
  * main worker. */
 struct rootkey *rootkey_new(struct worker *main_worker, const char *control,
