@@ -162,14 +162,60 @@ static void put_jid(struct buf *out, uint32_t number, const struct wa_jid *jid)
     wa_pb_put_bytes(out, number, slice_text(wa_jid_text(jid, text)));
 }
 
+/* `message` without one of its fields. */
+static void put_without(struct slice message, uint32_t number, struct buf *out)
+{
+    struct reader r = reader_of(message);
+    struct wa_pb_field f;
+
+    for (size_t from = 0; wa_pb_next(&r, &f); from = r.at)
+        if (f.number != number) buf_put(out, slice_sub(message, from, r.at));
+}
+
+static void put_present(struct buf *out, uint32_t number, const struct buf *bytes)
+{
+    wa_pb_put_bytes(out, number, bytes->len ? buf_slice(bytes) : SLICE(""));
+}
+
+/* The content alone: neither what it quotes itself, or two who answer each other would send the
+ * whole conversation every time, nor the message's secret. What we do not know is left out. */
+static void put_quoted(struct slice message, unsigned depth, struct buf *out)
+{
+    const struct body_row *row;
+    struct slice bytes = SLICE_NONE;
+    AUTO(buf) inner = {0};
+    AUTO(buf) wrapped = {0};
+
+    pick(message, &row, &bytes);
+    if (!row || depth > WA_BODY_WRAPS_MAX) return;
+    switch (row->how) {
+    case STRING: wa_pb_put_bytes(out, row->field, bytes); return;
+    case WRAP: put_quoted(wa_pb_bytes(bytes, 1), depth + 1, out); return;
+    case WRAP_AS: /* view once stays that */
+        put_quoted(wa_pb_bytes(bytes, 1), depth + 1, &inner);
+        put_present(&wrapped, 1, &inner);
+        put_present(out, row->field, &wrapped);
+        return;
+    case PROTOCOL: return;
+    default: put_without(bytes, row->context, &inner); put_present(out, row->field, &inner);
+    }
+}
+
+static void write_quote(const struct wa_text *text, struct buf *out)
+{
+    struct wa_jid author = wa_jid_bare(&text->quoted_author);
+    AUTO(buf) quoted = {0};
+
+    put_quoted(text->quoted_raw, 0, &quoted);
+    if (quoted.len > WA_QUOTED_MAX) buf_reset(&quoted);
+    wa_pb_put_bytes(out, 1, text->quoted_id);
+    put_jid(out, 2, &author);
+    put_present(out, 3, &quoted);
+}
+
 static void write_context(const struct wa_text *text, struct buf *out)
 {
-    if (text->quoted_id.len) {
-        struct wa_jid author = wa_jid_bare(&text->quoted_author);
-        wa_pb_put_bytes(out, 1, text->quoted_id);
-        put_jid(out, 2, &author);
-        wa_pb_put_bytes(out, 3, text->quoted_raw.len ? text->quoted_raw : SLICE(""));
-    }
+    if (text->quoted_id.len) write_quote(text, out);
     for (size_t i = 0; i < text->mention_count; i++)
         put_jid(out, 15, &text->mentions[i]);
 }

@@ -11,6 +11,7 @@
 enum {
     WA_BODY_WRAPS_MAX = 8,       /* ephemeral in view-once in edited …; more is UNKNOWN */
     WA_BODY_MENTIONS_MAX = 1024, /* further ones are left out */
+    WA_QUOTED_MAX = 64 * 1024,   /* of a message that is quoted; a longer one goes by its id */
 };
 
 struct wa_body {

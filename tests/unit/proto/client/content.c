@@ -74,6 +74,50 @@ Test(content, reads_text_quote_and_mentions)
     cr_assert(slice_is(wa_pb_bytes(quoted, 1), "before"));
 }
 
+static struct slice quoted_in(struct arena *a, struct slice raw)
+{
+    struct wa_text text = {.text = SLICE("yes"), .quoted_id = SLICE("ABC"), .quoted_raw = raw};
+    AUTO(buf) m = {0};
+
+    wa_body_write_text(&text, SLICE("0123456789abcdef0123456789abcdef"), &m);
+    return arena_dup(a, wa_pb_bytes(wa_pb_bytes(wa_pb_bytes(buf_slice(&m), 6), 17), 3));
+}
+
+/* Two who answer each other would send the whole conversation with every message. */
+Test(content, quotes_what_was_said_and_not_what_that_quoted)
+{
+    AUTO(arena) a = {0};
+    struct wa_text text = {.text = SLICE("is it?"),
+                           .quoted_id = SLICE("AAA"),
+                           .quoted_raw = field(&a, 1, SLICE("it is"))};
+    AUTO(buf) m = {0};
+
+    wa_body_write_text(&text, SLICE("0123456789abcdef0123456789abcdef"), &m);
+    struct slice quoted = quoted_in(&a, buf_slice(&m)), inner = wa_pb_bytes(quoted, 6);
+    cr_expect(slice_is(wa_pb_bytes(inner, 1), "is it?"));
+    cr_expect(slice_is_none(wa_pb_bytes(inner, 17)), "the quote of the quote");
+    cr_expect(slice_is_none(wa_pb_bytes(quoted, 35)), "its secret");
+    struct slice kept = quoted;
+    for (int i = 0; i < 100; i++)
+        kept = quoted_in(&a, kept);
+    cr_expect_leq(kept.len, quoted.len);
+
+    struct slice wrapped = field(&a, 40, field(&a, 1, buf_slice(&m)));
+    cr_expect(slice_is(wa_pb_bytes(wa_pb_bytes(quoted_in(&a, wrapped), 6), 1), "is it?"));
+    cr_expect_eq(quoted_in(&a, field(&a, 4000, SLICE("?"))).len, 0u);
+    cr_expect_eq(quoted_in(&a, SLICE("\xff\xff")).len, 0u);
+}
+
+Test(content, quotes_by_its_id_alone_what_is_too_long)
+{
+    AUTO(arena) a = {0};
+    struct slice thumbnail = slice_of(arena_calloc(&a, WA_QUOTED_MAX), WA_QUOTED_MAX);
+    struct slice image = field(&a, 3, field(&a, 16, thumbnail));
+
+    cr_expect_eq(quoted_in(&a, image).len, 0u);
+    cr_expect(!slice_is_none(quoted_in(&a, image)), "the field is there all the same");
+}
+
 Test(content, writes_a_plain_text_as_conversation_with_a_secret)
 {
     AUTO(buf) m = {0};
