@@ -447,6 +447,8 @@ static err_t encrypt(struct wa_sending *op)
     if (!to_self) wa_token_attach(c, &thread, message);
 
     wa_node_encode(message, &stanza);
+    /* The outbox would offer it to every link, and none could carry it. */
+    ENSURE(stanza.len + CRYPTO_GCM_TAG <= WA_FRAME_MAX, TOO_LARGE);
     emit_sent(op, &chat, buf_slice(&stanza));
     wa_send_encoded(c, buf_slice(&stanza), WA_SEND_ACKED);
     return OK;

@@ -1,5 +1,6 @@
 #include "proto/client/message_out.h"
 
+#include "proto/client/devices.h"
 #include "tests/support/sending.h"
 
 Test(message_out, checks_a_strangers_number_finds_devices_and_encrypts_for_each)
@@ -387,5 +388,67 @@ Test(message_out, leaves_nothing_behind_when_a_crash_comes_before_the_commit)
     cast_answer_bundles(&x);
     const struct wa_node *m = world_next_node(&x.w);
     cr_assert(slice_is(cast_read(&x, &x.companion, m, "15550002222:2@s.whatsapp.net"), "again"));
+    cast_done(&x);
+}
+
+/* The contact has as many devices as a list may hold, each with a session. */
+static void answer_many(struct cast *x, struct party *parties)
+{
+    AUTO(buf) devices = {0}, bundles = {0};
+    const char *self = cast_devices(x, "777@lid", "777@lid", &x->phone, 5);
+    uint32_t valid[] = {1};
+    struct wa_key_index_list list = {
+        .raw_id = 1, .timestamp = 1, .current_index = 1, .valid = valid, .valid_count = 1};
+    struct slice indexes = wa_key_index_sign(&x->peer.ks, &x->w.arena, &list);
+
+    for (unsigned i = 0; i < WA_DEVICES_MAX; i++) {
+        char jid[32];
+        party_init(&parties[i], "888@lid", i, 100 + i);
+        snprintf(jid, sizeof(jid), i ? "888:%u@lid" : "888@lid", i);
+        struct slice xml = world_bundle_xml(&x->w, &parties[i], jid);
+        buf_put(&bundles, xml);
+        buf_printf(&devices, "<device id=\"%u\" key-index=\"1\"/>", i);
+    }
+    buf_put(&bundles, world_bundle_xml(&x->w, &x->phone, "777@lid"));
+    struct slice user = arena_printf(
+        &x->w.arena,
+        "<user jid=\"888@lid\"><devices><device-list hash=\"x\">%s</device-list><key-index-list "
+        "ts=\"1\">[" SLICE_FMT "]</key-index-list></devices><lid val=\"888@lid\"/></user>%s",
+        buf_text(&devices), SLICE_ARG(cast_hex(x, indexes)), self);
+    cast_answer_usync(x, arena_text(&x->w.arena, user));
+    struct slice all = arena_printf(&x->w.arena, "<list>%s</list>", buf_text(&bundles));
+    world_answer(&x->w, "get", "encrypt", arena_text(&x->w.arena, all));
+}
+
+/* Sent for every device it is more than a frame can carry: the outbox would try for a day. */
+Test(message_out, what_no_frame_can_carry_fails_at_once, .timeout = 60)
+{
+    struct cast x;
+    struct party *parties = xcalloc(WA_DEVICES_MAX * sizeof(*parties));
+    char *text = xcalloc(WA_TEXT_MAX + 1);
+    AUTO(buf) quoted = {0};
+
+    cast_init(&x);
+    memset(text, 'a', WA_TEXT_MAX);
+    wa_pb_put_bytes(&quoted, 1, slice_of(text, WA_TEXT_MAX - 16));
+    struct wa_text t = {.operation = 9,
+                        .to = cast_peer_lid(),
+                        .text = slice_text(text),
+                        .quoted_id = SLICE("Q"),
+                        .quoted_author = wa_jid_of(WA_SERVER_LID, SLICE("888"), 0),
+                        .quoted_raw = buf_slice(&quoted)};
+    t.id = wa_client_message_id(x.w.client, x.w.now, &x.w.arena);
+    fake_turn_open(&x.w.h);
+    cr_assert_eq(wa_client_send_text(x.w.client, &t, x.w.now), OK);
+    fake_turn_close(&x.w.h);
+    world_settle(&x.w);
+    answer_many(&x, parties);
+    world_expect_event(&x.w, "send_failed 9 TOO_LARGE");
+    world_expect_no_event(&x.w);
+    world_expect_quiet(&x.w);
+    for (unsigned i = 0; i < WA_DEVICES_MAX; i++)
+        party_done(&parties[i]);
+    free(parties);
+    free(text);
     cast_done(&x);
 }
