@@ -208,14 +208,24 @@ static void on_before_sleep(uv_prepare_t *handle)
     if (w->posted_here && !uv_is_closing((uv_handle_t *)&w->wake)) uv_async_send(&w->wake);
 }
 
+/* A machine that starts with a wrong clock sets it back by hours when the network comes: what was
+ * to happen in seconds must not wait as long. The order of the heap stays. */
+static void bring_forward(struct worker *w, int64_t by)
+{
+    for (size_t i = 0; i < w->heap_len; i++)
+        w->heap[i]->at -= by;
+}
+
 static void on_after_sleep(uv_check_t *handle)
 {
+    enum { STEP_MS = 500 };
     struct worker *w = handle->data;
     int64_t before = w->wall_offset;
 
     read_clock(w);
+    if (before - w->wall_offset > STEP_MS) bring_forward(w, before - w->wall_offset);
     /* The wall clock was stepped: the armed uv timer aims at the wrong moment. */
-    if (llabs(w->wall_offset - before) > 500) aim_clock(w);
+    if (llabs(w->wall_offset - before) > STEP_MS) aim_clock(w);
 }
 
 /* ---- life ---- */

@@ -43,7 +43,8 @@ int64_t worker_now(struct worker *w);
 int64_t worker_ticks(struct worker *w);
 
 /* One-shot timers in a binary heap over a single uv timer: cheap to move, thousands per worker.
- * Embed one; zero it first. Own thread only. `at` in wall-clock ms as worker_now(). */
+ * Embed one; zero it first. Own thread only. `at` in wall-clock ms as worker_now(); when that clock
+ * is set back, what is armed comes as soon as it would have come. */
 struct timer {
     int64_t at;
     size_t slot; /* place in the heap + 1, 0 when not armed */

@@ -20,11 +20,30 @@
 #include "proto/client/receipt.h"
 #include "proto/client/signed_prekey.h"
 
+static void bring_forward(struct wa_client *c, int64_t by)
+{
+    for (int t = 0; t < WA_TIMER_COUNT; t++)
+        if (c->timers[t] != WA_NEVER) c->timers[t] -= by;
+    wa_iq_bring_forward(c, by);
+    c->received_at -= by;
+    c->server_ahead_ms += by;
+    if (!c->account.held_off.until_s) c->link_at -= by; /* a ban ends by the server's clock */
+}
+
+void wa_client_clock(struct wa_client *c, int64_t now)
+{
+    enum { STEP_MS = 1000 };
+    int64_t by = c->now - now;
+
+    c->now = now;
+    if (by > STEP_MS) bring_forward(c, by);
+}
+
 /* Every input runs between these two: its arena and its time. */
 static void enter(struct wa_client *c, struct arena *arena, int64_t now)
 {
     c->arena = arena;
-    c->now = now;
+    wa_client_clock(c, now);
 }
 
 /* Rows with secrets were read into the arena. */
@@ -150,6 +169,7 @@ err_t wa_client_link_down(struct wa_client *c, const char *why, int64_t now)
 void wa_client_release(struct wa_client *c, const struct wa_send *send, int64_t now,
                        struct buf *out)
 {
+    wa_client_clock(c, now);
     if (send->link != c->link || c->phase == WA_PHASE_DOWN) return;
     if (send->kind == WA_SEND_BYTES) buf_put(out, send->bytes);
     if (send->kind != WA_SEND_STANZA) return;

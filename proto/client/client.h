@@ -52,6 +52,9 @@ err_t wa_client_link_up(struct wa_client *c, uint32_t link, int64_t now) MUST_CH
 err_t wa_client_recv(struct wa_client *c, struct slice bytes, int64_t now) MUST_CHECK;
 /* The link is gone, or could not be opened. */
 err_t wa_client_link_down(struct wa_client *c, const char *why, int64_t now) MUST_CHECK;
+/* Says what time it is, as every input does: when the wall clock was set back, what was to come
+ * soon still does. Before wa_client_deadline() or wa_client_wish() is held against a clock. */
+void wa_client_clock(struct wa_client *c, int64_t now);
 /* Next moment (ms) at which tick wants to be called; INT64_MAX when there is none. */
 int64_t wa_client_deadline(const struct wa_client *c);
 err_t wa_client_tick(struct wa_client *c, int64_t now) MUST_CHECK;

@@ -150,6 +150,15 @@ int64_t wa_iq_deadline(const struct wa_client *c)
     return at;
 }
 
+void wa_iq_bring_forward(struct wa_client *c, int64_t by)
+{
+    LIST_EACH(node, &c->queries)
+    {
+        struct wa_query *q = LIST_ENTRY(node, struct wa_query, node);
+        if (q->deadline != WA_NEVER) q->deadline -= by;
+    }
+}
+
 void wa_iq_released(struct wa_client *c, uint32_t number, int64_t now)
 {
     struct wa_query *q = find(c, number);

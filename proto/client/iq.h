@@ -42,6 +42,8 @@ err_t wa_iq_drop_all(struct wa_client *c, err_t e) MUST_CHECK;
 /* Ends those whose time is over. */
 err_t wa_iq_expire(struct wa_client *c) MUST_CHECK;
 int64_t wa_iq_deadline(const struct wa_client *c);
+/* The wall clock was set back: the deadlines go with it. */
+void wa_iq_bring_forward(struct wa_client *c, int64_t by);
 /* The send with this number was released. */
 void wa_iq_released(struct wa_client *c, uint32_t number, int64_t now);
 /* The number in <error code>, 0 when there is none. */

@@ -44,7 +44,7 @@ struct link {
     struct lws *wsi;
     bool in_callback; /* of this wsi: it must not be destroyed under it */
     bool paused;
-    int64_t until; /* a WebSocket must stand by then */
+    int64_t until; /* ticks: a WebSocket must stand by then */
     struct timer deadline;
     struct deferred ending, tidying, flushing;
     struct buf received; /* pieces of one message */
@@ -135,11 +135,13 @@ static void give_up(struct link *k, const char *why)
 
 static void on_connect_deadline(struct link *k, int64_t now)
 {
-    if (k->address == k->found.count || now >= k->until) {
+    int64_t left = k->until - worker_ticks(k->links->worker);
+
+    if (k->address == k->found.count || left <= 0) {
         give_up(k, "no WebSocket in time");
         return;
     }
-    timer_arm(k->links->worker, &k->deadline, k->until);
+    timer_arm(k->links->worker, &k->deadline, now + left);
     kill_wsi(k); /* on_destroyed() tries the next address */
 }
 
@@ -159,10 +161,10 @@ static void on_deadline(struct timer *t, int64_t now)
 /* An address that swallows every packet must not use up the time of those behind it. */
 static void arm_share(struct link *k)
 {
-    int64_t now = worker_now(k->links->worker);
+    struct worker *w = k->links->worker;
+    int64_t addresses = (int64_t)(k->found.count - k->address + 1);
 
-    timer_arm(k->links->worker, &k->deadline,
-              now + (k->until - now) / (int64_t)(k->found.count - k->address + 1));
+    timer_arm(w, &k->deadline, worker_now(w) + (k->until - worker_ticks(w)) / addresses);
 }
 
 static void connect_next(struct link *k)
@@ -226,8 +228,8 @@ struct link *link_open(struct links *l, size_t target, const struct link_owner *
     k->deadline.fire = on_deadline;
     list_push(&l->open, &k->node);
     l->count++;
-    k->until = worker_now(l->worker) + LINK_CONNECT_MS;
-    timer_arm(l->worker, &k->deadline, k->until);
+    k->until = worker_ticks(l->worker) + LINK_CONNECT_MS;
+    timer_arm(l->worker, &k->deadline, worker_now(l->worker) + LINK_CONNECT_MS);
     if (l->closed)
         end(k, "shutting down");
     else

@@ -80,6 +80,7 @@ void account_on_timer(struct timer *timer, int64_t now)
         account_try_reopen(a, now);
         return;
     }
+    if (a->client) wa_client_clock(a->client, now);
     if (is_running(a) && wa_client_deadline(a->client) <= now) {
         struct turn *t = turn_open(a);
         turn_close(t, wa_client_tick(a->client, t->now));

@@ -1,5 +1,9 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "server/worker.h"
 
@@ -142,5 +146,44 @@ Test(worker, who_posts_to_itself_keeps_nobody_waiting, .timeout = 20)
     cr_expect_eq(circle.ticks, 1);
     cr_expect_gt(circle.rounds, 1);
     cr_expect_gt(circle.ends, 1);
+    worker_free(w);
+}
+
+/* The kernel's wall clock, and how far somebody has set it back since. */
+static atomic_int set_back_s;
+
+int gettimeofday(struct timeval *out, void *zone)
+{
+    struct timespec t;
+    int r = (int)syscall(SYS_clock_gettime, CLOCK_REALTIME, &t);
+
+    *out = (struct timeval){t.tv_sec - atomic_load(&set_back_s), t.tv_nsec / 1000};
+    return r;
+}
+
+static atomic_int rung;
+static void on_ring(struct timer *t, int64_t now) { atomic_fetch_add(&rung, 1); }
+static void set_back(struct timer *t, int64_t now) { atomic_store(&set_back_s, 2 * 3600); }
+static struct timer bells[3] = {{.fire = on_ring}, {.fire = set_back}, {.fire = on_ring}};
+
+static void wind_up(struct post *p, struct worker *w)
+{
+    for (int i = 0; i < 3; i++)
+        timer_arm(w, &bells[i], worker_now(w) + 200 * (i + 1));
+}
+
+Test(worker, a_clock_that_is_set_back_keeps_no_timer_waiting)
+{
+    struct worker *w = worker_new(0);
+    struct post p = {.run = wind_up};
+
+    cr_assert_eq(worker_start(w), OK);
+    worker_post(w, &p);
+    for (int i = 0; i < 1000 && atomic_load(&rung) < 2; i++)
+        usleep(10 * 1000);
+    cr_expect_eq(atomic_load(&set_back_s), 2 * 3600);
+    cr_expect_eq(atomic_load(&rung), 2);
+    worker_stop(w);
+    worker_join(w);
     worker_free(w);
 }

@@ -104,3 +104,24 @@ Test(keepalive, answers_the_servers_ping)
     world_expect(&w, "<iq type=\"result\" to=\"@s.whatsapp.net\" id=\"7\"/>");
     world_done(&w);
 }
+
+/* An hour back: what was to come in seconds still does, and nothing comes too early for it. */
+Test(keepalive, goes_on_when_the_clock_is_set_back)
+{
+    struct world w;
+
+    start(&w);
+    for (int i = 0; i < 3; i++) {
+        w.now -= 3600 * 1000;
+        int64_t from = w.now;
+        wa_client_clock(w.client, w.now);
+        cr_assert_leq(wa_client_deadline(w.client), w.now + 30100);
+        while (list_empty(&w.received))
+            world_sleep(&w, 100);
+        cr_assert_leq(w.now - from, 30100);
+        world_answer(&w, "get", "w:p", "");
+    }
+    cr_assert(w.is_up);
+    world_expect_no_event(&w);
+    world_done(&w);
+}

@@ -161,6 +161,24 @@ Test(link, drops_sends_of_a_link_that_is_gone)
     world_done(&w);
 }
 
+Test(link, is_wished_for_as_soon_when_the_clock_is_set_back)
+{
+    struct world w;
+    int64_t at, before;
+
+    world_init_paired(&w);
+    world_login(&w);
+    w.is_up = false;
+    WORLD_TURN(&w, wa_client_link_down(w.client, "cut", w.now));
+    cr_assert_eq(wa_client_wish(w.client, &before), WA_WISH_LINK);
+    before -= w.now;
+    w.now -= 7200 * 1000;
+    wa_client_clock(w.client, w.now);
+    cr_assert_eq(wa_client_wish(w.client, &at), WA_WISH_LINK);
+    cr_expect_eq(at - w.now, before);
+    world_done(&w);
+}
+
 Test(link, ignores_what_comes_after_its_own_close)
 {
     struct world w;
