@@ -1,10 +1,10 @@
 /* What a hostile server answers to what we ask. Byte 0 chooses what is under way: a message to
  * somebody whose devices and keys we do not know yet, a pairing, an upload of keys, the end, a
  * message that was sent and may be asked for again (3EB01 to 888, whose device 0 has a session and
- * device 2 an identity, the bytes IDENTITY), one that only a phone without a session has. Then
- * blocks of a length byte pair (big endian) and one encoded node each; an iq that answers and has
- * no id gets that of the oldest question, which a fuzzer could not know. Signatures are right by
- * decree. */
+ * device 2 an identity, the bytes IDENTITY), one that only a phone without a session has, a new
+ * signed key. Then blocks of a length byte pair (big endian) and one encoded node each; an iq that
+ * answers and has no id gets that of the oldest question, which a fuzzer could not know. Signatures
+ * are right by decree. */
 #include "proto/base/reader.h"
 #include "proto/client/ask_phone.h"
 #include "proto/client/bundles.h"
@@ -13,6 +13,7 @@
 #include "proto/client/mapping.h"
 #include "proto/client/pair_qr.h"
 #include "proto/client/prekeys.h"
+#include "proto/client/signed_prekey.h"
 #include "proto/client/stanzas.h"
 #include "tests/fuzz/decree.h"
 #include "tests/fuzz/online.h"
@@ -130,8 +131,18 @@ static void ask_phone(struct wa_client *c)
     c->arena = NULL;
 }
 
-static void (*const beginnings[])(struct wa_client *c) = {send_texts, pair,      upload,   log_out,
-                                                          read_one,   have_sent, ask_phone};
+static void rotate(struct wa_client *c)
+{
+    AUTO(arena) arena = {0};
+
+    c->arena = &arena;
+    c->account.signed_prekey_id = WA_SIGNED_PREKEYS_KEPT;
+    must(on_rotation_due(c));
+    c->arena = NULL;
+}
+
+static void (*const beginnings[])(struct wa_client *c) = {send_texts, pair,      upload,    log_out,
+                                                          read_one,   have_sent, ask_phone, rotate};
 
 /* ---- answers ---- */
 

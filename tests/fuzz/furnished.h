@@ -1,9 +1,9 @@
 /* The house behind the MCP door with somebody in it: accounts of the key's world, chats, messages,
  * events, a session. What a fuzzer could not guess has a name that is put in its place: $a an
- * account, $c a chat, $m a message, $s a subscription, $d the session, $i the id of the stream at
- * GET /sse, $r the number of what the client was asked last, $q the state it was given, $k the last
- * event of an answer that can be fetched, $y the newest API key; $[c 1 0 5] is a cursor of these
- * numbers. */
+ * account, $c a chat, $m a message, $s a subscription, $d the session, $e one that takes batches,
+ * $i the id of the stream at GET /sse, $r the number of what the client was asked last, $q the
+ * state it was given, $k the last event of an answer that can be fetched, $y the newest API key;
+ * $[c 1 0 5] is a cursor of these numbers. */
 #pragma once
 #define main main_of_the_tests /* libFuzzer has its own */
 int main_of_the_tests(void);
@@ -17,7 +17,8 @@ enum { RESIDENTS = 2 };
 static struct residence {
     char chat[ID_TEXT_MAX], message[ID_TEXT_MAX], subscription[64], speaker[64];
     char question[64], state[512], kept[64], key[64];
-    struct agent stream; /* GET /sse, open as long as the house stands */
+    char older[SESSION_TEXT_MAX]; /* a session that takes batches, and our own notifications */
+    struct agent stream;          /* GET /sse, open as long as the house stands */
 } R;
 
 static inline void note_after(const char *text, const char *mark, char *out, size_t room)
@@ -52,6 +53,8 @@ static inline void furnish(void)
         if (i == 0) memcpy(R.chat, chat, sizeof(chat));
         if (i == 0) memcpy(R.message, message, sizeof(message));
     }
+    open_session_with("2025-03-26", "{\"experimental\":{\"" MCP_EVENTS_EXTENSION "\":{}}}");
+    memcpy(R.older, agent_session, sizeof(R.older));
     open_session_with("2025-11-25", ABILITIES);
     struct agent a =
         post("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":"
@@ -103,7 +106,8 @@ static inline const char *name_is(char name)
                  {'q', R.state},
                  {'k', R.kept},
                  {'y', R.key},
-                 {'d', agent_session}};
+                 {'d', agent_session},
+                 {'e', R.older}};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (names[i].name == name) return names[i].is;

@@ -136,6 +136,14 @@ static struct agent after_restart(const char *body)
     return post(body);
 }
 
+/* The session that takes batches. */
+static struct agent older(const char *line, const char *name, const char *value, const char *body)
+{
+    return say_raw(
+        line, with(ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n%s: %s\r\n", R.older, name, value),
+        body);
+}
+
 static struct agent end_session(struct slice in)
 {
     struct agent a = say_raw("DELETE /mcp", with("Mcp-Session-Id: %s\r\n", as_value(in)), NULL);
@@ -153,7 +161,7 @@ static struct agent request(uint8_t what, struct slice in)
     const char *body = buf_text(&copy);
     in = buf_slice(&copy);
     snprintf(target, sizeof(target), "POST /messages?sessionId=%s", R.speaker);
-    switch (what % 13) {
+    switch (what % 15) {
     case 0: return post(body);
     case 1: return say_raw("POST /mcp", with(ACCEPT_BOTH JSON_BODY MODERN), body);
     case 2: return listen_from(as_value(in));
@@ -167,7 +175,9 @@ static struct agent request(uint8_t what, struct slice in)
     case 9: return answered(CALL("test_sampling", ""), in);
     case 10: return asked_again(in);
     case 11: return fetched(in);
-    default: return after_restart(body);
+    case 12: return after_restart(body);
+    case 13: return older("POST /mcp", "X", "x", body);
+    default: return older("GET /mcp", "Last-Event-ID", as_value(in), NULL);
     }
 }
 

@@ -3,10 +3,13 @@
  * message without its padding; blocks of a length byte pair (big endian) are messages one after
  * another in the same session. If byte 0 says so, messages without content came before them (id
  * W0 of a person, W1 in the group, W2 of a companion of ours), which our phone was asked for: so
- * what it writes can be an answer. */
+ * what it writes can be an answer. Or somebody writes whom we know by his number alone, with keys
+ * in between that never came, and from the second message on tells his LID: what we have of him
+ * moves. */
 #include "proto/base/reader.h"
 #include "proto/client/ask_phone.h"
 #include "proto/client/link.h"
+#include "proto/client/pb.h"
 #include "proto/client/stanzas.h"
 #include "proto/signal/padding.h"
 #include "tests/fuzz/online.h"
@@ -14,18 +17,24 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MESSAGES_MAX = 8, PHONE = 2, GROUP = 4, STATUS = 8, PEER = 16, WAITING = 32 };
+enum { MESSAGES_MAX = 8, PHONE = 2 };
+/* Byte 0: the two lowest bits are one of the first four writers. */
+enum { GROUP = 4, STATUS = 8, PEER = 16, WAITING = 32, NUMBER = 64, NAMED = 128 };
 
 static const struct writer {
     const char *name, *from;
     uint32_t device;
+    bool own;
 } writers[] = {
-    {"888@lid", "888@lid", 0},
-    {"888@lid", "888:2@lid", 2},
-    {"777@lid", "777@lid", 0},   /* our phone */
-    {"777@lid", "777:3@lid", 3}, /* a companion of ours */
+    {"888@lid", "888@lid", 0, false},
+    {"888@lid", "888:2@lid", 2, false},
+    {"777@lid", "777@lid", 0, true},   /* our phone */
+    {"777@lid", "777:3@lid", 3, true}, /* a companion of ours */
+    {"15550004444@s.whatsapp.net", "15550004444@s.whatsapp.net", 0, false},
 };
 static const struct slice group = {(const uint8_t *)"120363@g.us", 11};
+
+static size_t writer_of(uint8_t how) { return how & NUMBER ? ARRAY_LEN(writers) - 1 : how & 3; }
 
 static struct wa_address us(void)
 {
@@ -61,8 +70,9 @@ static void add_enc(struct wa_node *stanza, struct arena *arena, const char *typ
 static struct wa_node *envelope(uint8_t how, struct arena *arena, struct slice id)
 {
     struct wa_node *n = wa_node_new(arena, how & STATUS ? "status" : "message");
-    struct slice from = slice_text(writers[how & 3].from);
-    struct wa_jid author = {0};
+    const struct writer *w = &writers[writer_of(how)];
+    struct slice from = slice_text(w->from);
+    struct wa_jid author = {0}, lid = wa_jid_of(WA_SERVER_LID, SLICE("444"), 0);
 
     must(wa_jid_parse(from, &author));
     wa_node_set(n, arena, "id", id);
@@ -74,10 +84,31 @@ static struct wa_node *envelope(uint8_t how, struct arena *arena, struct slice i
         wa_node_set_jid(n, arena, "participant", author);
     } else {
         wa_node_set_jid(n, arena, "from", author);
-        if ((how & 3) >= 2)
+        if (w->own)
             wa_node_set_jid(n, arena, "recipient", wa_jid_of(WA_SERVER_LID, SLICE("888"), 0));
     }
+    if (how & NUMBER && how & NAMED)
+        wa_node_set_jid(n, arena, how & GROUP ? "participant_lid" : "sender_lid", lid);
     return n;
+}
+
+/* Content with the group's key behind it; a message and a key of the group are lost on the way. */
+static struct slice with_key(struct party *p, struct slice plain, struct arena *arena)
+{
+    AUTO(buf) out = {0};
+    AUTO(buf) inside = {0};
+    struct wa_address to = us();
+    struct slice key, lost;
+    struct wa_encrypted e;
+
+    must(wa_session_encrypt(&p->ks, arena, &to, SLICE("lost"), &e));
+    must(wa_group_encrypt(&p->ks, arena, group, &p->address, SLICE("lost"), &lost));
+    must(wa_group_distribute(&p->ks, arena, group, &p->address, &key));
+    wa_pb_put_bytes(&inside, 1, group);
+    wa_pb_put_bytes(&inside, 2, key);
+    buf_put(&out, plain);
+    wa_pb_put_bytes(&out, 2, buf_slice(&inside));
+    return arena_dup(arena, buf_slice(&out));
 }
 
 /* A group's message brings its sender key along; the plaintext is the same in both parts. */
@@ -85,6 +116,7 @@ static struct wa_node *letter(struct party *p, uint8_t how, struct slice plain, 
                               struct arena *arena)
 {
     struct wa_node *n = envelope(how, arena, arena_printf(arena, "M%u", number));
+    if (how & NUMBER) plain = with_key(p, plain, arena);
     struct slice padded = wa_pad(&p->ks, arena, plain), cipher;
     struct wa_address to = us();
     struct wa_encrypted e;
@@ -139,7 +171,7 @@ static void open_world(void)
     client = online(&host, &arena);
     for (size_t i = 0; i < ARRAY_LEN(writers); i++) {
         party_init(&parties[i], writers[i].name, writers[i].device, 11 + i);
-        parties[i].address.own = i >= 2;
+        parties[i].address.own = writers[i].own;
         meet(&parties[i], client, &arena);
         introduce_group(&parties[i], client, &arena);
     }
@@ -159,6 +191,14 @@ static void close_world(void)
     fake_host_done(&host);
 }
 
+static void drop(struct wa_key key)
+{
+    fake_turn_open(&host);
+    host.host.save(host.host.ctx, key, SLICE_NONE);
+    fake_turn_close(&host);
+    fake_commit_all(&host);
+}
+
 /* ---- what our phone alone can still give us ---- */
 
 static const struct unread {
@@ -174,12 +214,8 @@ static const struct unread {
 static void forget(const struct unread *u, struct arena *arena)
 {
     struct slice name = arena_printf(arena, "%s%c%s", u->author, 0, u->id);
-    struct wa_key key = {WA_NS_MESSAGE, slice_text(u->chat), name};
 
-    fake_turn_open(&host);
-    host.host.save(host.host.ctx, key, SLICE_NONE);
-    fake_turn_close(&host);
-    fake_commit_all(&host);
+    drop((struct wa_key){WA_NS_MESSAGE, slice_text(u->chat), name});
 }
 
 static void ask_phone(struct arena *arena)
@@ -199,6 +235,13 @@ static void ask_phone(struct arena *arena)
     client->arena = NULL;
 }
 
+/* We know the number alone again. */
+static void forget_lid(void)
+{
+    drop((struct wa_key){WA_NS_LID, SLICE("15550004444@s.whatsapp.net"), SLICE("")});
+    drop((struct wa_key){WA_NS_PN, SLICE("444@lid"), SLICE("")});
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static unsigned inputs;
@@ -212,12 +255,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     inputs++;
     if (size == 0) return 0;
     if (data[0] & WAITING) ask_phone(&arena);
-    struct party *p = &parties[data[0] & 3];
+    if (data[0] & NAMED) forget_lid();
+    struct party *p = &parties[writer_of(data[0])];
     struct reader r = reader_of(slice_of(data + 1, size - 1));
     for (unsigned i = 0; i < MESSAGES_MAX && reader_left(&r) > 2; i++) {
         size_t n = reader_be16(&r);
         struct slice plain = reader_bytes(&r, n < reader_left(&r) ? n : reader_left(&r));
-        deliver(client, &host, letter(p, data[0], plain, letters++, &arena));
+        uint8_t how = i ? data[0] : data[0] & (uint8_t)~NAMED;
+        deliver(client, &host, letter(p, how, plain, letters++, &arena));
         arena_reset(&arena);
         arena_reset(&p->arena);
     }
