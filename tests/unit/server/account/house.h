@@ -295,6 +295,15 @@ static inline void house_emit(const struct wa_event *event)
 
 /* ---- looking ---- */
 
+/* The link ends, a pairing fails or the account is unpaired. */
+static inline void house_down(enum wa_event_kind kind, enum wa_reason reason, int64_t retry_at)
+{
+    struct wa_event e = {.kind = kind, .down = {.reason = reason, .retry_at = retry_at}};
+
+    house_emit(&e);
+    house_settle();
+}
+
 static inline struct view *house_view(void)
 {
     cr_assert_eq(view_begin(house.aw->view), OK);
