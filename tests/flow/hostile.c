@@ -333,28 +333,47 @@ static bool raise_limit(void)
     return false;
 }
 
-int main(int argc, char **argv)
+static void open_all(void)
 {
-    static const char usage[] = "flow_hostile [SECONDS [IDLE CONNECTIONS]]";
-    int seconds = argc > 1 ? (int)argument_number(usage, "SECONDS", argv[1], 1, 3600) : 18;
-    pthread_t attacking, writing;
-    unsigned wrong = 0;
-
-    if (argc > 2)
-        idle_count = (unsigned)argument_number(usage, "IDLE CONNECTIONS", argv[2], 1, 100000);
-    argument_end(usage, argc, argv, 2);
-    bool has_crowd = raise_limit();
     door_open(&door, "2");
     good.fd = door_dial(door.port);
     snprintf(authorization_header, sizeof(authorization_header), "Authorization: Bearer %s\r\n",
              door.key);
     door_ask_sim(&door, "POST /phones", "{\"number\":\"" OTHER "\",\"name\":\"Ada\"}");
     door_pair(&good, authorization_header, door.control_port, ME, NULL);
-    ask_for("alone", 1500, true);
-    long before = door_anon_kb(&door);
+}
+
+static void launch_all(void)
+{
     for (size_t i = 0; i < ATTACKS; i++)
         for (unsigned n = 0; n < count_of(&attacks[i]); n++)
             launch(&attacks[i]);
+}
+
+/* How many of the attacks ended as they should not. */
+static unsigned judge_all(void)
+{
+    unsigned wrong = 0;
+
+    for (size_t i = 0; i < ATTACKS; i++)
+        wrong += judge(&attacks[i]);
+    return wrong;
+}
+
+int main(int argc, char **argv)
+{
+    static const char usage[] = "flow_hostile [SECONDS [IDLE CONNECTIONS]]";
+    int seconds = argc > 1 ? (int)argument_number(usage, "SECONDS", argv[1], 1, 3600) : 18;
+    pthread_t attacking, writing;
+
+    if (argc > 2)
+        idle_count = (unsigned)argument_number(usage, "IDLE CONNECTIONS", argv[2], 1, 100000);
+    argument_end(usage, argc, argv, 2);
+    bool has_crowd = raise_limit();
+    open_all();
+    ask_for("alone", 1500, true);
+    long before = door_anon_kb(&door);
+    launch_all();
     if (pthread_create(&attacking, NULL, attack, NULL) ||
         pthread_create(&writing, NULL, write_messages, NULL))
         door_failed("thread", NULL);
@@ -364,8 +383,7 @@ int main(int argc, char **argv)
     wait_for_messages();
     atomic_store(&over, true);
     pthread_join(attacking, NULL);
-    for (size_t i = 0; i < ATTACKS; i++)
-        wrong += judge(&attacks[i]);
+    unsigned wrong = judge_all();
     printf("memory grew by %ld KB for %zu hostile clients and %d messages of %d KB\n", growth,
            attacker_count, MESSAGES, TEXT_BYTES / 1000);
     if (growth * 1024L > GROWTH_MAX) door_failed("memory is not bounded", NULL);

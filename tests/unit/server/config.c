@@ -95,50 +95,50 @@ Test(config, gathers_repeated_lists)
     config_done(&c);
 }
 
+static const struct {
+    const char *args[3], *words;
+} wrong[] = {
+    {{"--nonsense"}, "unknown option '--nonsense'"},
+    {{"nonsense"}, "unknown argument 'nonsense'"},
+    {{"--workers"}, "--workers needs a value"},
+    {{"--workers", "many"}, "--workers: 'many' is not a number from 0 to 256"},
+    {{"--workers", "257"}, "--workers: '257' is not a number from 0 to 256"},
+    {{"--workers=-1"}, "--workers: '-1' is not a number from 0 to 256"},
+    {{"--workers="}, "--workers: '' is not a number"},
+    {{"--map-size=99999999T"}, "'99999999T' is not a size from 16M to 128T"},
+    {{"--map-size=8Q"}, "is not a size from 16M"},
+    {{"--event-bytes=1"}, "is not a size from 64K to 1T"},
+    {{"--wa-root-key=12"}, "--wa-root-key: a key is 64 hex digits"},
+    {{"--wa-root-key="}, "a key is needed"},
+    {{"--wa-url=http://x"}, "does not start with ws://"},
+    {{"--wa-version=2.x"}, "is not three numbers"},
+    {{"--log-level=loud"}, "not one of: error, warn, info or debug"},
+    {{"--log-format=xml"}, "not one of: text or json"},
+    {{"--listen="}, "--listen: a value is needed: address and port of HTTP"},
+    {{"--listen=x"}, "--listen: 'x' is not an address and a port"},
+    {{"--wa-url=x"}, "--wa-url: 'x' does not start with ws://"},
+    {{"--listen=8790"}, "--listen: '8790' is not an address and a port"},
+    {{"--listen=localhost:99999"}, "is not an address and a port"},
+    {{"--sandbox-control=http://x"}, "--sandbox-control: 'http://x' is not an address"},
+    {{"--public-url=parley.example"}, "is not of the form https://"},
+    {{"--public-url=https://parley.example/chat"}, "is not of the form https://"},
+    {{"--public-url=https://"}, "is not of the form https://"},
+    {{"--host=https://parley.example"}, "--host: 'https://parley.example' is not a name"},
+    {{"--host=a,*.example"}, "--host: '*.example' is not a name"},
+    {{"--origin=app.example"}, "--origin: 'app.example' is not of the form https://"},
+    {{"--origin=https://app.example/"}, "nothing behind the name"},
+    {{"--config=/nowhere/at/all"}, "cannot read /nowhere/at/all"},
+};
+
 Test(config, says_what_is_wrong)
 {
-    static const struct {
-        const char *args[3], *words;
-    } rows[] = {
-        {{"--nonsense"}, "unknown option '--nonsense'"},
-        {{"nonsense"}, "unknown argument 'nonsense'"},
-        {{"--workers"}, "--workers needs a value"},
-        {{"--workers", "many"}, "--workers: 'many' is not a number from 0 to 256"},
-        {{"--workers", "257"}, "--workers: '257' is not a number from 0 to 256"},
-        {{"--workers=-1"}, "--workers: '-1' is not a number from 0 to 256"},
-        {{"--workers="}, "--workers: '' is not a number"},
-        {{"--map-size=99999999T"}, "'99999999T' is not a size from 16M to 128T"},
-        {{"--map-size=8Q"}, "is not a size from 16M"},
-        {{"--event-bytes=1"}, "is not a size from 64K to 1T"},
-        {{"--wa-root-key=12"}, "--wa-root-key: a key is 64 hex digits"},
-        {{"--wa-root-key="}, "a key is needed"},
-        {{"--wa-url=http://x"}, "does not start with ws://"},
-        {{"--wa-version=2.x"}, "is not three numbers"},
-        {{"--log-level=loud"}, "not one of: error, warn, info or debug"},
-        {{"--log-format=xml"}, "not one of: text or json"},
-        {{"--listen="}, "--listen: a value is needed: address and port of HTTP"},
-        {{"--listen=x"}, "--listen: 'x' is not an address and a port"},
-        {{"--wa-url=x"}, "--wa-url: 'x' does not start with ws://"},
-        {{"--listen=8790"}, "--listen: '8790' is not an address and a port"},
-        {{"--listen=localhost:99999"}, "is not an address and a port"},
-        {{"--sandbox-control=http://x"}, "--sandbox-control: 'http://x' is not an address"},
-        {{"--public-url=parley.example"}, "is not of the form https://"},
-        {{"--public-url=https://parley.example/chat"}, "is not of the form https://"},
-        {{"--public-url=https://"}, "is not of the form https://"},
-        {{"--host=https://parley.example"}, "--host: 'https://parley.example' is not a name"},
-        {{"--host=a,*.example"}, "--host: '*.example' is not a name"},
-        {{"--origin=app.example"}, "--origin: 'app.example' is not of the form https://"},
-        {{"--origin=https://app.example/"}, "nothing behind the name"},
-        {{"--config=/nowhere/at/all"}, "cannot read /nowhere/at/all"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         struct config c;
-        char *args[] = {(char *)"parleyd",       (char *)"--data",        folder,
-                        (char *)rows[i].args[0], (char *)rows[i].args[1], NULL};
+        char *args[] = {(char *)"parleyd",        (char *)"--data",         folder,
+                        (char *)wrong[i].args[0], (char *)wrong[i].args[1], NULL};
 
         cr_expect_eq(load(&c, args, NULL), ERR_BAD_ARGUMENT, "row %zu", i);
-        cr_expect(strstr(err_words(), rows[i].words), "row %zu: %s", i, err_words());
+        cr_expect(strstr(err_words(), wrong[i].words), "row %zu: %s", i, err_words());
     }
 }
 

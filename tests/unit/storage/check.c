@@ -181,11 +181,10 @@ static enum verdict look(const char *path)
     return FOUND;
 }
 
-Test(check, damage_is_found_and_never_served, .timeout = 100)
+/* A compact copy, in which nearly every page is in use. */
+static void write_copy(const char *path)
 {
-    char path[300], data[512];
     struct batch b;
-    unsigned count[4] = {0}, ended = 0;
 
     batch_init(&b);
     for (uint32_t i = 0; i < ROWS; i++) {
@@ -195,37 +194,59 @@ Test(check, damage_is_found_and_never_served, .timeout = 100)
         if (i % 300 == 299) fixture_commit(&f, &b);
     }
     batch_done(&b);
+    CHECK_OK(store_backup(f.store, path));
+}
+
+/* What a process of its own makes of it: how it ended. */
+static int look_apart(const char *path)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        alarm(20);
+        close(2);
+        _exit(look(path));
+    }
+    waitpid(child, &status, 0);
+    return status;
+}
+
+static off_t flip_somewhere(int fd, off_t size, bool in_head, uint8_t *out_before)
+{
+    off_t page = 8192 + rand() % (size / 4096 - 2) * 4096; /* behind the meta pages */
+    off_t at = page + (in_head ? rand() % 128 : rand() % 4096);
+
+    cr_assert_eq(pread(fd, out_before, 1, at), 1);
+    uint8_t flipped = *out_before ^ (uint8_t)(1 << rand() % 8);
+    cr_assert_eq(pwrite(fd, &flipped, 1, at), 1);
+    return at;
+}
+
+Test(check, damage_is_found_and_never_served, .timeout = 100)
+{
+    char path[300], data[512];
+    unsigned count[4] = {0}, ended = 0;
+    struct stat st;
+
     snprintf(path, sizeof(path), "%s/copy", f.path);
-    CHECK_OK(store_backup(f.store, path)); /* compact: nearly every page is in use */
+    write_copy(path);
     snprintf(data, sizeof(data), "%s/data.mdb", path);
     int fd = open(data, O_RDWR);
-    struct stat st;
     cr_assert(fd >= 0 && fstat(fd, &st) == 0);
 
     srand(5);
     for (int i = 0; i < FLIPS; i++) {
-        /* Behind the meta pages; every second one near the head of a page. */
-        off_t page = 8192 + rand() % (st.st_size / 4096 - 2) * 4096;
-        off_t at = page + (i % 2 ? rand() % 4096 : rand() % 128);
-        uint8_t byte, flipped;
-        int status;
-        cr_assert_eq(pread(fd, &byte, 1, at), 1);
-        flipped = byte ^ (uint8_t)(1 << rand() % 8);
-        cr_assert_eq(pwrite(fd, &flipped, 1, at), 1);
-        pid_t child = fork();
-        if (child == 0) {
-            alarm(20);
-            close(2);
-            _exit(look(path));
-        }
-        waitpid(child, &status, 0);
+        uint8_t before;
+        off_t at = flip_somewhere(fd, st.st_size, i % 2 == 0, &before);
+        int status = look_apart(path);
         if (WIFEXITED(status) && WEXITSTATUS(status) < 4)
             count[WEXITSTATUS(status)]++;
         else
             ended++;
         cr_assert(!WIFEXITED(status) || WEXITSTATUS(status) != SERVED_WRONG, "at %ld", (long)at);
         cr_assert(!WIFEXITED(status) || WEXITSTATUS(status) != UNDETECTED, "at %ld", (long)at);
-        cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+        cr_assert_eq(pwrite(fd, &before, 1, at), 1);
     }
     close(fd);
     cr_log_info("harmless %u, found %u, process ended %u", count[HARMLESS], count[FOUND], ended);

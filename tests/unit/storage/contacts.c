@@ -72,65 +72,93 @@ Test(contacts, learn_the_other_address)
     cr_assert_eq(map(SLICE("99@lid"), SLICE("2@s.whatsapp.net")), by_lid + 1);
 }
 
-Test(contacts, two_become_one_in_one_batch)
+/* Two chats as they stood, and a message of each. */
+struct joined {
+    uint32_t old, young;
+    uint64_t young_secret;
+    struct place of_old, of_young;
+};
+
+static struct joined write_two(void)
+{
+    struct joined j = {.old = world_peer(&w, "49151@s.whatsapp.net"),
+                       .young = world_peer(&w, "77@lid")};
+
+    j.of_old = world_message(&w, j.old, 100, "a");
+    j.of_young = world_message(&w, j.young, 200, "b");
+    world_message(&w, j.old, 300, "c");
+    world_message(&w, j.young, 400, "d");
+    j.young_secret = get(j.young).secret;
+    world_commit(&w);
+    return j;
+}
+
+static struct db_contact expect_one_person(const struct joined *j)
+{
+    struct db_contact c = get(j->young);
+
+    cr_assert_eq(c.peer, j->old);
+    cr_assert(slice_eq(c.lid, LID) && slice_eq(c.pn, PN));
+    cr_assert_eq(who(LID).peer, j->old);
+    cr_assert_eq(who(LID).home, j->young);
+    cr_assert_eq(who(PN).home, j->old);
+    CHECK_OK(db_contact_resolve(w.f.view, w.scope, j->young, j->young_secret, &c));
+    cr_assert_eq(db_contact_resolve(w.f.view, w.scope, j->young, 12345, &c), ERR_NOT_FOUND);
+    CHECK_OK(db_contact_resolve(w.f.view, w.scope, j->young, j->young_secret, &c));
+    return c;
+}
+
+static void expect_walk(const struct db_contact *c, enum range_direction direction,
+                        struct place from, const char *texts)
 {
     char text[256];
-    uint32_t old = world_peer(&w, "49151@s.whatsapp.net"), young = world_peer(&w, "77@lid");
-    struct place a = world_message(&w, old, 100, "a"), b = world_message(&w, young, 200, "b");
-    world_message(&w, old, 300, "c");
-    world_message(&w, young, 400, "d");
-    uint64_t young_secret = get(young).secret;
-    world_commit(&w);
 
-    cr_assert_eq(map(LID, PN), old);
+    walk(c, direction, from, text);
+    cr_assert_str_eq(text, texts);
+}
+
+static void expect_one_chat(const struct joined *j, const struct db_contact *c)
+{
+    struct db_chat chat;
+    struct db_message m;
+    struct place found;
+    char stanza[32];
+
+    expect_walk(c, RANGE_FORWARDS, (struct place){0}, "a b c d ");
+    expect_walk(c, RANGE_BACKWARDS, (struct place){0}, "d c b a ");
+    expect_walk(c, RANGE_BACKWARDS, j->of_young, "a ");
+    expect_walk(c, RANGE_FORWARDS, j->of_young, "c d ");
+    expect_walk(c, RANGE_FORWARDS, place_at(200), "b c d ");
+    CHECK_OK(db_message_get(w.f.view, w.scope, j->of_young, &m));
+    CHECK_OK(db_message_get(w.f.view, w.scope, j->of_old, &m));
+    snprintf(stanza, sizeof(stanza), "3EB0%llX", (unsigned long long)j->of_young.secret);
+    CHECK_OK(db_seen_find(w.f.view, w.scope, c, SLICE("1@lid"), slice_text(stanza), &found));
+    cr_assert(found.peer == j->young && place_cmp(found, j->of_young) == 0);
+    CHECK_OK(db_chat_find(w.f.view, w.scope, j->old, &chat));
+    cr_assert_eq(chat.unread_count, 4);
+    cr_assert_eq(chat.activity_sec, 400);
+    cr_assert_eq(chat.next_seq, 3);
+}
+
+Test(contacts, two_become_one_in_one_batch)
+{
+    struct joined j = write_two();
+    struct db_contact page[8], c;
+    size_t n;
+
+    cr_assert_eq(map(LID, PN), j.old);
     for (int round = 0; round < 2; round++) { /* pending, then durable */
-        struct db_contact c = get(young);
-        struct db_chat chat;
-        struct db_message m;
-        struct place found;
-        cr_assert_eq(c.peer, old);
-        cr_assert(slice_eq(c.lid, LID) && slice_eq(c.pn, PN));
-        cr_assert_eq(who(LID).peer, old);
-        cr_assert_eq(who(LID).home, young);
-        cr_assert_eq(who(PN).home, old);
-        CHECK_OK(db_contact_resolve(w.f.view, w.scope, young, young_secret, &c));
-        cr_assert_eq(db_contact_resolve(w.f.view, w.scope, young, 12345, &c), ERR_NOT_FOUND);
-        CHECK_OK(db_contact_resolve(w.f.view, w.scope, young, young_secret, &c));
-
-        cr_assert_eq(walk(&c, RANGE_FORWARDS, (struct place){0}, text), 4);
-        cr_assert_str_eq(text, "a b c d ");
-        walk(&c, RANGE_BACKWARDS, (struct place){0}, text);
-        cr_assert_str_eq(text, "d c b a ");
-        walk(&c, RANGE_BACKWARDS, b, text);
-        cr_assert_str_eq(text, "a ");
-        walk(&c, RANGE_FORWARDS, b, text);
-        cr_assert_str_eq(text, "c d ");
-        walk(&c, RANGE_FORWARDS, place_at(200), text);
-        cr_assert_str_eq(text, "b c d ");
-        CHECK_OK(db_message_get(w.f.view, w.scope, b, &m));
-        CHECK_OK(db_message_get(w.f.view, w.scope, a, &m));
-        char stanza[32];
-        snprintf(stanza, sizeof(stanza), "3EB0%llX", (unsigned long long)b.secret);
-        CHECK_OK(db_seen_find(w.f.view, w.scope, &c, SLICE("1@lid"), slice_text(stanza), &found));
-        cr_assert(found.peer == young && place_cmp(found, b) == 0);
-
-        CHECK_OK(db_chat_find(w.f.view, w.scope, old, &chat));
-        cr_assert_eq(chat.unread_count, 4);
-        cr_assert_eq(chat.activity_sec, 400);
-        cr_assert_eq(chat.next_seq, 3);
+        c = expect_one_person(&j);
+        expect_one_chat(&j, &c);
         world_commit(&w);
     }
     /* What arrives now belongs to the one chat. */
-    world_message(&w, old, 500, "e");
-    struct db_contact c = get(old);
-    walk(&c, RANGE_FORWARDS, (struct place){0}, text);
-    cr_assert_str_eq(text, "a b c d e ");
-
-    struct db_contact page[8];
-    size_t n;
+    world_message(&w, j.old, 500, "e");
+    c = get(j.old);
+    expect_walk(&c, RANGE_FORWARDS, (struct place){0}, "a b c d e ");
     CHECK_OK(db_contact_page(w.f.view, w.scope, 0, 8, page, &n));
     cr_assert_eq(n, 1);
-    cr_assert_eq(page[0].peer, old);
+    cr_assert_eq(page[0].peer, j.old);
 }
 
 Test(contacts, a_number_moves_to_another_person)

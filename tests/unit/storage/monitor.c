@@ -81,20 +81,39 @@ static void expect_row(struct reader *r, unsigned type, unsigned db, struct slic
     cr_expect(slice_eq(reader_bytes(r, key.len), key));
 }
 
+/* The second turn of account 7, with a row and the event 9. */
+static void make_turn(struct batch *b)
+{
+    struct event_head head = {.account = 3};
+
+    batch_init(b);
+    b->owner = 7;
+    b->turn = 2;
+    batch_put(b, DB_meta, SLICE("a"), SLICE("old"));
+    batch_put(b, DB_meta, SLICE("a"), SLICE("new")); /* replaces the first */
+    batch_event(b, 1, &head, SLICE("{}"));
+    b->last->through = 9; /* as the writer numbers it */
+}
+
+static void expect_turn(struct reader *r, const struct batch *b)
+{
+    struct monitor_record turn = next(r);
+    struct key event = event_key(1, 9);
+
+    cr_expect_eq(turn.type, MONITOR_TURN);
+    cr_expect_eq(turn.a, 7);
+    cr_expect_eq(turn.b, 2);
+    expect_row(r, BATCH_PUT, DB_meta, SLICE("a"), SLICE("new"));
+    expect_row(r, BATCH_EVENT, DB_events, key_slice(&event), batch_op_value(b->last));
+}
+
 Test(monitor, the_journal_tells_turns_and_releases_in_order)
 {
     char path[] = "/tmp/parley-monitor-XXXXXX";
-    struct event_head head = {.account = 3};
     struct batch b;
 
     close(mkstemp(path));
-    batch_init(&b);
-    b.owner = 7;
-    b.turn = 2;
-    batch_put(&b, DB_meta, SLICE("a"), SLICE("old"));
-    batch_put(&b, DB_meta, SLICE("a"), SLICE("new")); /* replaces the first */
-    batch_event(&b, 1, &head, SLICE("{}"));
-    b.last->through = 9;    /* as the writer numbers it */
+    make_turn(&b);
     monitor_note_batch(&b); /* nobody listens yet */
     cr_assert_eq(monitor_journal(path), OK);
     cr_expect(monitor_is_durable(7, 0, "1 sends")); /* left nothing that needs a commit */
@@ -107,13 +126,7 @@ Test(monitor, the_journal_tells_turns_and_releases_in_order)
     monitor_reset();
 
     struct reader r = read_back(path);
-    struct monitor_record turn = next(&r);
-    struct key event = event_key(1, 9);
-    cr_expect_eq(turn.type, MONITOR_TURN);
-    cr_expect_eq(turn.a, 7);
-    cr_expect_eq(turn.b, 2);
-    expect_row(&r, BATCH_PUT, DB_meta, SLICE("a"), SLICE("new"));
-    expect_row(&r, BATCH_EVENT, DB_events, key_slice(&event), batch_op_value(b.last));
+    expect_turn(&r, &b);
     struct monitor_record release = next(&r);
     cr_expect_eq(release.type, MONITOR_RELEASE);
     cr_expect_eq(release.b, 3);

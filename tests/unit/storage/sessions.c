@@ -34,34 +34,43 @@ static size_t subscriptions(const char *id)
     return n;
 }
 
+static bool is_there(uint32_t tenant, struct slice id, struct db_session *out)
+{
+    bool found;
+
+    CHECK_OK(db_session_find(f.view, tenant, id, &found, out));
+    return found;
+}
+
+static uint32_t count_sessions(void)
+{
+    AUTO(range) r = {0};
+    struct db_session s;
+    uint32_t tenant, n = 0;
+
+    db_sessions(&r, f.view, 0);
+    while (db_session_next(&r, &tenant, &s))
+        n++;
+    CHECK_OK(range_error(&r));
+    return n;
+}
+
 Test(sessions, are_found_by_id_within_their_tenant)
 {
     struct batch b;
     struct db_session s;
-    AUTO(range) r = {0};
     char long_id[SESSION_ID_MAX + 1];
-    uint32_t tenant, n = 0;
-    bool found;
 
     memset(long_id, 'a', sizeof(long_id));
     batch_init(&b);
     fill(&b);
     fixture_commit(&f, &b);
     CHECK_OK(view_begin(f.view));
-    CHECK_OK(db_session_find(f.view, 1, SLICE("aab"), &found, &s));
-    cr_assert(found && s.key == 5 && slice_is(s.revision, "2025-06-18"));
-    CHECK_OK(db_session_find(f.view, 2, SLICE("aab"), &found, &s));
-    cr_assert(!found);
-    CHECK_OK(db_session_find(f.view, 1, SLICE_ARRAY(long_id), &found, &s));
-    cr_assert(!found);
-    CHECK_OK(db_session_find(f.view, 1, SLICE("aa\0whatsapp://x"), &found, &s));
-    cr_assert(!found);
-    db_sessions(&r, f.view, 0);
-    while (db_session_next(&r, &tenant, &s))
-        n++;
-    CHECK_OK(range_error(&r));
-    range_done(&r);
-    cr_assert_eq(n, 3);
+    cr_assert(is_there(1, SLICE("aab"), &s) && s.key == 5 && slice_is(s.revision, "2025-06-18"));
+    cr_assert(!is_there(2, SLICE("aab"), &s));
+    cr_assert(!is_there(1, SLICE_ARRAY(long_id), &s));
+    cr_assert(!is_there(1, SLICE("aa\0whatsapp://x"), &s));
+    cr_assert_eq(count_sessions(), 3);
     cr_assert_eq(subscriptions("aa"), 2);
     cr_assert_eq(subscriptions("aab"), 1);
     cr_assert_eq(subscriptions("a"), 0);
@@ -70,8 +79,7 @@ Test(sessions, are_found_by_id_within_their_tenant)
     view_end(f.view);
     fixture_commit(&f, &b);
     CHECK_OK(view_begin(f.view));
-    CHECK_OK(db_session_find(f.view, 1, SLICE("aa"), &found, &s));
-    cr_assert(!found);
+    cr_assert(!is_there(1, SLICE("aa"), &s));
     cr_assert_eq(subscriptions("aa"), 0);
     cr_assert_eq(subscriptions("aab"), 1);
     view_end(f.view);

@@ -120,78 +120,80 @@ Test(login, keeps_no_words_of_a_server_that_only_asks_to_come_back)
     world_done(&w);
 }
 
+static const struct refusal {
+    const char *stanza, *event;
+    int64_t wait_s; /* -1: no link wished; else about so many seconds */
+    enum wa_client_state state;
+} refusals[] = {
+    {"<failure reason=\"400\"/>", "disconnected refused 400", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"401\" location=\"atn\"/>", "unpaired logged_out 401", -1,
+     WA_CLIENT_LOGGED_OUT},
+    {"<failure reason=\"402\" code=\"101\" expire=\"3600\"/>", "disconnected banned 101 retries",
+     3600, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"403\"/>", "unpaired logged_out 403", -1, WA_CLIENT_LOGGED_OUT},
+    {"<failure reason=\"405\"/>", "disconnected client_outdated 405 retries", 3600,
+     WA_CLIENT_OFFLINE},
+    {"<failure reason=\"406\"/>", "unpaired logged_out 406", -1, WA_CLIENT_LOGGED_OUT},
+    {"<failure reason=\"409\"/>", "disconnected refused 409", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"413\"/>", "disconnected refused 413", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"414\"/>", "disconnected refused 414", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"418\"/>", "disconnected refused 418", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"429\"/>", "disconnected rate_limited 429 retries", 8, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"530\"/>", "disconnected server 530 retries", 1, WA_CLIENT_OFFLINE},
+    {"<failure/>", "disconnected refused", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"415\"/>", "disconnected refused 415", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"500\"/>", "disconnected server 500 retries", 1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"501\"/>", "disconnected refused 501", -1, WA_CLIENT_OFFLINE},
+    {"<failure reason=\"503\"/>", "disconnected server 503 retries", 1, WA_CLIENT_OFFLINE},
+    {"<stream:error code=\"401\"><conflict type=\"device_removed\"/></stream:error>",
+     "unpaired logged_out 401", -1, WA_CLIENT_LOGGED_OUT},
+    {"<stream:error><conflict type=\"replaced\"/></stream:error>", "disconnected replaced 409", -1,
+     WA_CLIENT_OFFLINE},
+    {"<stream:error><conflict type=\"device_removed\"/></stream:error>", "unpaired logged_out 401",
+     -1, WA_CLIENT_LOGGED_OUT},
+    {"<stream:error code=\"403\"/>", "unpaired logged_out 403", -1, WA_CLIENT_LOGGED_OUT},
+    {"<stream:error code=\"502\"/>", "disconnected server 502 retries", 1, WA_CLIENT_OFFLINE},
+    {"<stream:error code=\"409\"/>", "disconnected replaced 409", -1, WA_CLIENT_OFFLINE},
+    {"<stream:error code=\"429\"/>", "disconnected rate_limited 429 retries", 8, WA_CLIENT_OFFLINE},
+    {"<stream:error code=\"500\"/>", "disconnected server 500 retries", 1, WA_CLIENT_OFFLINE},
+    {"<stream:error code=\"503\"/>", "disconnected server 503 retries", 1, WA_CLIENT_OFFLINE},
+    {"<stream:error code=\"515\"/>", NULL, 0, WA_CLIENT_OFFLINE},
+    {"<stream:error code=\"516\"/>", "unpaired logged_out 516", -1, WA_CLIENT_LOGGED_OUT},
+    {"<stream:error><ack class=\"message\" id=\"X\"/></stream:error>",
+     "disconnected protocol retries", 1, WA_CLIENT_OFFLINE},
+    {"<stream:error><xml-not-well-formed/></stream:error>", "disconnected protocol retries", 1,
+     WA_CLIENT_OFFLINE},
+    {"<xmlstreamend/>", "disconnected server retries", 1, WA_CLIENT_OFFLINE},
+};
+
+static void check_refusal(const struct refusal *r)
+{
+    struct world w;
+    int64_t at;
+
+    world_init_paired(&w);
+    world_connect(&w);
+    world_serve(&w, r->stanza);
+    if (r->event) world_expect_event(&w, r->event);
+    world_expect_no_event(&w);
+    cr_expect(!w.is_up, "%s", r->stanza);
+    cr_expect_eq(wa_client_state_of(w.client), r->state, "%s", r->stanza);
+    enum wa_wish wish = wa_client_wish(w.client, &at);
+    cr_expect_eq(wish, r->wait_s < 0 ? WA_WISH_NONE : WA_WISH_LINK, "%s", r->stanza);
+    if (r->wait_s >= 0) {
+        int64_t wait = at - w.now, ideal = r->wait_s * 1000;
+        cr_expect(wait >= ideal * 9 / 10 && wait <= ideal * 11 / 10, "%s: %lld ms", r->stanza,
+                  (long long)wait);
+    }
+    if (r->state == WA_CLIENT_LOGGED_OUT)
+        cr_expect(!fake_row(&w.h, WA_NS_ACCOUNT, "", ""), "%s", r->stanza);
+    world_done(&w);
+}
+
 Test(login, does_what_every_refusal_asks_for)
 {
-    static const struct {
-        const char *stanza, *event;
-        int64_t wait_s; /* -1: no link wished; else about so many seconds */
-        enum wa_client_state state;
-    } rows[] = {
-        {"<failure reason=\"400\"/>", "disconnected refused 400", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"401\" location=\"atn\"/>", "unpaired logged_out 401", -1,
-         WA_CLIENT_LOGGED_OUT},
-        {"<failure reason=\"402\" code=\"101\" expire=\"3600\"/>",
-         "disconnected banned 101 retries", 3600, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"403\"/>", "unpaired logged_out 403", -1, WA_CLIENT_LOGGED_OUT},
-        {"<failure reason=\"405\"/>", "disconnected client_outdated 405 retries", 3600,
-         WA_CLIENT_OFFLINE},
-        {"<failure reason=\"406\"/>", "unpaired logged_out 406", -1, WA_CLIENT_LOGGED_OUT},
-        {"<failure reason=\"409\"/>", "disconnected refused 409", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"413\"/>", "disconnected refused 413", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"414\"/>", "disconnected refused 414", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"418\"/>", "disconnected refused 418", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"429\"/>", "disconnected rate_limited 429 retries", 8,
-         WA_CLIENT_OFFLINE},
-        {"<failure reason=\"530\"/>", "disconnected server 530 retries", 1, WA_CLIENT_OFFLINE},
-        {"<failure/>", "disconnected refused", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"415\"/>", "disconnected refused 415", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"500\"/>", "disconnected server 500 retries", 1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"501\"/>", "disconnected refused 501", -1, WA_CLIENT_OFFLINE},
-        {"<failure reason=\"503\"/>", "disconnected server 503 retries", 1, WA_CLIENT_OFFLINE},
-        {"<stream:error code=\"401\"><conflict type=\"device_removed\"/></stream:error>",
-         "unpaired logged_out 401", -1, WA_CLIENT_LOGGED_OUT},
-        {"<stream:error><conflict type=\"replaced\"/></stream:error>", "disconnected replaced 409",
-         -1, WA_CLIENT_OFFLINE},
-        {"<stream:error><conflict type=\"device_removed\"/></stream:error>",
-         "unpaired logged_out 401", -1, WA_CLIENT_LOGGED_OUT},
-        {"<stream:error code=\"403\"/>", "unpaired logged_out 403", -1, WA_CLIENT_LOGGED_OUT},
-        {"<stream:error code=\"502\"/>", "disconnected server 502 retries", 1, WA_CLIENT_OFFLINE},
-        {"<stream:error code=\"409\"/>", "disconnected replaced 409", -1, WA_CLIENT_OFFLINE},
-        {"<stream:error code=\"429\"/>", "disconnected rate_limited 429 retries", 8,
-         WA_CLIENT_OFFLINE},
-        {"<stream:error code=\"500\"/>", "disconnected server 500 retries", 1, WA_CLIENT_OFFLINE},
-        {"<stream:error code=\"503\"/>", "disconnected server 503 retries", 1, WA_CLIENT_OFFLINE},
-        {"<stream:error code=\"515\"/>", NULL, 0, WA_CLIENT_OFFLINE},
-        {"<stream:error code=\"516\"/>", "unpaired logged_out 516", -1, WA_CLIENT_LOGGED_OUT},
-        {"<stream:error><ack class=\"message\" id=\"X\"/></stream:error>",
-         "disconnected protocol retries", 1, WA_CLIENT_OFFLINE},
-        {"<stream:error><xml-not-well-formed/></stream:error>", "disconnected protocol retries", 1,
-         WA_CLIENT_OFFLINE},
-        {"<xmlstreamend/>", "disconnected server retries", 1, WA_CLIENT_OFFLINE},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct world w;
-        int64_t at;
-
-        world_init_paired(&w);
-        world_connect(&w);
-        world_serve(&w, rows[i].stanza);
-        if (rows[i].event) world_expect_event(&w, rows[i].event);
-        world_expect_no_event(&w);
-        cr_expect(!w.is_up, "%s", rows[i].stanza);
-        cr_expect_eq(wa_client_state_of(w.client), rows[i].state, "%s", rows[i].stanza);
-        enum wa_wish wish = wa_client_wish(w.client, &at);
-        cr_expect_eq(wish, rows[i].wait_s < 0 ? WA_WISH_NONE : WA_WISH_LINK, "%s", rows[i].stanza);
-        if (rows[i].wait_s >= 0) {
-            int64_t wait = at - w.now, ideal = rows[i].wait_s * 1000;
-            cr_expect(wait >= ideal * 9 / 10 && wait <= ideal * 11 / 10, "%s: %lld ms",
-                      rows[i].stanza, (long long)wait);
-        }
-        if (rows[i].state == WA_CLIENT_LOGGED_OUT)
-            cr_expect(!fake_row(&w.h, WA_NS_ACCOUNT, "", ""), "%s", rows[i].stanza);
-        world_done(&w);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+        check_refusal(&refusals[i]);
 }
 
 Test(login, comes_back_when_the_version_is_new)

@@ -10,54 +10,54 @@ TestSuite(mcp_http, .init = agent_setup, .fini = agent_teardown);
     "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":"     \
     "\"2025-06-18\",\"capabilities\":{}}}"
 
+static const struct {
+    const char *headers; /* %s: the session */
+    const char *body;
+    int status, code;
+} older[] = {
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 200, 0},
+    {"Accept: */*\r\n" JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 200, 0},
+    {JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 200, 0},
+    {"Accept: text/event-stream;q=0.9 , application/json\r\n"
+     "Content-Type: application/json; charset=utf-8\r\nmcp-session-id: %s\r\n",
+     PING, 200, 0},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", NOTE, 202, 0},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", RESPONSE, 202, 0},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\nMCP-Protocol-Version: 2025-11-25\r\n", PING, 200,
+     0},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\nMCP-Protocol-Version: 1999-01-01\r\n", PING, 400,
+     RPC_REFUSED},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\nMCP-Protocol-Version: 2026-07-28\r\n", PING, 400,
+     RPC_BAD_PARAMS},
+    {"Accept: application/json\r\n" JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 406, RPC_REFUSED},
+    {ACCEPT_BOTH "Content-Type: text/plain\r\nMcp-Session-Id: %s\r\n", PING, 415, RPC_REFUSED},
+    {ACCEPT_BOTH "Mcp-Session-Id: %s\r\n", PING, 415, RPC_REFUSED},
+    {ACCEPT_BOTH JSON_BODY, PING, 400, RPC_REFUSED},
+    {ACCEPT_BOTH JSON_BODY, NOTE, 400, RPC_REFUSED},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: nothing\r\n", PING, 404, RPC_NO_SESSION},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: \r\n", PING, 404, RPC_NO_SESSION},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %sx\r\n", PING, 404, RPC_NO_SESSION},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "{", 400, RPC_PARSE_ERROR},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "", 400, RPC_PARSE_ERROR},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "{}", 400, RPC_INVALID_REQUEST},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "5", 400, RPC_INVALID_REQUEST},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "[" PING "]", 400, RPC_INVALID_REQUEST},
+    {ACCEPT_BOTH JSON_BODY, INITIALIZE, 200, 0},
+    {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: nothing\r\n", INITIALIZE, 200, 0},
+};
+
 Test(mcp_http, posts_of_the_older_era)
 {
-    static const struct {
-        const char *headers; /* %s: the session */
-        const char *body;
-        int status, code;
-    } rows[] = {
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 200, 0},
-        {"Accept: */*\r\n" JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 200, 0},
-        {JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 200, 0},
-        {"Accept: text/event-stream;q=0.9 , application/json\r\n"
-         "Content-Type: application/json; charset=utf-8\r\nmcp-session-id: %s\r\n",
-         PING, 200, 0},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", NOTE, 202, 0},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", RESPONSE, 202, 0},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\nMCP-Protocol-Version: 2025-11-25\r\n", PING,
-         200, 0},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\nMCP-Protocol-Version: 1999-01-01\r\n", PING,
-         400, RPC_REFUSED},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\nMCP-Protocol-Version: 2026-07-28\r\n", PING,
-         400, RPC_BAD_PARAMS},
-        {"Accept: application/json\r\n" JSON_BODY "Mcp-Session-Id: %s\r\n", PING, 406, RPC_REFUSED},
-        {ACCEPT_BOTH "Content-Type: text/plain\r\nMcp-Session-Id: %s\r\n", PING, 415, RPC_REFUSED},
-        {ACCEPT_BOTH "Mcp-Session-Id: %s\r\n", PING, 415, RPC_REFUSED},
-        {ACCEPT_BOTH JSON_BODY, PING, 400, RPC_REFUSED},
-        {ACCEPT_BOTH JSON_BODY, NOTE, 400, RPC_REFUSED},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: nothing\r\n", PING, 404, RPC_NO_SESSION},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: \r\n", PING, 404, RPC_NO_SESSION},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %sx\r\n", PING, 404, RPC_NO_SESSION},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "{", 400, RPC_PARSE_ERROR},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "", 400, RPC_PARSE_ERROR},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "{}", 400, RPC_INVALID_REQUEST},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "5", 400, RPC_INVALID_REQUEST},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: %s\r\n", "[" PING "]", 400, RPC_INVALID_REQUEST},
-        {ACCEPT_BOTH JSON_BODY, INITIALIZE, 200, 0},
-        {ACCEPT_BOTH JSON_BODY "Mcp-Session-Id: nothing\r\n", INITIALIZE, 200, 0},
-    };
-
     open_session();
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(older); i++) {
         char headers[400], code[40];
         struct agent a;
-        snprintf(headers, sizeof(headers), rows[i].headers, agent_session);
-        a = say_raw("POST /mcp", with("%s", headers), rows[i].body);
-        snprintf(code, sizeof(code), "\"code\":%d,", rows[i].code);
-        cr_assert_eq(status_of_agent(&a), rows[i].status, "%zu: %s", i, text_of(&a));
-        if (rows[i].code) cr_assert(has(&a, code), "%zu: %s", i, text_of(&a));
-        if (rows[i].status == 202) cr_assert_str_eq(body_of(&a), "");
+        snprintf(headers, sizeof(headers), older[i].headers, agent_session);
+        a = say_raw("POST /mcp", with("%s", headers), older[i].body);
+        snprintf(code, sizeof(code), "\"code\":%d,", older[i].code);
+        cr_assert_eq(status_of_agent(&a), older[i].status, "%zu: %s", i, text_of(&a));
+        if (older[i].code) cr_assert(has(&a, code), "%zu: %s", i, text_of(&a));
+        if (older[i].status == 202) cr_assert_str_eq(body_of(&a), "");
         leave(&a);
     }
 }
@@ -190,61 +190,60 @@ Test(mcp_http, batches_are_for_one_revision)
 #define BODY(method, params)                                                                       \
     "{\"jsonrpc\":\"2.0\",\"id\":\"m\",\"method\":\"" method "\",\"params\":{" params "}}"
 
+static const struct {
+    const char *headers, *body;
+    int status, code;
+} modern[] = {
+    {MODERN "Mcp-Method: tools/list\r\n", BODY("tools/list", META("2026-07-28")), 200, 0},
+    {MODERN "mcp-method:   tools/list  \r\nMcp-Session-Id: ignored\r\nLast-Event-ID: x\r\n",
+     BODY("tools/list", META("2026-07-28")), 200, 0},
+    {MODERN "Mcp-Method: tools/list\r\n", BODY("tools/list", ""), 400, RPC_BAD_PARAMS},
+    {MODERN "Mcp-Method: tools/list\r\n",
+     BODY("tools/list", "\"_meta\":{\"io.modelcontextprotocol/clientCapabilities\":{}}"), 400,
+     RPC_BAD_PARAMS},
+    {MODERN "Mcp-Method: tools/list\r\n",
+     BODY("tools/list", "\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}"),
+     400, RPC_BAD_PARAMS},
+    {MODERN "Mcp-Method: tools/list\r\n",
+     BODY("tools/list", "\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":7,"
+                        "\"io.modelcontextprotocol/clientCapabilities\":{}}"),
+     400, RPC_BAD_PARAMS},
+    {"Mcp-Method: tools/list\r\n", BODY("tools/list", META("2026-07-28")), 400, RPC_BAD_HEADER},
+    {"MCP-Protocol-Version: 2025-11-25\r\nMcp-Method: tools/list\r\n",
+     BODY("tools/list", META("2026-07-28")), 400, RPC_BAD_HEADER},
+    {MODERN, BODY("tools/list", META("2026-07-28")), 400, RPC_BAD_HEADER},
+    {MODERN "Mcp-Method: tools/LIST\r\n", BODY("tools/list", META("2026-07-28")), 400,
+     RPC_BAD_HEADER},
+    {MODERN "Mcp-Method: tools/call\r\n",
+     BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 400, RPC_BAD_HEADER},
+    {MODERN "Mcp-Method: tools/call\r\nMcp-Name: x\r\n",
+     BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 400, RPC_BAD_HEADER},
+    {MODERN "Mcp-Method: tools/call\r\nMcp-Name: list_accounts\r\n",
+     BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 200, 0},
+    {MODERN "Mcp-Method: tools/call\r\nMcp-Name: =?base64?bGlzdF9hY2NvdW50cw==?=\r\n",
+     BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 200, 0},
+    {MODERN "Mcp-Method: tools/call\r\nMcp-Name: =?base64?!?=\r\n",
+     BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 400, RPC_BAD_HEADER},
+    {"MCP-Protocol-Version: 2099-01-01\r\nMcp-Method: server/discover\r\n",
+     BODY("server/discover", META("2099-01-01")), 400, RPC_BAD_VERSION},
+    {"MCP-Protocol-Version: 2025-11-25\r\nMcp-Method: server/discover\r\n",
+     BODY("server/discover", META("2025-11-25")), 400, RPC_BAD_VERSION},
+    {MODERN "Mcp-Method: initialize\r\n", BODY("initialize", META("2026-07-28")), 404,
+     RPC_NO_METHOD},
+    {MODERN, NOTE, 202, 0},
+};
+
 Test(mcp_http, posts_of_the_modern_era)
 {
-    static const struct {
-        const char *headers, *body;
-        int status, code;
-    } rows[] = {
-        {MODERN "Mcp-Method: tools/list\r\n", BODY("tools/list", META("2026-07-28")), 200, 0},
-        {MODERN "mcp-method:   tools/list  \r\nMcp-Session-Id: ignored\r\nLast-Event-ID: x\r\n",
-         BODY("tools/list", META("2026-07-28")), 200, 0},
-        {MODERN "Mcp-Method: tools/list\r\n", BODY("tools/list", ""), 400, RPC_BAD_PARAMS},
-        {MODERN "Mcp-Method: tools/list\r\n",
-         BODY("tools/list", "\"_meta\":{\"io.modelcontextprotocol/clientCapabilities\":{}}"), 400,
-         RPC_BAD_PARAMS},
-        {MODERN "Mcp-Method: tools/list\r\n",
-         BODY("tools/list",
-              "\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"}"),
-         400, RPC_BAD_PARAMS},
-        {MODERN "Mcp-Method: tools/list\r\n",
-         BODY("tools/list", "\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":7,"
-                            "\"io.modelcontextprotocol/clientCapabilities\":{}}"),
-         400, RPC_BAD_PARAMS},
-        {"Mcp-Method: tools/list\r\n", BODY("tools/list", META("2026-07-28")), 400, RPC_BAD_HEADER},
-        {"MCP-Protocol-Version: 2025-11-25\r\nMcp-Method: tools/list\r\n",
-         BODY("tools/list", META("2026-07-28")), 400, RPC_BAD_HEADER},
-        {MODERN, BODY("tools/list", META("2026-07-28")), 400, RPC_BAD_HEADER},
-        {MODERN "Mcp-Method: tools/LIST\r\n", BODY("tools/list", META("2026-07-28")), 400,
-         RPC_BAD_HEADER},
-        {MODERN "Mcp-Method: tools/call\r\n",
-         BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 400, RPC_BAD_HEADER},
-        {MODERN "Mcp-Method: tools/call\r\nMcp-Name: x\r\n",
-         BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 400, RPC_BAD_HEADER},
-        {MODERN "Mcp-Method: tools/call\r\nMcp-Name: list_accounts\r\n",
-         BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 200, 0},
-        {MODERN "Mcp-Method: tools/call\r\nMcp-Name: =?base64?bGlzdF9hY2NvdW50cw==?=\r\n",
-         BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 200, 0},
-        {MODERN "Mcp-Method: tools/call\r\nMcp-Name: =?base64?!?=\r\n",
-         BODY("tools/call", "\"name\":\"list_accounts\"," META("2026-07-28")), 400, RPC_BAD_HEADER},
-        {"MCP-Protocol-Version: 2099-01-01\r\nMcp-Method: server/discover\r\n",
-         BODY("server/discover", META("2099-01-01")), 400, RPC_BAD_VERSION},
-        {"MCP-Protocol-Version: 2025-11-25\r\nMcp-Method: server/discover\r\n",
-         BODY("server/discover", META("2025-11-25")), 400, RPC_BAD_VERSION},
-        {MODERN "Mcp-Method: initialize\r\n", BODY("initialize", META("2026-07-28")), 404,
-         RPC_NO_METHOD},
-        {MODERN, NOTE, 202, 0},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(modern); i++) {
         char code[40];
-        struct agent a =
-            say_raw("POST /mcp", with(ACCEPT_BOTH JSON_BODY "%s", rows[i].headers), rows[i].body);
-        snprintf(code, sizeof(code), "\"code\":%d,", rows[i].code);
-        cr_assert_eq(status_of_agent(&a), rows[i].status, "%zu: %s", i, text_of(&a));
-        if (rows[i].code)
+        struct agent a = say_raw("POST /mcp", with(ACCEPT_BOTH JSON_BODY "%s", modern[i].headers),
+                                 modern[i].body);
+        snprintf(code, sizeof(code), "\"code\":%d,", modern[i].code);
+        cr_assert_eq(status_of_agent(&a), modern[i].status, "%zu: %s", i, text_of(&a));
+        if (modern[i].code)
             cr_assert(has(&a, code) && has(&a, "\"id\":\"m\""), "%zu: %s", i, text_of(&a));
-        if (rows[i].code == RPC_BAD_VERSION)
+        if (modern[i].code == RPC_BAD_VERSION)
             cr_assert(has(&a, "\"data\":{\"supported\":[\"2026-07-28\"],\"requested\":\"20"));
         leave(&a);
     }

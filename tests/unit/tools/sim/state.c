@@ -92,36 +92,19 @@ static void fill(struct sim_server *s)
     sim_server_settle(s);
 }
 
-Test(state, comes_back_whole)
+static struct sim_phone *phone_at(struct run *r, const char *number)
 {
-    struct run *r = xcalloc(sizeof *r), *again = xcalloc(sizeof *again);
-    struct crypto_pair root;
-    struct sim_phone *a, *b, *c;
-    const struct sim_roster *roster;
-    const struct sim_group *g;
-    char id[SIM_ID_MAX];
+    struct sim_phone *p = sim_phone_find(&r->server.phones, slice_text(number));
 
-    cr_assert_eq(start(r), OK);
-    fill(&r->server);
-    root = r->server.relay.keys.root;
-    stop(r);
-    cr_assert_eq(start(again), OK, "%s", err_trail());
-    cr_expect_eq(memcmp(&again->server.relay.keys.root, &root, sizeof root), 0);
-    a = sim_phone_find(&again->server.phones, SLICE("15550001111"));
-    b = sim_phone_find(&again->server.phones, SLICE("15550002222"));
-    c = sim_phone_find(&again->server.phones, SLICE("15550003333"));
-    cr_assert(a && b && c);
+    cr_assert_not_null(p, "%s", number);
+    return p;
+}
+
+static void expect_people(struct sim_phone *a, struct sim_phone *b, struct sim_phone *c)
+{
     cr_expect_str_eq(a->account->lid, "777");
     cr_expect_str_eq(a->account->name, "Ada");
     cr_expect(slice_is(buf_slice(&a->account->about), "at the sea"));
-    cr_expect_eq(b->letter_count, 1);
-    cr_expect(
-        slice_is(buf_slice(&LIST_ENTRY(b->letters.next, struct sim_letter, link)->text), "kept"));
-    g = map_find(&again->server.relay.people.groups_by_id, SLICE("120363000000000001"));
-    cr_assert_not_null(g);
-    cr_expect_eq(g->roster_count, 1);
-    roster = LIST_ENTRY(g->rosters.next, struct sim_roster, link);
-    cr_expect(roster->count == 2 && roster->seats[1].account == b->account);
     cr_expect(a->account->hides_reads && !b->account->hides_reads);
     cr_expect(sim_person_in(&a->account->blocked, c->account));
     cr_expect(sim_person_in(&b->account->watchers, a->account), "who wrote to it");
@@ -130,6 +113,41 @@ Test(state, comes_back_whole)
     cr_expect(sim_person_remove(&a->account->blocked, c->account));
     cr_expect_not(sim_person_remove(&a->account->blocked, c->account));
     cr_expect(list_empty(&a->account->blocked.list));
+}
+
+static void expect_group(struct run *r, const struct sim_phone *member)
+{
+    const struct sim_group *g =
+        map_find(&r->server.relay.people.groups_by_id, SLICE("120363000000000001"));
+
+    cr_assert_not_null(g);
+    cr_expect_eq(g->roster_count, 1);
+    const struct sim_roster *roster = LIST_ENTRY(g->rosters.next, struct sim_roster, link);
+    cr_expect(roster->count == 2 && roster->seats[1].account == member->account);
+}
+
+static bool is_letter(struct list *node, const char *text)
+{
+    return slice_is(buf_slice(&LIST_ENTRY(node, struct sim_letter, link)->text), text);
+}
+
+Test(state, comes_back_whole)
+{
+    struct run *r = xcalloc(sizeof *r), *again = xcalloc(sizeof *again);
+    char id[SIM_ID_MAX];
+
+    cr_assert_eq(start(r), OK);
+    fill(&r->server);
+    struct crypto_pair root = r->server.relay.keys.root;
+    stop(r);
+    cr_assert_eq(start(again), OK, "%s", err_trail());
+    cr_expect_eq(memcmp(&again->server.relay.keys.root, &root, sizeof root), 0);
+    struct sim_phone *a = phone_at(again, "15550001111"), *b = phone_at(again, "15550002222"),
+                     *c = phone_at(again, "15550003333");
+    cr_expect_eq(b->letter_count, 1);
+    cr_expect(is_letter(b->letters.next, "kept"));
+    expect_group(again, b);
+    expect_people(a, b, c);
     /* What waited for a phone that was away arrives, and its session goes on. */
     sim_server_settle(&again->server);
     cr_expect_eq(c->letter_count, 1);
@@ -137,8 +155,7 @@ Test(state, comes_back_whole)
                      b, &(struct sim_writing){.to = SLICE("15550001111"), .text = SLICE("on")}, id),
                  OK);
     sim_server_settle(&again->server);
-    cr_expect(
-        slice_is(buf_slice(&LIST_ENTRY(a->letters.prev, struct sim_letter, link)->text), "on"));
+    cr_expect(is_letter(a->letters.prev, "on"));
     stop(again);
     free(r);
     free(again);

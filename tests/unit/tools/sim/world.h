@@ -207,10 +207,28 @@ static inline ProtobufCBinaryData companion_pb(const void *data, size_t n)
     return (ProtobufCBinaryData){.data = (uint8_t *)data, .len = n};
 }
 
-static inline struct buf companion_payload(struct companion *c)
+/* What a device says of itself that is not paired yet; `build` is 16 bytes of the caller's. */
+static inline void companion_register(struct companion *c, uint8_t *build,
+                                      Wa__ClientPayload__DevicePairingRegistrationData *data)
 {
     static uint8_t regid[4] = {0, 0, 0x12, 0x34}, keytype[1] = {5}, skey_id[3] = {0, 0, 1};
     static uint8_t props[2] = {0x18, 0x01};
+
+    crypto_md5(SLICE("2.3000.1045649367"), build);
+    data->has_e_regid = data->has_e_keytype = data->has_e_ident = data->has_e_skey_id = 1;
+    data->has_e_skey_val = data->has_e_skey_sig = data->has_build_hash = data->has_device_props = 1;
+    data->e_regid = companion_pb(regid, 4);
+    data->e_keytype = companion_pb(keytype, 1);
+    data->e_ident = companion_pb(c->identity.public.bytes, 32);
+    data->e_skey_id = companion_pb(skey_id, 3);
+    data->e_skey_val = companion_pb(c->signed_prekey.public.bytes, 32);
+    data->e_skey_sig = companion_pb(c->signature, 64);
+    data->build_hash = companion_pb(build, 16);
+    data->device_props = companion_pb(props, 2);
+}
+
+static inline struct buf companion_payload(struct companion *c)
+{
     Wa__ClientPayload p = WA__CLIENT_PAYLOAD__INIT;
     Wa__ClientPayload__UserAgent agent = WA__CLIENT_PAYLOAD__USER_AGENT__INIT;
     Wa__ClientPayload__UserAgent__AppVersion version =
@@ -237,17 +255,7 @@ static inline struct buf companion_payload(struct companion *c)
         p.device = c->device;
         p.pull = 1;
     } else {
-        crypto_md5(SLICE("2.3000.1045649367"), build);
-        data.has_e_regid = data.has_e_keytype = data.has_e_ident = data.has_e_skey_id = 1;
-        data.has_e_skey_val = data.has_e_skey_sig = data.has_build_hash = data.has_device_props = 1;
-        data.e_regid = companion_pb(regid, 4);
-        data.e_keytype = companion_pb(keytype, 1);
-        data.e_ident = companion_pb(c->identity.public.bytes, 32);
-        data.e_skey_id = companion_pb(skey_id, 3);
-        data.e_skey_val = companion_pb(c->signed_prekey.public.bytes, 32);
-        data.e_skey_sig = companion_pb(c->signature, 64);
-        data.build_hash = companion_pb(build, 16);
-        data.device_props = companion_pb(props, 2);
+        companion_register(c, build, &data);
         p.device_pairing_data = &data;
     }
     if (c->spoil) c->spoil(&p);
