@@ -57,8 +57,7 @@ static uint32_t key_seconds(int64_t time_s)
     return time_s < 0 ? 0 : time_s > UINT32_MAX ? UINT32_MAX : (uint32_t)time_s;
 }
 
-/* Kinds that tell of other messages or of nothing a person reads: kept, not counted as news. */
-static bool is_news(enum wa_content_kind kind)
+bool ingest_is_news(unsigned kind)
 {
     switch (kind) {
     case WA_KIND_REACTION:
@@ -119,7 +118,7 @@ static err_t put_in_chat(struct account *a, struct turn *t, const struct wa_mess
     m->place = (struct place){.peer = who->peer, .sec = key_seconds(w->time_s)};
     m->place.seq = chat.next_seq++;
     crypto_random(&m->place.secret, sizeof m->place.secret);
-    if (is_news(w->kind)) {
+    if (ingest_is_news(w->kind)) {
         if (m->place.sec >= chat.activity_sec) {
             chat.activity_sec = m->place.sec;
             chat.last = m->place;
@@ -321,7 +320,7 @@ static err_t count_unread(struct account *a, struct turn *t, const struct db_con
     message_walk_init(&walk, turn_view(t), a->scope, contact, (struct place){0}, RANGE_BACKWARDS);
     for (int i = 0; i < LOOK_AT_MOST && message_walk_next(&walk, &m); i++) {
         if (m.place.peer == chat->peer && m.place.seq <= chat->read_seq) break;
-        unread += !m.from_me && is_news((enum wa_content_kind)m.type);
+        unread += !m.from_me && ingest_is_news(m.type);
     }
     *out = unread < chat->unread_count ? unread : chat->unread_count;
     return message_walk_error(&walk);

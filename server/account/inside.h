@@ -253,6 +253,9 @@ void accounts_doubt_root_key(struct accounts *as);
 
 /* ---- ingest.c, outbox.c ---- */
 err_t ingest_event(struct account *a, struct turn *t, const struct wa_event *event) MUST_CHECK;
+/* Of an enum wa_content_kind: not of those that tell of other messages, or of nothing a person
+ * reads, which are kept and are nobody's unread messages. */
+bool ingest_is_news(unsigned kind);
 /* What an opened client remembers of its end, for the status alone: it was told when it happened.
  */
 void ingest_held_off(struct account *a, const struct wa_down *down);

@@ -77,13 +77,14 @@ static err_t gather_unread(struct account *a, struct turn *t, const struct db_co
 {
     struct db_message m;
     uint32_t left = chat->unread_count < ACCOUNT_READ_MAX ? chat->unread_count : ACCOUNT_READ_MAX;
-    size_t n = 0;
+    size_t n = 0, looked = 0;
     AUTO(message_walk) walk = {0};
 
     message_walk_init(&walk, turn_view(t), a->scope, contact, (struct place){0}, RANGE_BACKWARDS);
-    while (left && message_walk_next(&walk, &m)) {
+    while (left && looked++ < UNREAD_LOOK_MAX && message_walk_next(&walk, &m)) {
         size_t at = 0;
         if (m.from_me || (m.place.peer == chat->peer && m.place.seq <= chat->read_seq)) continue;
+        if (!ingest_is_news(m.type)) continue;
         left--;
         /* A receipt would end its delivery before anybody has read a word. */
         if (m.status == MESSAGE_WAITING) continue;

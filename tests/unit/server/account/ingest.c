@@ -520,3 +520,26 @@ Test(ingest, a_waiting_message_is_not_reported_as_read)
     errand_start(&read);
     cr_expect_eq(outbox_rows(), 1);
 }
+
+/* What counts as unread is what is reported. */
+Test(ingest, reactions_do_not_take_the_receipts_of_what_they_are_about)
+{
+    struct wa_event e = message("R1", "+");
+    struct errand read = {.act = mark_read};
+    struct db_outbox row;
+    AUTO(range) r = {0};
+
+    receive("A1", "one");
+    e.message.kind = WA_KIND_REACTION;
+    house_emit(&e);
+    house_settle();
+    errand_start(&read);
+    house_settle();
+    cr_assert_eq(read.call.error, OK, "%s", read.call.trail);
+    cr_expect_eq(outbox_rows(), 1);
+    db_outboxes(&r, house_view(), house.account->scope);
+    cr_assert(db_outbox_next(&r, &row));
+    cr_expect(slice_is(row.stanza_id, "A1"), SLICE_FMT, SLICE_ARG(row.stanza_id));
+    range_done(&r);
+    house_view_end();
+}
