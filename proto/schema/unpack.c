@@ -57,11 +57,16 @@ static err_t check_depth(const ProtobufCMessageDescriptor *type, struct slice in
     return OK;
 }
 
+static size_t memory_for(size_t n)
+{
+    size_t wanted = WA_UNPACK_MEMORY + n * WA_UNPACK_MEMORY_PER_BYTE;
+    return wanted < WA_UNPACK_MEMORY_MAX ? wanted : WA_UNPACK_MEMORY_MAX;
+}
+
 err_t wa_unpack(const ProtobufCMessageDescriptor *type, struct slice in, struct arena *arena,
                 const ProtobufCMessage **out)
 {
-    struct budget budget = {.arena = arena,
-                            .left = WA_UNPACK_MEMORY + in.len * WA_UNPACK_MEMORY_PER_BYTE};
+    struct budget budget = {.arena = arena, .left = memory_for(in.len)};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
     ProtobufCMessage *m;
 

@@ -15,7 +15,8 @@
 enum {
     WA_UNPACK_DEPTH = 48,            /* messages inside messages; quotes and wrappers need 12 */
     WA_UNPACK_MEMORY = 64 * 1024,    /* for every message, and … */
-    WA_UNPACK_MEMORY_PER_BYTE = 128, /* … for each byte of input */
+    WA_UNPACK_MEMORY_PER_BYTE = 128, /* … for each byte of input, … */
+    WA_UNPACK_MEMORY_MAX = 64 << 20, /* … but no more than this */
 };
 
 /* BAD_PROTOBUF when it does not decode or goes over the budget. Bytes and texts in the message are

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include "proto/schema/message.pb-c.h"
+#include "proto/schema/signal.pb-c.h"
 #include "proto/schema/unpack.h"
 #include "tests/support/vectors.h"
 
@@ -85,4 +86,25 @@ Test(unpack, bounds_the_memory)
     err_t e = WA_UNPACK(wa__message, buf_slice(&b), &arena, &m);
     cr_assert(e == OK || e == ERR_BAD_PROTOBUF);
     cr_assert_lt(arena.total, 256 * b.len);
+}
+
+/* Two bytes of input make forty of the decoder's own and as many of the message, so a stanza of the
+ * largest size could take most of a gigabyte. */
+Test(unpack, bounds_the_memory_of_a_large_input_too)
+{
+    enum { LARGE = 16 << 20 };
+    AUTO(arena) arena = {0}, input = {0};
+    uint8_t *bytes = arena_alloc(&input, LARGE);
+    const Wa__SignalMessage *m;
+
+    for (size_t i = 0; i < LARGE; i += 2)
+        memcpy(bytes + i, "\x78\x01", 2); /* field 15, which is unknown */
+    cr_expect_eq(WA_UNPACK(wa__signal_message, slice_of(bytes, LARGE), &arena, &m),
+                 ERR_BAD_PROTOBUF);
+    cr_expect_leq(arena.total, (size_t)WA_UNPACK_MEMORY_MAX + WA_UNPACK_MEMORY);
+
+    arena_reset(&arena);
+    memcpy(bytes, "\x22\xfa\xff\xff\x07", 5); /* one ciphertext as long as that is read */
+    cr_expect_eq(WA_UNPACK(wa__signal_message, slice_of(bytes, LARGE - 1), &arena, &m), OK);
+    cr_expect_eq(m->ciphertext.len, LARGE - 6u);
 }
