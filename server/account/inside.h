@@ -29,6 +29,7 @@ enum {
     ACCOUNT_CALLS_MAX = 1024,      /* calls that wait on one account */
     ACCOUNT_READ_MAX = 1024,       /* unread messages of which one reading tells the authors */
     ACCOUNT_READ_AUTHORS_MAX = 64, /* so many authors */
+    ACCOUNT_READ_LOOK_MAX = 16384, /* messages looked at for them, whatever the count says */
     ACCOUNT_EVENT_IDS_MAX = 1024,  /* messages that one message.read names */
     ACCOUNT_LEAVE_MS = 10 * 1000,  /* for the logout of a deleted account */
 };

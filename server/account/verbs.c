@@ -81,7 +81,7 @@ static err_t gather_unread(struct account *a, struct turn *t, const struct db_co
     AUTO(message_walk) walk = {0};
 
     message_walk_init(&walk, turn_view(t), a->scope, contact, (struct place){0}, RANGE_BACKWARDS);
-    while (left && looked++ < UNREAD_LOOK_MAX && message_walk_next(&walk, &m)) {
+    while (left && looked++ < ACCOUNT_READ_LOOK_MAX && message_walk_next(&walk, &m)) {
         size_t at = 0;
         if (m.from_me || (m.place.peer == chat->peer && m.place.seq <= chat->read_seq)) continue;
         if (!ingest_is_news(m.type)) continue;
