@@ -62,24 +62,54 @@ export class Door {
   }
 }
 
-/** A subscriber that lives through kills: what it was shown is in `events`, in the order of arrival. */
+/** A subscriber that lives through kills: what it was shown is in `shown`, in the order of arrival. */
 export class Stream {
+  shown = []; // events and gaps
   events = [];
+  gaps = [];
   resumed = 0;
-  #ends = new AbortController();
+  isResting = false;
+  #ended = false;
+  #cut = new AbortController();
+  #gate;
+  #open;
 
-  constructor(door, lastId = '0') {
-    Object.assign(this, { door, lastId });
+  constructor(door, { isResting = false } = {}) {
+    Object.assign(this, { door, lastId: '0' });
+    if (isResting) this.rest();
     this.running = this.#run();
   }
 
+  /** The number it resumes behind. */
+  get place() {
+    return Number(this.lastId);
+  }
+
+  /** Breaks off and stays away until it is woken. */
+  rest() {
+    if (this.isResting) return;
+    this.isResting = true;
+    this.#gate = new Promise((resolve) => (this.#open = resolve));
+    this.#cut.abort();
+  }
+
+  wake() {
+    this.isResting = false;
+    this.#open?.();
+  }
+
   close() {
-    this.#ends.abort();
+    this.#ended = true;
+    this.#cut.abort();
+    this.wake();
     return this.running;
   }
 
   async #run() {
-    while (!this.#ends.signal.aborted) {
+    for (;;) {
+      await this.#gate;
+      if (this.#ended) return;
+      this.#cut = new AbortController();
       await this.#read().catch(() => {});
       this.resumed++;
       await pause(50 + Math.random() * 100);
@@ -88,7 +118,7 @@ export class Stream {
 
   async #read() {
     const headers = { ...this.door.headers, accept: 'text/event-stream', 'last-event-id': this.lastId };
-    const response = await fetch(new URL('/v1/events', this.door.url), { headers, signal: this.#ends.signal });
+    const response = await fetch(new URL('/v1/events', this.door.url), { headers, signal: this.#cut.signal });
     if (!response.ok) throw new Error(`/v1/events: ${response.status}`);
     const decoder = new TextDecoder();
     let text = '';
@@ -105,6 +135,9 @@ export class Stream {
     const id = field('id');
     const data = field('data');
     if (id !== undefined) this.lastId = id;
-    if (id !== undefined && data) this.events.push({ id, event: field('event'), ...JSON.parse(data) });
+    if (id === undefined || !data) return;
+    const one = { id, event: field('event'), ...JSON.parse(data) };
+    this.shown.push(one);
+    (one.gap ? this.gaps : this.events).push(one);
   }
 }

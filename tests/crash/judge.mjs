@@ -1,5 +1,5 @@
 // What must hold after every round. Each promise that does not is a line in `broken`; losses and doubles are counted.
-import { until } from '../interop/lib/wait.mjs';
+import { pause, until } from '../interop/lib/wait.mjs';
 
 const REPEATED = 5; // older calls that are repeated each round
 
@@ -24,9 +24,17 @@ export class Judge {
   #seenOut = 0;
   #traced = 0;
 
-  /** `patience`: the seconds after which what has not arrived is lost. */
-  constructor(world, traffic, desk, streams, patience) {
-    Object.assign(this, { world, traffic, desk, streams, patience });
+  /** `patience`: the seconds after which what has not arrived is lost; `cuts` where the log is cut. */
+  constructor(world, traffic, desk, streams, patience, cuts) {
+    Object.assign(this, { world, traffic, desk, streams, patience, cuts });
+  }
+
+  /** Reads the log while it is written, so that nothing is cut that nobody has read. */
+  async follow(over) {
+    while (!over()) {
+      await this.#read().catch(() => {}); // the server may be gone
+      await pause(100);
+    }
   }
 
   #says(what) {
@@ -61,6 +69,7 @@ export class Judge {
       for (const text of this.traffic.outbound.keys()) if (!sent.has(text)) return false;
       const arrived = new Set(this.#arrived(await this.world.inboxes()));
       for (const text of this.traffic.outbound.keys()) if (!arrived.has(text)) return false;
+      if (this.cuts && !this.cuts.isWithout(this.log)) return false;
       return this.streams.every(({ events }) => events.at(-1)?.seq === this.log.at(-1)?.seq);
     }, 150);
     await still.catch((error) => this.#says(error.message));
@@ -82,7 +91,8 @@ export class Judge {
 
   /** Every subscriber saw the log: each event once, in order, under its number. */
   #followed() {
-    this.streams.forEach(({ events }, who) => {
+    this.streams.forEach(({ events, gaps }, who) => {
+      if (gaps.length) this.#says(`subscriber ${who} was told that it missed ${gaps[0].first} to ${gaps[0].last}`);
       const wrong = this.log.findIndex((event, n) => event.seq !== events[n]?.seq || event.event_id !== events[n]?.event_id);
       if (wrong >= 0) this.#says(`subscriber ${who} was shown ${nameOf(events[wrong])} in the place of ${nameOf(this.log[wrong])}`);
       if (events.length > this.log.length) this.#says(`subscriber ${who} was shown ${events.length - this.log.length} events too many`);
@@ -151,6 +161,7 @@ export class Judge {
     await this.#read();
     this.#numbers();
     this.#followed();
+    await this.cuts?.judge(this.log, (words) => this.#says(words));
     this.#once('events', [...this.traffic.inbound.keys()], texts(this.log, 'message.received'));
     this.#once('events of sends', [...this.traffic.outbound.keys()], texts(this.log, 'message.sent'));
     this.#once('arrived', outbound, this.#arrived(await this.world.inboxes()));

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { program } from '../interop/lib/process.mjs';
 import { pause } from '../interop/lib/wait.mjs';
+import { Cuts } from './cuts.mjs';
 import { Desk } from './desk.mjs';
 import { Stream } from './door.mjs';
 import { Judge } from './judge.mjs';
@@ -27,17 +28,18 @@ function options() {
 }
 
 /** Rounds until the last one or the first broken promise. */
-async function rounds(world, traffic, desk, judge, count) {
+async function rounds(world, traffic, desk, judge, cuts, count) {
   for (let round = 1; round <= count; round++) {
     let over = false;
     await world.prepare(round);
+    cuts.begin(judge.log);
     traffic.resume();
-    const asking = desk.askUntil(() => over);
+    const asking = [desk.askUntil(() => over), judge.follow(() => over)];
     await pause(between(50, 1200));
     await world.kill(round);
     traffic.pause();
     over = true;
-    await asking;
+    await Promise.all(asking);
     if (!(await judge.round())) return round;
     if (round % 10 === 0) console.log(`round ${round}: ${judge.log.length} events, no promise broken`);
   }
@@ -50,16 +52,18 @@ async function run() {
   await world.open();
   const streams = Array.from({ length: SUBSCRIBERS }, () => new Stream(world.door));
   const traffic = new Traffic(world);
-  const desk = new Desk(world);
-  const judge = new Judge(world, traffic, desk, streams, patience);
+  const desk = new Desk(world, { pairs: true });
+  const cuts = new Cuts(world, new Stream(world.door, { isResting: true }));
+  const judge = new Judge(world, traffic, desk, streams, patience, cuts);
   traffic.begin();
-  const done = await rounds(world, traffic, desk, judge, count);
-  streams.forEach((stream) => stream.close());
+  const done = await rounds(world, traffic, desk, judge, cuts, count);
+  [...streams, cuts.straggler].forEach((stream) => stream.close());
   await world.close();
   execFileSync(program('parleyctl'), ['check', world.parleyd.data], { stdio: ['ignore', 'ignore', 'inherit'] });
   console.log(`rounds ${done} (${world.placed} kills where they were placed), messages ${traffic.inbound.size} in and ${traffic.outbound.size} out, events ${judge.log.length}, `
     + `resumptions ${streams.reduce((sum, { resumed }) => sum + resumed, 0)}, losses ${judge.losses}, doubles ${judge.doubles}`);
   console.log(`readings ${traffic.readings.size}, keys ${desk.keys.length}, sessions ${desk.sessions.length}, subscriptions ${desk.subscriptions.length}`);
+  if (judge.broken.length === 0) console.log(`${desk.summary(done)}; ${cuts.summary(done)}`);
   if (traffic.inbound.size === 0 || traffic.outbound.size === 0) throw new Error('there was no traffic to judge');
   return judge.broken.length === 0;
 }

@@ -2,12 +2,14 @@
 import { Parleyd } from '../interop/lib/parleyd.mjs';
 import { Sim } from '../interop/lib/sim.mjs';
 import { pause, until } from '../interop/lib/wait.mjs';
+import { keeps } from './cuts.mjs';
 import { Door } from './door.mjs';
 import { between } from './traffic.mjs';
 
 const ACCOUNTS = 3;
 const PHONES = 4;
 const SLOW = 'commit_delay_ms=40';
+const EXTRA = ['--first-prekeys', '100'];
 
 /** Moments that chance would seldom find: around the commit of an outbox row, a ratchet, a message (storage/kinds.def). */
 const PLACES = ['kill_after=70', 'kill_before=70', 'kill_after=32', 'kill_after=50', 'kill_before=50', 'kill_before=32'];
@@ -19,6 +21,8 @@ export class World {
   accounts = [];
   phones = [];
   placed = 0; // kills that fell where they were placed
+  isSmall = false; // the log of this server keeps little
+  mayCut = false; // it does, or the one before did
 
   /** `env` is the environment of the first parleyd, `faults` what every later one is told to do wrong. */
   constructor(dir, { env = {}, faults = '' } = {}) {
@@ -27,7 +31,7 @@ export class World {
 
   async open() {
     this.sim = await new Sim({ dir: this.dir }).start();
-    this.parleyd = await new Parleyd({ dir: this.dir, sim: this.sim, env: { PARLEY_FAULTS: '', ...this.env }, extra: ['--first-prekeys', '100'] }).start();
+    this.parleyd = await new Parleyd({ dir: this.dir, sim: this.sim, env: { PARLEY_FAULTS: '', ...this.env }, extra: EXTRA }).start();
     this.door = new Door(this.parleyd.url, this.parleyd.testKey);
     for (let n = 1; n <= PHONES; n++) {
       this.phones.push(`1555200000${n}`);
@@ -76,10 +80,14 @@ export class World {
     });
   }
 
-  /** Half the rounds run with slow commits, so that a kill finds turns in flight. */
+  /** Half the rounds run with slow commits, so that a kill finds turns in flight, a third on a log that is cut. */
   async kill(round) {
     await this.#end();
     this.parleyd.env = { PARLEY_FAULTS: [this.faults, round % 2 ? SLOW : ''].join(' ').trim() };
+    const wasSmall = this.isSmall;
+    this.parleyd.extra = [...EXTRA, ...keeps(round)];
+    this.isSmall = this.parleyd.extra.length > EXTRA.length;
+    this.mayCut = wasSmall || this.isSmall;
     if (Math.random() < 0.25) await this.#killWhileStarting();
     await this.parleyd.start();
   }
