@@ -169,8 +169,8 @@ static err_t read_root_key(const char *path, struct crypto_pair *out, bool *out_
     if (!f) return OK;
     if (fgets(text, sizeof text, f)) text[strcspn(text, "\r\n")] = 0;
     fclose(f);
-    TRY(text_unhex(slice_text(text), &key));
-    if (key.len != CRYPTO_KEY) return fail(BAD_ARGUMENT, "%s: not 32 bytes in hex", path);
+    if (text_unhex(slice_text(text), &key) != OK || key.len != CRYPTO_KEY)
+        return fail(BAD_ARGUMENT, "--root-key-file: %s does not hold 64 hex digits", path);
     crypto_pair_from(key.data, out);
     return OK;
 }
@@ -216,7 +216,7 @@ static err_t lock_state(struct sim_server *s)
 
     if (!s->settings.state_dir) return OK;
     if (mkdir(s->settings.state_dir, 0700) != 0 && errno != EEXIST)
-        return fail(SYSTEM, "%s: %s", s->settings.state_dir, strerror(errno));
+        return fail(SYSTEM, "--state: cannot make %s: %s", s->settings.state_dir, strerror(errno));
     snprintf(path, sizeof path, "%s/lock", s->settings.state_dir);
     s->state_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->state_lock < 0) return fail(SYSTEM, "%s: %s", path, strerror(errno));
