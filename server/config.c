@@ -249,9 +249,8 @@ static err_t bad_number(const struct option *o, const char *origin, const char *
     char min[24], max[24];
 
     if (o->kind == BYTES)
-        return fail(BAD_ARGUMENT, "%s: '%s' is not a size from %s to %s, such as 65536, 64M or 8G",
-                    origin, text, size_text(o->min, min, sizeof min),
-                    size_text(o->max, max, sizeof max));
+        return fail(BAD_ARGUMENT, "%s: '%s' is not a size from %s to %s, such as 64M or 8G", origin,
+                    text, size_text(o->min, min, sizeof min), size_text(o->max, max, sizeof max));
     return fail(BAD_ARGUMENT, "%s: '%s' is not a number from %ld to %ld", origin, text, o->min,
                 o->max);
 }

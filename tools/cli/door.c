@@ -65,7 +65,7 @@ static bool no_way(const struct cli *c, bool operator_only)
     else
         cli_failed("there is no key: none in --key or PARLEY_API_KEY, no first-keys and no "
                    "operator.sock in %s. Give a key, or name the data folder of a parleyd with "
-                   "--data; tools/run starts one.",
+                   "--data. A new one: parleyd, or tools/run.",
                    c->data);
     return false;
 }
@@ -107,12 +107,13 @@ static bool nobody(const struct cli *c, const struct way *way, const char *base,
                    "%s, or tools/run), or name that of a running one with --data.",
                    way->socket, words, c->data);
     else if (base == c->sandbox)
-        cli_failed("the sandbox does not answer at %s (%s). tools/run starts it; where another "
-                   "one listens is said with --sandbox-control.",
-                   base, words);
+        cli_failed(
+            "the sandbox does not answer at %s (%s). Start it (parley-sim, or tools/run), or "
+            "say with --sandbox-control where one listens.",
+            base, words);
     else
-        cli_failed("parleyd does not answer at %s (%s). tools/run starts it; where another one "
-                   "listens is said with --url or PARLEY_URL.",
+        cli_failed("parleyd does not answer at %s (%s). Start it (parleyd, or tools/run), or say "
+                   "with --url or PARLEY_URL where one listens.",
                    base, words);
     return false;
 }
@@ -317,8 +318,8 @@ int door_follow(const struct cli *c, const char *path, const char *after,
         }
         if (status == 0 && !told)
             fprintf(stderr,
-                    "parleyctl: parleyd does not answer at %s (tools/run starts it, --url or "
-                    "PARLEY_URL names another); trying again\n",
+                    "parleyctl: parleyd does not answer at %s (parleyd or tools/run starts it, "
+                    "--url or PARLEY_URL names another); trying again\n",
                     c->url);
         told = status == 0;
         buf_reset(&f.line);
