@@ -123,6 +123,7 @@ static struct {
     {"BODY_MAX", "the body of ids that we made; others do not decode to it", false},
     {"LEVELS_MAX", "depth that LMDB's trees have; others are damage", false},
     {"PAGE_MAX", "pages that LMDB makes; others are damage", false},
+    {"MENDS_MAX", "flipped bits that one start mends; more is damage", false},
     {"UNWRITTEN_MAX", "pages that a commit allots and does not write", false},
     {"PASSED_MAX", "rows looked at behind the end of a range, for damage", false},
 };
