@@ -182,6 +182,19 @@ static err_t add_message(struct account *a, struct turn *t, const struct wa_mess
     return tell(a, t, w, chat, &m);
 }
 
+/* It was counted while nobody knew what it was. */
+static err_t count_out(struct account *a, struct turn *t, const struct db_contact *who,
+                       const struct db_message *m)
+{
+    struct db_chat chat;
+
+    TRY(db_chat_find(turn_view(t), a->scope, who->peer, &chat));
+    bool was_read = m->place.peer == chat.peer && m->place.seq <= chat.read_seq;
+    if (m->from_me || was_read || !chat.unread_count) return OK;
+    chat.unread_count--;
+    return db_chat_put_listed(&t->batch, turn_view(t), a->scope, &chat);
+}
+
 /* The row keeps its place and id; its content comes now. */
 static err_t complete_message(struct account *a, struct turn *t, const struct wa_message *w,
                               const struct db_contact *chat, struct place place)
@@ -190,9 +203,11 @@ static err_t complete_message(struct account *a, struct turn *t, const struct wa
 
     TRY(db_message_get(turn_view(t), a->scope, place, &m));
     if (m.status != MESSAGE_WAITING || w->waiting) return OK;
+    bool was_news = ingest_is_news(m.type);
     fill_content(t, w, &m);
     m.received_ms = t->now;
     db_message_put(&t->batch, a->scope, &m);
+    if (was_news && !ingest_is_news(m.type)) TRY(count_out(a, t, chat, &m));
     TRY(make_searchable(a, t, &m));
     count(w);
     return tell(a, t, w, chat, &m);

@@ -543,3 +543,24 @@ Test(ingest, reactions_do_not_take_the_receipts_of_what_they_are_about)
     range_done(&r);
     house_view_end();
 }
+
+Test(ingest, a_waiting_message_that_turns_out_to_be_a_reaction_is_no_news)
+{
+    struct wa_event e = message("W1", "+");
+    struct slice text = e.message.text, raw = e.message.raw;
+
+    receive("A1", "one");
+    e.message.waiting = true;
+    e.message.kind = WA_KIND_UNKNOWN;
+    e.message.text = e.message.raw = SLICE_NONE;
+    house_emit(&e);
+    house_settle();
+    cr_expect_str_eq(chat("2222@lid"), "2 unread: [received one][waiting ]");
+    e.message.waiting = false;
+    e.message.kind = WA_KIND_REACTION;
+    e.message.text = text;
+    e.message.raw = raw;
+    house_emit(&e);
+    house_settle();
+    cr_expect_str_eq(chat("2222@lid"), "1 unread: [received one][received +]");
+}
