@@ -4,6 +4,8 @@
 #include "proto/client/devices.h"
 #include "proto/client/keys.h"
 #include "proto/client/mapping.h"
+#include "proto/signal/adv.h"
+#include "proto/signal/identity.h"
 
 err_t wa_bundles_ask(struct wa_client *c, const struct wa_jid *devices, size_t n,
                      const char *reason, wa_answer_fn *answer, void *op, bool take_op)
@@ -111,6 +113,29 @@ err_t wa_has_session(struct wa_client *c, const struct wa_jid *device, bool *out
     return OK;
 }
 
+/* Of our own devices the pairing told us the phone's key, and the phone vouches for the others: a
+ * server cannot slip in one that reads what we send. (Companions' bundles may come without the
+ * proof.) */
+static err_t check_own_device(struct wa_client *c, const struct wa_jid *jid,
+                              const struct wa_node *user, const struct wa_bundle *bundle)
+{
+    struct slice proof = wa_node_child_bytes(user, "device-identity");
+    struct wa_address address;
+    struct wa_adv_device device = {.account_key = bundle->identity};
+    struct crypto_key phone;
+    bool is_known;
+
+    if (!wa_account_is_self(&c->account, jid)) return OK;
+    TRY(wa_address_of(c, jid, &address));
+    bool is_companion = address.device != 0;
+    address.device = 0;
+    TRY(wa_identity_load(&c->keystore, c->arena, &address, &phone, &is_known));
+    if (!is_known || (is_companion && proof.len == 0)) return OK;
+    if (is_companion) TRY(wa_adv_verify(c->arena, proof, &bundle->identity, &phone, &device));
+    ENSURE(memcmp(&device.account_key, &phone, sizeof(phone)) == 0, BAD_SIGNATURE);
+    return OK;
+}
+
 static err_t take_user(struct wa_client *c, const struct wa_node *user, bool replace)
 {
     struct wa_jid jid = wa_node_jid(user, "jid");
@@ -124,6 +149,7 @@ static err_t take_user(struct wa_client *c, const struct wa_node *user, bool rep
     TRY(wa_has_session(c, &jid, &has));
     if (has && !replace) return OK;
     TRY(wa_bundle_read(user, SLICE_NONE, &bundle));
+    TRY(check_own_device(c, &jid, user, &bundle));
     return wa_bundle_install(c, &jid, &bundle);
 }
 

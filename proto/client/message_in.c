@@ -133,6 +133,18 @@ static err_t on_content(struct wa_client *c, struct inbound *in, struct slice me
 
 /* ---- decryption ---- */
 
+/* Our own devices need no trust on first use: the pairing told us the key of our phone, and it
+ * vouches for the others. Who speaks as one of them puts words in our mouth and answers for the
+ * phone, so here a server's word is not enough. */
+static err_t check_own_device(struct inbound *in, const struct crypto_key *key,
+                              const struct crypto_key *phone, const struct wa_adv_device *device)
+{
+    const struct crypto_key *vouches = in->address.device == 0 ? key : &device->account_key;
+
+    ENSURE(memcmp(vouches, phone, sizeof(*phone)) == 0, BAD_SIGNATURE);
+    return OK;
+}
+
 /* A companion's first message shows that its phone vouches for it. Checked once per identity key:
  * it costs two signatures, and a pkmsg is repeated until we answer. (The account key may be the
  * one it brings along; only when it brings none is the phone's own, known one used.) */
@@ -141,15 +153,17 @@ static err_t check_device_identity(struct wa_client *c, struct inbound *in, stru
     struct slice identity = wa_node_child_bytes(in->info.stanza, "device-identity");
     struct wa_address phone = {.name = in->address.name, .device = 0, .own = in->address.own};
     struct crypto_key key, known, account;
-    struct wa_adv_device device;
-    bool is_known, has_account;
+    struct wa_adv_device device = {0};
+    bool is_known, has_account, is_companion = in->address.device != 0;
 
-    if (in->address.device == 0 || identity.len == 0 || pkmsg.len < 2) return OK;
+    if (pkmsg.len < 2 || (!in->address.own && (!is_companion || identity.len == 0))) return OK;
     TRY(wa_key_untyped(wa_pb_bytes(slice_from(pkmsg, 1), 3), &key));
     TRY(wa_identity_load(&c->keystore, c->arena, &in->address, &known, &is_known));
     if (is_known && memcmp(&known, &key, sizeof(key)) == 0) return OK;
     TRY(wa_identity_load(&c->keystore, c->arena, &phone, &account, &has_account));
-    return wa_adv_verify(c->arena, identity, &key, has_account ? &account : NULL, &device);
+    if (is_companion && (identity.len || has_account))
+        TRY(wa_adv_verify(c->arena, identity, &key, has_account ? &account : NULL, &device));
+    return in->address.own && has_account ? check_own_device(in, &key, &account, &device) : OK;
 }
 
 static err_t decrypt_pairwise(struct wa_client *c, struct inbound *in, const struct wa_node *enc,

@@ -37,6 +37,8 @@ static err_t on_encrypt(struct wa_client *c, const struct wa_node *n)
 {
     struct wa_jid from = wa_node_jid(n, "from");
 
+    /* Our own phone's came with the pairing; another phone would be another pairing. */
+    if (wa_account_is_self(&c->account, &from)) return OK;
     if (wa_node_child(n, "identity") && wa_jid_is_person(&from)) return forget_identity(c, &from);
     if (wa_node_child(n, "count")) return wa_prekeys_upload(c);
     return OK;

@@ -293,7 +293,7 @@ static void check(const struct row *row)
     world_init_paired(&w);
     world_login(&w);
     party_init(&peer, "888@lid", 2, 11);
-    party_init(&phone, "777@lid", 0, 12);
+    party_init(&phone, "777@lid", 0, 7); /* that paired us */
     world_introduce(&w, &peer);
     world_introduce(&w, &phone);
 
@@ -333,7 +333,7 @@ Test(acks, a_history_notification_gets_both_receipts)
 
     world_init_paired(&w);
     world_login(&w);
-    party_init(&phone, "777@lid", 0, 12);
+    party_init(&phone, "777@lid", 0, 7); /* that paired us */
     world_introduce(&w, &phone);
     wa_pb_put_int(&protocol, 2, 5);
     wa_pb_put_bytes(&protocol, 6, SLICE("x"));

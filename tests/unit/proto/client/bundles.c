@@ -78,3 +78,26 @@ Test(bundles, one_bad_user_does_not_spoil_the_others)
     cr_assert(slice_is(wa_node_text(world_next_node(&x.w), "xmlns"), "usync"), "the list is old");
     cast_done(&x);
 }
+
+/* The server hands out keys of its own for our phone: what we send is not encrypted for them. */
+Test(bundles, our_phone_is_the_one_that_paired_us)
+{
+    struct cast x;
+    struct party forger;
+
+    cast_init(&x);
+    party_init(&forger, "777@lid", 0, 66);
+    cr_assert_eq(cast_send(&x, cast_peer_lid(), "hi"), OK);
+    cast_answer_devices(&x);
+    struct slice xml = arena_printf(&x.w.arena, "<list>" SLICE_FMT SLICE_FMT "</list>",
+                                    SLICE_ARG(world_bundle_xml(&x.w, &forger, "777@lid")),
+                                    SLICE_ARG(world_bundle_xml(&x.w, &x.peer, "888@lid")));
+    world_answer(&x.w, "get", "encrypt", arena_text(&x.w.arena, xml));
+    const struct wa_node *m = world_next_node(&x.w);
+    cr_assert(m && wa_node_is(m, "message"));
+    cr_expect(cast_enc_for(m, "888@lid"));
+    cr_expect_null(cast_enc_for(m, "777@lid"));
+    cr_expect(!fake_row(&x.w.h, WA_NS_SESSION, "777@lid", "0"));
+    party_done(&forger);
+    cast_done(&x);
+}

@@ -214,13 +214,12 @@ Test(message_in, files_our_own_words_from_the_phone_under_their_chat)
 
     world_init_paired(&w);
     world_login(&w);
-    party_init(&phone, "777@lid", 0, 12);
+    party_init(&phone, "777@lid", 0, 7); /* that paired us */
     world_introduce(&w, &phone);
     serve(&w, &phone,
           "<message from=\"777@lid\" recipient=\"888@lid\" id=\"O1\" type=\"text\" "
           "t=\"1700000001\"/>",
           device_sent(&w, "888@lid", world_text(&w, "mine")));
-    cr_assert(strstr(fake_event(&w.h), "identity 777@lid"), "another key than at the pairing");
     world_expect_event(&w, "message text 888@lid from 777@lid:0 id O1 \"mine\" ours");
     world_expect(&w, "<receipt id=\"O1\" to=\"777@lid\" type=\"sender\" recipient=\"888@lid\"/>");
     world_expect_quiet(&w);
@@ -248,7 +247,7 @@ Test(message_in, keeps_history_as_a_job_with_both_receipts)
 
     world_init_paired(&w);
     world_login(&w);
-    party_init(&phone, "777@lid", 0, 12);
+    party_init(&phone, "777@lid", 0, 7); /* that paired us */
     world_introduce(&w, &phone);
     serve(&w, &phone,
           "<message from=\"777@lid\" category=\"peer\" id=\"H1\" type=\"text\" t=\"1700000001\"/>",
@@ -293,7 +292,7 @@ Test(message_in, follows_the_phone_to_lids)
 
     world_init_paired(&w);
     world_login(&w);
-    party_init(&phone, "777@lid", 0, 12);
+    party_init(&phone, "777@lid", 0, 7); /* that paired us */
     world_introduce(&w, &phone);
     serve(&w, &phone,
           "<message from=\"777@lid\" category=\"peer\" id=\"L1\" type=\"text\" t=\"1700000001\"/>",
@@ -548,4 +547,50 @@ Test(message_in, is_not_asked_for_again_because_there_was_no_memory)
         done(&w, &peer);
     }
     cr_assert_gt(nth, 5, "%u: socket, link, stanza, message and text ask for memory", nth);
+}
+
+/* A server that speaks as one of our own devices, with keys of its own: it is neither our phone nor
+ * vouched for by it. */
+Test(message_in, takes_nobody_for_our_own_device_whom_our_phone_does_not_know)
+{
+    static const char *const from[] = {"777", "777:3"};
+    struct world w;
+    struct party phone, forger;
+    struct wa_adv_grant grant = {.raw_id = 1, .key_index = 1, .timestamp = 1};
+    struct wa_adv_pairing pairing;
+    uint8_t secret[32] = {1};
+
+    for (uint32_t i = 0; i < 2; i++) {
+        world_init_paired(&w);
+        world_login(&w);
+        party_init(&phone, "777@lid", 0, 7);
+        party_init(&forger, "777@lid", 3 * i, 66);
+        struct slice grants[] = {
+            wa_adv_issue(&forger.ks, &w.arena, secret, &forger.identity.public, &grant),
+            wa_adv_issue(&phone.ks, &w.arena, secret, &forger.identity.public, &grant)};
+        for (size_t vouched = 0; vouched < 2; vouched++) {
+            world_introduce(&w, &forger);
+            struct slice xml = arena_printf(&w.arena,
+                                            "<message from=\"%s@lid\" recipient=\"888@lid\" "
+                                            "id=\"F%zu\" type=\"text\" t=\"1700000001\"/>",
+                                            from[i], vouched);
+            struct wa_node *in = world_parse(&w, arena_text(&w.arena, xml));
+            world_encrypt(&w, &forger, device_sent(&w, "888@lid", world_text(&w, "words")), in);
+            cr_assert_eq(wa_adv_accept(&forger.ks, &w.arena, secret, grants[vouched], &pairing),
+                         OK);
+            if (i)
+                wa_node_set_bytes(wa_node_add(in, &w.arena, "device-identity"), pairing.identity);
+            world_serve_node(&w, in);
+            const char *event = fake_event(&w.h);
+            bool is_ours = i == 1 && vouched;
+            cr_expect(event && !strstr(event, "words") == !is_ours, "%s: %s", from[i], event);
+            fake_events_skip(&w.h);
+        }
+        world_serve(&w, "<notification type=\"encrypt\" from=\"777@lid\" id=\"N\"><identity/>"
+                        "</notification>");
+        cr_expect(fake_row(&w.h, WA_NS_IDENTITY, "777@lid", "0"), "the phone's key is for good");
+        party_done(&phone);
+        party_done(&forger);
+        world_done(&w);
+    }
 }
