@@ -129,12 +129,29 @@ void mcp_stream_set_uris(struct mcp_stream *s, const struct session_uri *uris, s
     if (s->watch_count) atomic_fetch_add(&s->home->mcp->watchers, s->watch_count);
 }
 
+/* Whom we knew under two addresses may have been found to be one since, with the numbers of the
+ * other. What cannot be looked up stays as it was. */
+static void look_up_again(struct mcp_stream *s, struct session_uri *uris, size_t n)
+{
+    struct event_filter now;
+
+    for (size_t i = 0; i < n; i++) {
+        struct slice uri = slice_text(uris[i].uri);
+        if (mcp_uri_parse(uri).kind != MCP_URI_CHAT) continue;
+        if (mcp_uri_resolve(s->home, &s->hub.who, uri, &now) == OK)
+            uris[i].filter = now;
+        else
+            err_clear();
+    }
+}
+
 bool mcp_stream_load(struct mcp_stream *s)
 {
     struct session_uri *uris;
     size_t n;
 
     if (!session_uris(s->home, s->session.id, &s->session, &uris, &n)) return false;
+    look_up_again(s, uris, n);
     mcp_stream_set_uris(s, uris, n);
     free(uris);
     return true;

@@ -184,6 +184,40 @@ Test(mcp_stream, a_chat_is_watched_by_its_id)
     leave(&a);
 }
 
+static void learn_that_they_are_one(struct account *a, const char *lid, const char *pn)
+{
+    struct turn *t = open_turn(a);
+    uint32_t peer;
+
+    CHECK_OK(
+        db_contact_map(&t->batch, t->view, a->scope, slice_text(lid), slice_text(pn), 7, 1, &peer));
+    close_turn(t, true);
+}
+
+/* A session keeps the chat as it was named; who it is, is asked again when its stream begins. */
+Test(mcp_stream, a_chat_is_watched_under_an_older_id_too)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], by_number[ID_TEXT_MAX], by_lid[ID_TEXT_MAX], uri[100];
+    uint32_t number, peer;
+    uint64_t secret;
+    struct agent a;
+
+    receive(acc, anna, false, 100, "one", m, by_number);
+    receive(acc, "777@lid", false, 101, "two", m, by_lid);
+    open_session();
+    snprintf(uri, sizeof(uri), "whatsapp://chats/%s", by_lid);
+    subscribe(uri);
+    learn_that_they_are_one(acc, "777@lid", anna);
+    cr_assert(id_chat_parse(ID_CHAT, slice_text(by_number), &number, &peer, &secret));
+    a = listen_from(NULL);
+    log_event(acc, EVENT_MESSAGE_RECEIVED, peer);
+    hear(&a);
+    cr_assert_eq(count_of(&a, "\"uri\":"), 1, "%s", text_of(&a));
+    cr_assert(has(&a, uri));
+    leave(&a);
+}
+
 Test(mcp_stream, an_accounts_states_are_watched)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
