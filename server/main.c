@@ -240,24 +240,9 @@ static void stop(struct process *p, const char *why)
 
 static void free_all(struct process *p)
 {
-    struct server *s = &p->server;
-
-    for (size_t i = 0; i < s->worker_count; i++)
-        worker_join(s->workers[i]);
+    server_join(&p->server);
     upkeep_free(p->upkeep);
-    http_free(s->http);
-    accounts_free(s->accounts);
-    mcp_close(s->mcp);
-    hubs_free(s->hubs);
-    claims_free(s->claims);
-    tenants_close(s->tenants);
-    directory_free(s->directory);
-    for (size_t i = 0; i < s->worker_count; i++)
-        worker_free(s->workers[i]);
-    worker_free(s->main);
-    free(s->workers);
-    writer_free(s->writer);
-    store_close(s->store);
+    server_free(&p->server);
     config_done(&p->config);
 }
 

@@ -40,3 +40,8 @@ struct server {
     int64_t started_at; /* ms */
     atomic_bool stopping;
 };
+
+/* Waits for the workers, which were told to stop. */
+void server_join(struct server *s);
+/* Everything that was made, in the reverse order; what has no accounts has none to free. */
+void server_free(struct server *s);

@@ -135,25 +135,6 @@ static void on_signal(uv_signal_t *handle, int number)
     if (!atomic_exchange(&P.server.stopping, true)) http_close(P.server.http, on_http_closed, NULL);
 }
 
-static void free_all(struct server *s)
-{
-    for (size_t i = 0; i < s->worker_count; i++)
-        worker_join(s->workers[i]);
-    http_free(s->http);
-    mcp_close(s->mcp);
-    hubs_free(s->hubs);
-    claims_free(s->claims);
-    tenants_close(s->tenants);
-    directory_free(s->directory);
-    for (size_t i = 0; i < s->worker_count; i++)
-        worker_free(s->workers[i]);
-    worker_free(s->main);
-    free(s->workers);
-    writer_free(s->writer);
-    store_close(s->store);
-    config_done(&P.config);
-}
-
 int main(int argc, char **argv)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
@@ -176,6 +157,8 @@ int main(int argc, char **argv)
         uv_signal_start(&P.signals[i], on_signal, numbers[i]);
     }
     worker_run(P.server.main);
-    free_all(&P.server);
+    server_join(&P.server);
+    server_free(&P.server);
+    config_done(&P.config);
     return EXIT_SUCCESS;
 }
