@@ -197,10 +197,10 @@ static void escape(struct buf *out, uint8_t c)
     if (c == '"' || c == '\\' || (c < 32 && letters[c])) {
         buf_put_u8(out, '\\');
         buf_put_u8(out, c < 32 ? (uint8_t)letters[c] : c);
-    } else if (c < 32) {
+    } else if (c > 0 && c < 32) {
         buf_printf(out, "\\u%04x", c);
     } else {
-        buf_put(out, SLICE("\xef\xbf\xbd")); /* not UTF-8: the replacement character */
+        buf_put(out, SLICE("\xef\xbf\xbd"));
     }
 }
 

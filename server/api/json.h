@@ -86,5 +86,6 @@ void pen_raw(struct pen *p, const char *key, struct slice json);
 /* The name of the next member, when it comes from outside; the value is then written with a NULL
  * key. */
 void pen_name(struct pen *p, struct slice name);
-/* One string with its quotes, without commas. */
+/* One string with its quotes, without commas. What is not UTF-8 becomes the replacement character,
+ * and so does a zero character, which a person can send and many parsers refuse, ours too. */
 void json_quote(struct buf *out, struct slice text);

@@ -1,6 +1,7 @@
 #include "proto/client/inside.h"
 #include "server/account/people.h"
 #include "server/account/terms.h"
+#include "server/api/json.h"
 #include "storage/outbox.h"
 #include "tests/unit/server/account/house.h"
 
@@ -110,6 +111,25 @@ Test(ingest, a_message_is_stored_told_and_found_in_one_commit)
     cr_expect_eq(found("MORNING good"), 1u);
     house_view();
     cr_expect(slice_is(contact_of("2222@lid").push_name, "Ada"));
+    house_view_end();
+}
+
+Test(ingest, a_text_with_a_zero_character_is_told_in_json_that_parsers_take)
+{
+    struct wa_event e = message("A1", "");
+    struct db_event told = {0};
+    struct json *j = NULL;
+    AUTO(range) r = {0};
+
+    e.message.text = slice_of("a\0b", 3);
+    house_emit(&e);
+    house_settle();
+    db_events(&r, house_view(), 1, 0, 0, RANGE_FORWARDS);
+    for (struct db_event next; db_event_next(&r, &next);)
+        told = next;
+    cr_assert_eq(json_parse(told.bytes, SIZE_MAX, &j), OK);
+    cr_expect(slice_is(json_get_text(j, "event"), "message.received"));
+    json_free(j);
     house_view_end();
 }
 

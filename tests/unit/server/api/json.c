@@ -157,6 +157,18 @@ Test(pen, writes_nested_values_with_commas)
                     "\"t\":\"2025-11-20T09:52:30.123Z\",\"never\":null,\"k\\\"y\":0,\"r\":[1]}");
 }
 
+Test(pen, a_zero_character_is_written_as_one_that_parsers_take)
+{
+    AUTO(buf) b = {0};
+    struct json *j = NULL;
+
+    json_quote(&b, SLICE_ARRAY(((const uint8_t[]){'a', 0, 'b'})));
+    cr_assert_str_eq(buf_text(&b), "\"a\xef\xbf\xbd"
+                                   "b\"");
+    cr_assert_eq(json_parse(buf_slice(&b), 1000, &j), OK);
+    json_free(j);
+}
+
 Test(pen, escapes_and_mends_strings)
 {
     static const struct {
