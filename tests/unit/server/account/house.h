@@ -81,6 +81,7 @@ static struct house {
 
 /* Of the server that is opened next. */
 static size_t house_worker_count = 1;
+static bool house_without_sync; /* for many commits */
 
 static inline void house_pass(int64_t ms) { fake_pass(house.worker, ms); }
 static inline void house_run(void)
@@ -112,7 +113,8 @@ static inline void house_open_server(void)
                     (char *)"--sandbox-root-key",
                     (char *)"142375574d0a587166aae71ebe516437c4a28b73e3695c6ce1f7f9545da8ee6b",
                     NULL};
-    struct store_options options = {.path = house.folder, .map_size = (size_t)256 << 20};
+    struct store_options options = {
+        .path = house.folder, .map_size = (size_t)256 << 20, .without_sync = house_without_sync};
 
     cr_assert_eq(config_load(&house.config, 5, args, NULL), OK, "%s", err_words());
     cr_assert_eq(store_open(&options, &s->store), OK, "%s", err_trail());
@@ -216,6 +218,7 @@ static inline void house_stop(void)
     char command[128];
 
     house_close_server();
+    house.account = NULL;
     snprintf(command, sizeof command, "rm -rf %s", house.folder);
     cr_assert_eq(system(command), 0);
 }
