@@ -30,6 +30,7 @@ struct wa_sending {
     bool asked, answered;
     bool started_over; /* the device lists turned out to be stale */
     size_t contact_in; /* answer of the number check */
+    int refusal;       /* the server's code where it refused the part of a query that we need */
     err_t error;
 };
 
@@ -51,6 +52,7 @@ static enum step_result failed(struct wa_sending *op, err_t e)
 static enum step_result next(struct wa_sending *op)
 {
     op->asked = op->answered = false;
+    op->refusal = 0;
     return STEP_NEXT;
 }
 
@@ -95,6 +97,20 @@ static enum step_result wait_turn(void *arg)
 
 /* ---- 2. recipient: both addresses; a stranger's number is checked first ---- */
 
+/* The server may refuse parts of a query, as when it is asked too often. */
+static void note_refusal(struct wa_sending *op, const struct wa_node *part)
+{
+    int code = part ? wa_iq_error(part) : 0;
+    if (code && code != 404) op->refusal = code;
+}
+
+/* Only what the server has looked up says that nobody is there. */
+static enum step_result nobody(struct wa_sending *op, const char *what)
+{
+    if (op->refusal) return failed(op, fail(QUERY_REFUSED, "%s: %d", what, op->refusal));
+    return failed(op, fail(NOT_ON_WHATSAPP, "%s", what));
+}
+
 static err_t on_contact(struct wa_client *c, void *arg, const struct wa_node *iq, err_t e)
 {
     struct wa_sending *op = arg;
@@ -106,6 +122,7 @@ static err_t on_contact(struct wa_client *c, void *arg, const struct wa_node *iq
         err_t stored = wa_devices_store(c, user, &n);
         if (stored != OK) return stored;
         op->contact_in += contact && slice_is(wa_node_text(contact, "type"), "in");
+        note_refusal(op, contact);
     }
     return resume(c, op, e);
 }
@@ -162,7 +179,7 @@ static enum step_result find_recipient(void *arg)
     bool stranger;
 
     if (op->answered && op->error != OK) return STEP_FAILED;
-    if (op->answered && op->contact_in == 0) return failed(op, fail(NOT_ON_WHATSAPP, "number"));
+    if (op->answered && op->contact_in == 0) return nobody(op, "number");
 
     err_t e = note_addresses(op);
     if (e != OK) return failed(op, e);
@@ -178,14 +195,16 @@ static enum step_result find_recipient(void *arg)
 
 static err_t on_devices(struct wa_client *c, void *arg, const struct wa_node *iq, err_t e)
 {
+    struct wa_sending *op = arg;
     const struct wa_node *user;
     size_t n;
 
     for (size_t i = 0; e == OK && (user = wa_usync_next(iq, &i));) {
         err_t stored = wa_devices_store(c, user, &n);
         if (stored != OK) return stored;
+        note_refusal(op, wa_node_child(user, "devices"));
     }
-    return resume(c, arg, e);
+    return resume(c, op, e);
 }
 
 static void add_user(struct wa_client *c, struct wa_node *list, const struct wa_party *who)
@@ -233,7 +252,7 @@ static enum step_result find_devices(void *arg)
     if (!of_peer && !of_self) return next(op);
     if (!op->answered) return asked(op, ask_devices(op, of_peer, of_self));
     /* Without a list of the peer there is nobody to write to. Our own phone is always there. */
-    return of_peer ? failed(op, fail(NOT_ON_WHATSAPP, "no devices")) : next(op);
+    return of_peer ? nobody(op, "no devices") : next(op);
 }
 
 /* ---- who gets it ---- */

@@ -452,3 +452,21 @@ Test(message_out, what_no_frame_can_carry_fails_at_once, .timeout = 60)
     free(text);
     cast_done(&x);
 }
+
+/* An answer of the server's that is an error says nothing of the number. */
+Test(message_out, a_refused_part_of_a_query_is_no_unregistered_number)
+{
+    struct cast x;
+
+    cast_init(&x);
+    cr_assert_eq(cast_send(&x, cast_peer_pn(), "hi"), OK);
+    cast_answer_usync(&x, "<user jid=\"15550002222@s.whatsapp.net\"><contact><error code=\"429\" "
+                          "text=\"rate-overlimit\"/></contact></user>");
+    world_expect_event(&x.w, "send_failed 1 QUERY_REFUSED");
+    cr_assert_eq(cast_send(&x, cast_peer_lid(), "hi"), OK);
+    cast_answer_usync(&x, "<user jid=\"888@lid\"><devices><error code=\"503\" backoff=\"60\"/>"
+                          "</devices></user>");
+    world_expect_event(&x.w, "send_failed 2 QUERY_REFUSED");
+    world_expect_quiet(&x.w);
+    cast_done(&x);
+}
