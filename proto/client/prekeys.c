@@ -127,8 +127,9 @@ err_t wa_prekeys_upload(struct wa_client *c)
         add_prekey(c, list, &keys[i]);
     TRY(wa_put_signed_prekey(c, iq, c->account.signed_prekey_id));
 
+    TRY(wa_iq_ask(c, iq, on_uploaded, NULL));
     c->uploading = true;
-    return wa_iq_ask(c, iq, on_uploaded, NULL);
+    return OK;
 }
 
 static err_t on_counted(struct wa_client *c, void *op, const struct wa_node *iq, err_t e)

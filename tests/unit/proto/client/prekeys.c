@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 
+#include "proto/client/inside.h"
+#include "proto/client/iq.h"
 #include "tests/support/fake_server.h"
 
 /* Online, the count asked for and not yet answered. */
@@ -121,5 +123,27 @@ Test(prekeys, has_one_upload_on_the_way)
                     "<count value=\"0\"/></notification>");
     cr_assert(strstr(world_next(&w), "<ack "));
     world_expect_quiet(&w);
+    world_done(&w);
+}
+
+/* An upload that found no place among the open queries is not on its way. */
+Test(prekeys, an_upload_that_was_not_asked_is_asked_again)
+{
+    struct world w;
+    AUTO(arena) arena = {0};
+    err_t e = OK;
+
+    start(&w);
+    w.hold = true;
+    fake_turn_open(&w.h);
+    w.client->arena = &arena;
+    while (e == OK)
+        e = wa_iq_ask(w.client, wa_iq_new(w.client, "get", "x"), wa_iq_ignore, NULL);
+    cr_assert_eq(wa_prekeys_upload(w.client), ERR_TOO_BUSY);
+    cr_assert_eq(wa_iq_drop_all(w.client, ERR_QUERY_TIMEOUT), OK);
+    cr_assert_eq(wa_prekeys_upload(w.client), OK);
+    cr_assert(w.client->uploading && !list_empty(&w.client->queries));
+    w.client->arena = NULL;
+    fake_turn_close(&w.h);
     world_done(&w);
 }
