@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,6 +147,7 @@ static const char *const hosts[] = {"parley.example", NULL};
 
 static void start_config(struct http_config config)
 {
+    signal(SIGPIPE, SIG_IGN); /* as parleyd does */
     config.listen = listen_at;
     config.tables = tables;
     main_worker = worker_new(-1);
