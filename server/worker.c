@@ -1,10 +1,13 @@
-/* Threads, posts, timers. The inbox is one list under one lock; a uv_async wakes the loop, which
- * takes the whole list at once. What a thread posts to itself it finds before it sleeps. Timers
- * live in a binary heap over a single uv timer. */
+/* Threads, posts, timers. The inbox is one list under one lock; an eventfd wakes the loop, which
+ * takes the whole list at once. (With uv_async who is woken spins until who wakes him has come back
+ * from its write, and on a busy machine that one waits for the same core.) What a thread posts to
+ * itself it finds before it sleeps. Timers live in a binary heap over a single uv timer. */
 #include "server/worker.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "proto/base/xalloc.h"
@@ -14,7 +17,8 @@ struct worker {
     bool started;
     pthread_t thread;
     uv_loop_t loop;
-    uv_async_t wake;
+    int wake_fd;
+    uv_poll_t wake;
     uv_timer_t clock; /* the earliest timer of the heap */
     uv_prepare_t before_sleep;
     uv_check_t after_sleep;
@@ -49,6 +53,9 @@ int64_t worker_ticks(struct worker *w) { return (int64_t)uv_now(&w->loop); }
 
 /* ---- posts ---- */
 
+/* Only a counter that is full takes no more, and that one wakes too. */
+static void wake(struct worker *w) { eventfd_write(w->wake_fd, 1); }
+
 void worker_post(struct worker *w, struct post *p)
 {
     pthread_mutex_lock(&w->lock);
@@ -59,7 +66,7 @@ void worker_post(struct worker *w, struct post *p)
     if (w == self)
         w->posted_here = true;
     else
-        uv_async_send(&w->wake);
+        wake(w);
 }
 
 static void run_inbox(struct worker *w)
@@ -95,7 +102,14 @@ static void take_posts(struct worker *w)
     if (stop) close_own(w);
 }
 
-static void on_wake(uv_async_t *wake) { take_posts(wake->data); }
+static void on_wake(uv_poll_t *poll, int status, int events)
+{
+    struct worker *w = poll->data;
+    eventfd_t times;
+
+    eventfd_read(w->wake_fd, &times);
+    take_posts(w);
+}
 
 /* ---- timers ---- */
 
@@ -205,7 +219,7 @@ static void on_before_sleep(uv_prepare_t *handle)
         d->run(d);
     }
     /* Not now: who posts to itself again and again must not keep the sockets waiting. */
-    if (w->posted_here && !uv_is_closing((uv_handle_t *)&w->wake)) uv_async_send(&w->wake);
+    if (w->posted_here && !uv_is_closing((uv_handle_t *)&w->wake)) wake(w);
 }
 
 /* A machine that starts with a wrong clock sets it back by hours when the network comes: what was
@@ -239,7 +253,9 @@ struct worker *worker_new(int index)
     list_init(&w->deferred);
     pthread_mutex_init(&w->lock, NULL);
     if (uv_loop_init(&w->loop)) abort();
-    uv_async_init(&w->loop, &w->wake, on_wake);
+    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake_fd < 0 || uv_poll_init(&w->loop, &w->wake, w->wake_fd)) abort();
+    uv_poll_start(&w->wake, UV_READABLE, on_wake);
     uv_timer_init(&w->loop, &w->clock);
     uv_prepare_init(&w->loop, &w->before_sleep);
     uv_check_init(&w->loop, &w->after_sleep);
@@ -279,7 +295,7 @@ void worker_stop(struct worker *w)
     pthread_mutex_lock(&w->lock);
     w->stopping = true;
     pthread_mutex_unlock(&w->lock);
-    uv_async_send(&w->wake);
+    wake(w);
 }
 
 void worker_join(struct worker *w)
@@ -294,6 +310,7 @@ void worker_free(struct worker *w)
     close_own(w);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     uv_loop_close(&w->loop);
+    close(w->wake_fd);
     pthread_mutex_destroy(&w->lock);
     free(w->heap);
     free(w);
