@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -276,6 +277,16 @@ static void wait_for_messages(void)
 static int crowd[CROWD_MAX];
 static size_t crowd_count;
 
+/* They are taken in turn: when the newest has an answer, all of them were taken or refused. */
+static void wait_for_newest(void)
+{
+    static const char question[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    struct pollfd newest = {.fd = crowd[crowd_count - 1], .events = POLLIN};
+
+    send(newest.fd, question, sizeof(question) - 1, MSG_NOSIGNAL); /* may be closed already */
+    if (poll(&newest, 1, DOOR_PATIENCE_S * 1000) != 1) door_failed("the crowd is not answered", "");
+}
+
 /* How many of the newest connections were told that there is no room. */
 static unsigned refused_of_step(void)
 {
@@ -297,9 +308,9 @@ static void fill_up(void)
         if (crowd_count + CROWD_STEP > CROWD_MAX) door_failed("connections have no limit", NULL);
         for (int i = 0; i < CROWD_STEP; i++) {
             crowd[crowd_count] = door_dial(door.port);
-            if (crowd[crowd_count++] < 0) door_failed("the crowd cannot connect", NULL);
+            if (crowd[crowd_count++] < 0) door_failed("the crowd cannot connect", strerror(errno));
         }
-        nanosleep(&(struct timespec){0, 200000000}, NULL);
+        wait_for_newest();
         refused = refused_of_step();
     }
     printf("%zu connections more, and there is no room: the last %u got 503 at once\n", crowd_count,
