@@ -406,11 +406,15 @@ static err_t open_waiting(struct call *c, struct view *v)
 
 enum step_result tool_wait_for_event(struct call *c)
 {
-    enum step_result r = call_read(c, open_waiting);
+    struct hub *hub = hub_at(c->server->hubs, worker_index(c->home));
     int64_t timeout = arg_int_or(c, "timeout_ms", WAIT_DEFAULT_MS);
-    struct waiting *w = c->state;
+    enum step_result r;
+    struct waiting *w;
 
+    hub_last(hub, c->who.tenant); /* hears of merges */
+    r = call_read(c, open_waiting);
     if (r != STEP_DONE) return r;
+    w = c->state;
     w->stream.who = c->who;
     w->stream.filters = w->sel.filters;
     w->stream.filter_count = w->sel.count;
@@ -422,8 +426,7 @@ enum step_result tool_wait_for_event(struct call *c)
     w->deferred.run = on_turn_over;
     w->timer.fire = on_time;
     c->on_cancel = on_cancel;
-    hub_stream_open(hub_at(c->server->hubs, worker_index(c->home)), &w->stream,
-                    arg_seq_or(c, "cursor", HUB_FROM_NOW));
+    hub_stream_open(hub, &w->stream, arg_seq_or(c, "cursor", HUB_FROM_NOW));
     w->cursor = w->stream.cursor;
     /* Who waits for no time at all still hears what the log holds: on_caught_up() ends it. */
     if (timeout) timer_arm(c->home, &w->timer, worker_now(c->home) + timeout);

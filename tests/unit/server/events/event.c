@@ -183,4 +183,50 @@ Test(filters, match_by_kind_account_and_chat)
     cr_assert(event_filter_matches(&chat, &head));
     cr_assert(!event_filter_matches(&wrong, &head));
     cr_assert(!event_filter_matches(&stranger, &head));
+    wrong.also = 3;
+    cr_assert(event_filter_matches(&wrong, &head));
+}
+
+Test(merges, are_read_as_they_were_written_and_match_nothing)
+{
+    struct event_head head = {.account = 7, .peer = 3, .type = EVENT_NUMBER_MERGE};
+    struct event_filter any = {0}, chat = {.account = 7, .peer = 3};
+    struct event_merge m = {0};
+    AUTO(buf) bytes = {0};
+
+    event_merge(&bytes, UINT32_MAX);
+    cr_assert(event_merge_read(&head, buf_slice(&bytes), &m));
+    cr_expect(m.account == 7 && m.from == 3 && m.into == UINT32_MAX);
+    cr_expect_eq(event_of_number(EVENT_NUMBER_MERGE), EVENT_COUNT);
+    cr_expect_not(event_filter_matches(&any, &head) || event_filter_matches(&chat, &head));
+    static const char *const bad[] = {"",
+                                      "{}",
+                                      "{\"into\":",
+                                      "{\"into\":}",
+                                      "{\"into\":0}",
+                                      "{\"into\":x}",
+                                      "{\"into\":4294967296}"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        cr_expect_not(event_merge_read(&head, slice_text(bad[i]), &m), "%s", bad[i]);
+    head.type = 1;
+    cr_expect_not(event_merge_read(&head, buf_slice(&bytes), &m), "an event");
+}
+
+Test(merges, concern_filters_of_the_younger_chat_alone)
+{
+    struct event_merge m = {.account = 7, .from = 3, .into = 1};
+    static const struct {
+        struct event_filter f;
+        bool concerned;
+    } rows[] = {
+        {{.account = 7, .peer = 3}, true},
+        {{.account = 7, .peer = 4, .also = 3}, true},
+        {{.account = 7, .peer = 1}, false},
+        {{.account = 8, .peer = 3}, false},
+        {{.account = 7}, false},
+        {{0}, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        cr_expect_eq(event_merge_concerns(&m, &rows[i].f), rows[i].concerned, "row %zu", i);
 }

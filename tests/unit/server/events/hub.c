@@ -502,6 +502,112 @@ Test(hub, subscriptions_of_the_key_match_beside_own_filters)
     hub_stream_close(&l.s);
 }
 
+/* ---- chats become one ---- */
+
+/* In one commit: an event of chat `from`, its merge into `into`, an event of that one. */
+static void emit_merge(struct house *house, uint32_t from, uint32_t into)
+{
+    struct event_head head = {.account = 7, .peer = from, .type = 1, .at_ms = 1000};
+    AUTO(buf) merge = {0};
+    struct batch b;
+
+    batch_init(&b);
+    batch_event(&b, 1, &head, SLICE("{\"event\":\"x\"}"));
+    head.type = EVENT_NUMBER_MERGE;
+    event_merge(&merge, into);
+    batch_event(&b, 1, &head, buf_slice(&merge));
+    head.type = 1;
+    head.peer = into;
+    batch_event(&b, 1, &head, SLICE("{\"event\":\"x\"}"));
+    writer_post(house->f.writer, &b);
+    while (writer_step(house->f.writer)) {
+    }
+    cr_assert_eq(b.result, OK);
+    batch_done(&b);
+}
+
+static void expect_seen(const struct listener *l, const uint64_t *seqs, size_t n)
+{
+    cr_assert_eq(l->count, n, "%zu events", l->count);
+    for (size_t i = 0; i < n; i++)
+        cr_expect_eq(l->seen[i], seqs[i], "%zu", i);
+}
+
+/* Three chats become one, twice: the streams asked for the youngest and for another. */
+Test(hub, a_stream_hears_the_chat_that_its_own_became_part_of)
+{
+    static const uint64_t own[] = {2, 4, 5, 7};
+    struct listener live = {.filter = {.account = 7, .peer = 3}}, held = live, late = live,
+                    other = {.filter = {.account = 7, .peer = 4}},
+                    foreign = {.filter = {.account = 8, .peer = 3}};
+
+    open_at(&h, &live, 0);
+    open_at(&h, &held, 0);
+    open_at(&h, &other, 0);
+    open_at(&h, &foreign, 0);
+    step(&h);
+    hub_stream_hold(&held.s);
+    emit(&h, 1, 1, 1, 0);
+    emit_merge(&h, 3, 2);
+    emit_merge(&h, 2, 1);
+    step(&h);
+    hub_stream_resume(&held.s);
+    open_at(&h, &late, 0);
+    step(&h);
+    expect_seen(&live, own, ARRAY_LEN(own));
+    expect_seen(&held, own, ARRAY_LEN(own));
+    expect_seen(&late, own, ARRAY_LEN(own));
+    cr_expect_eq(other.count + foreign.count, 0);
+    cr_expect_eq(live.s.cursor, 7, "nobody waits at a merge");
+    cr_expect_eq(live.gaps + held.gaps + late.gaps, 0);
+    hub_stream_close(&live.s);
+    hub_stream_close(&held.s);
+    hub_stream_close(&late.s);
+    hub_stream_close(&other.s);
+    hub_stream_close(&foreign.s);
+}
+
+Test(hub, a_key_hears_the_chat_that_its_own_became_part_of)
+{
+    struct event_filter filters[HUB_KEY_FILTERS_MAX] = {{.account = 7, .peer = 3}};
+    struct listener l = {0};
+
+    hubs_set_key_filters(h.server.hubs, SLICE("key_1"), filters, 1);
+    emit_merge(&h, 3, 2); /* nobody listens yet */
+    emit_merge(&h, 2, 1);
+    step(&h);
+    cr_expect_eq(hubs_merges(h.server.hubs), 2);
+    l.s.follows_key = true;
+    open_at(&h, &l, 0);
+    l.s.filter_count = 0;
+    step(&h);
+    emit(&h, 1, 1, 1, 0);
+    emit(&h, 1, 1, 9, 0);
+    step(&h);
+    static const uint64_t all[] = {1, 3, 4, 6, 7};
+    expect_seen(&l, all, ARRAY_LEN(all));
+    cr_expect_eq(l.key_matches, 5);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, merges_do_not_give_a_key_more_filters_than_it_may_have)
+{
+    struct event_filter filters[HUB_KEY_FILTERS_MAX];
+    struct listener l = {0};
+
+    for (uint32_t i = 0; i < HUB_KEY_FILTERS_MAX; i++)
+        filters[i] = (struct event_filter){.account = 7, .peer = 10 + i};
+    hubs_set_key_filters(h.server.hubs, SLICE("key_1"), filters, HUB_KEY_FILTERS_MAX);
+    l.s.follows_key = true;
+    open_at(&h, &l, 0);
+    l.s.filter_count = 0;
+    step(&h);
+    emit_merge(&h, 10, 1);
+    step(&h);
+    cr_expect_eq(l.count, 1);
+    hub_stream_close(&l.s);
+}
+
 Test(hub, a_key_is_forgotten_with_its_last_stream_and_subscription)
 {
     struct listener one = {0}, two = {0};
