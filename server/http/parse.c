@@ -108,23 +108,60 @@ static struct slice span_of(const struct request *r, struct slice head, struct s
     return slice_sub(head, s.from, s.to);
 }
 
+static bool take_scheme(struct slice *target)
+{
+    static const struct slice schemes[] = {SLICE("http://"), SLICE("https://")};
+
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        size_t n = schemes[i].len;
+        if (target->len < n ||
+            strncasecmp((const char *)target->data, (const char *)schemes[i].data, n) != 0)
+            continue;
+        *target = slice_from(*target, n);
+        return true;
+    }
+    return false;
+}
+
+/* `http://host/path` (RFC 9112 3.2.2) names its host itself, and what Host says is nothing then:
+ * everybody who asks for that header gets the name in the target. Without the header it stays an
+ * unknown path. Gives the rest, which begins with the path or is empty. */
+static struct slice take_authority(struct request *r, struct slice target)
+{
+    struct slice rest = target;
+    size_t slash, question, end;
+
+    if (slice_is_none(request_header(r, "host")) || !take_scheme(&rest)) return target;
+    slash = slice_find(rest, '/');
+    question = slice_find(rest, '?');
+    end = slash < question ? slash : question;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (r->headers[i].name.len == 4 &&
+            strncasecmp((const char *)r->headers[i].name.data, "host", 4) == 0)
+            r->headers[i].value = slice_sub(rest, 0, end);
+    return slice_from(rest, end);
+}
+
 static void fill_request(struct conn *c, struct request *r)
 {
     struct conn_head *h = c->parse;
     struct slice head = arena_dup(&r->arena, buf_slice(&c->head));
-    struct slice target = span_of(r, head, h->target);
-    size_t question = slice_find(target, '?');
+    struct slice target, path;
+    size_t question;
 
     if (h->in_value) h->count++;
     h->in_value = false;
     r->method = slice_text(llhttp_method_name((llhttp_method_t)c->parser.method));
-    r->path = request_decode_path(&r->arena, slice_sub(target, 0, question));
-    r->query = question < target.len ? slice_from(target, question + 1) : SLICE("");
     for (size_t i = 0; i < h->count; i++) {
         r->headers[i].name = span_of(r, head, h->names[i]);
         r->headers[i].value = span_of(r, head, h->values[i]);
     }
     r->header_count = h->count;
+    target = take_authority(r, span_of(r, head, h->target));
+    question = slice_find(target, '?');
+    path = slice_sub(target, 0, question);
+    r->path = request_decode_path(&r->arena, path.len ? path : SLICE("/"));
+    r->query = question < target.len ? slice_from(target, question + 1) : SLICE("");
 }
 
 static bool has_nameless(const struct request *r)

@@ -390,6 +390,36 @@ Test(http, bad_input_gets_its_status_and_a_json_body)
     }
 }
 
+/* RFC 9112 3.2.2: the host of such a target counts, whatever Host says. */
+Test(http, a_target_may_be_a_whole_url)
+{
+    static const struct {
+        const char *line, *host, *status, *body;
+    } rows[] = {
+        {"GET http://localhost/echo?q=1 HTTP/1.1", "Host: localhost\r\n", "200", "GET /echo q=1 "},
+        {"GET HTTPS://localhost:443/ec%68o HTTP/1.1", "Host: localhost\r\n", "200",
+         "GET /echo q= "},
+        {"GET http://localhost/echo HTTP/1.1", "Host: evil.example\r\n", "200", "GET /echo q= "},
+        {"GET http://evil.example/echo HTTP/1.1", "Host: localhost\r\n", "403", ""},
+        {"GET http://localhost@evil.example/echo HTTP/1.1", "Host: localhost\r\n", "403", ""},
+        {"GET http://localhost HTTP/1.1", "Host: localhost\r\n", "404", "GET /"},
+        {"GET http://localhost?q=1 HTTP/1.1", "Host: localhost\r\n", "404", "GET /"},
+        {"GET http://localhost/echo HTTP/1.1", "", "400", "Host header is missing"},
+        {"GET http://localhost/echo HTTP/1.1", "Host: localhost\r\nHost: localhost\r\n", "400", ""},
+        {"GET http://evil.example/echo HTTP/1.0", "", "404", ""},
+        {"GET /http://localhost/echo HTTP/1.1", "Host: localhost\r\n", "404", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[300];
+        const char *got;
+        snprintf(text, sizeof(text), "%s\r\n%s" CLOSE "\r\n", rows[i].line, rows[i].host);
+        got = ask(text);
+        cr_expect(strncmp(got + 9, rows[i].status, 3) == 0, "%s -> %s", text, got);
+        cr_expect(strstr(got, rows[i].body), "%s -> %s", text, got);
+    }
+}
+
 /* Java's client offers HTTP/2 with its first request, browsers WebSockets; who understands neither
  * goes on in HTTP/1.1 (RFC 9110 7.8). */
 Test(http, an_offer_of_another_protocol_is_not_heard)
