@@ -40,10 +40,13 @@ struct uv_loop_s *worker_loop(struct worker *w) { return &w->loop; }
 
 /* ---- clock ---- */
 
-/* The wall clock is read once per loop turn, so that a step of it moves all timers together. */
+/* The wall clock is read once per loop turn, so that a step of it moves all timers together. Both
+ * clocks at one moment: after a long callback the loop's stands where the callback began, and the
+ * difference would look like a step, back again in the next turn. */
 static void read_clock(struct worker *w)
 {
     uv_timeval64_t t;
+    uv_update_time(&w->loop);
     uv_gettimeofday(&t);
     w->wall_offset = t.tv_sec * 1000 + t.tv_usec / 1000 - (int64_t)uv_now(&w->loop);
 }

@@ -187,3 +187,45 @@ Test(worker, a_clock_that_is_set_back_keeps_no_timer_waiting)
     worker_join(w);
     worker_free(w);
 }
+
+/* A callback that keeps the loop for long is no step of the wall clock. */
+static int64_t ms_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t armed_at, fired_late_at;
+static struct post stalls[3];
+static void on_patience(struct timer *t, int64_t now)
+{
+    fired_late_at = ms_now();
+    worker_stop(worker_self());
+}
+static struct timer patience = {.fire = on_patience};
+static void on_stall(struct post *p, struct worker *w) { usleep(700 * 1000); }
+static void begin_patience(struct post *p, struct worker *w)
+{
+    armed_at = ms_now();
+    timer_arm(w, &patience, worker_now(w) + 3000);
+}
+
+Test(worker, a_long_callback_brings_no_timer_forward)
+{
+    struct worker *w = worker_new(0);
+    struct post p = {.run = begin_patience};
+
+    cr_assert_eq(worker_start(w), OK);
+    worker_post(w, &p);
+    for (int i = 0; i < 3; i++) {
+        usleep(100 * 1000);
+        stalls[i].run = on_stall;
+        worker_post(w, &stalls[i]);
+        usleep(750 * 1000);
+    }
+    worker_join(w);
+    cr_expect_geq(fired_late_at - armed_at, 2990, "after %ld ms", (long)(fired_late_at - armed_at));
+    worker_free(w);
+}
