@@ -429,3 +429,28 @@ Test(pages, a_file_that_is_cut_off_is_survived)
     }
     cr_assert(walk(&e) == 0 && e == ERR_STORE_DAMAGED);
 }
+
+/* LMDB writes into the pages of a long value that the same commit wrote before, also where a
+ * shorter one needs fewer of them. */
+Test(pages, a_long_value_that_shrinks_within_a_commit_is_sound)
+{
+    static const uint8_t zeros[20000];
+    struct batch a, b;
+    struct key k = key_of_scope((struct scope){1, 1});
+
+    batch_init(&a);
+    batch_init(&b);
+    batch_put(&a, DB_data, key_slice(&k), slice_of(zeros, 20000));
+    batch_put(&b, DB_data, key_slice(&k), slice_of(zeros, 5000));
+    writer_post(f.writer, &a);
+    writer_post(f.writer, &b);
+    cr_assert_eq(writer_step(f.writer), 2);
+    uint64_t txn;
+    read_file();
+    struct pages p = {.file = slice_of(file, len), .tell = tell};
+    CHECK_OK(pages_newest(p.file, &txn));
+    CHECK_OK(pages_walk(&p, txn));
+    cr_assert_eq(p.findings, 0, "%s", said);
+    batch_done(&a);
+    batch_done(&b);
+}
