@@ -111,8 +111,10 @@ static bool is_too_old(const struct wa_client *c, int64_t time_s)
     return time_s < wa_server_now(c) - WA_ASK_AGE_S;
 }
 
-/* Copies the row without `gone`, at most the newest WA_ASKS_NOTED - 1 of it. */
-static err_t copy_others(struct wa_client *c, const struct noted *gone, struct buf *out)
+/* Copies the newest `most` of the row; in the place of `now` stands `now`, or nothing once it is
+ * done. */
+static err_t copy_row(struct wa_client *c, const struct noted *now, bool is_open, size_t most,
+                      struct buf *out)
 {
     struct reader r;
     struct noted n;
@@ -120,34 +122,50 @@ static err_t copy_others(struct wa_client *c, const struct noted *gone, struct b
 
     TRY(load_row(c, &r));
     for (struct reader all = r; next_noted(&all, &n);)
-        count += !is_same(&n, gone);
-    while (next_noted(&r, &n)) {
-        if (is_same(&n, gone) || count-- >= WA_ASKS_NOTED) continue;
-        if (!is_too_old(c, n.time_s)) put_noted(out, &n);
+        count++;
+    for (; next_noted(&r, &n); count--) {
+        bool same = is_same(&n, now);
+        if (count > most || (same && !is_open) || is_too_old(c, n.time_s)) continue;
+        put_noted(out, same ? now : &n);
     }
     return check_row(&r);
 }
 
-/* Writes down what is left to do about this one. */
-static err_t note(struct wa_client *c, const struct ask *ask, bool is_open)
+static void save_row(struct wa_client *c, const struct buf *all)
 {
-    AUTO(buf) others = {0};
     AUTO(buf) row = {0};
-    struct noted n = noted_of(ask);
 
-    TRY(copy_others(c, &n, &others));
-    if (is_open) put_noted(&others, &n);
-    if (others.len) {
+    if (all->len) {
         buf_put_u8(&row, ROW_VERSION);
-        buf_put(&row, buf_slice(&others));
+        buf_put(&row, buf_slice(all));
     }
     wa_save(c, WA_NS_ASKS, SLICE(""), SLICE(""), buf_slice(&row));
+}
+
+static err_t note_new(struct wa_client *c, const struct noted *n)
+{
+    AUTO(buf) all = {0};
+
+    TRY(copy_row(c, n, false, WA_ASKS_NOTED - 1, &all));
+    put_noted(&all, n);
+    save_row(c, &all);
+    return OK;
+}
+
+/* Writes down what is left to do about this one, unless newer ones have pushed it out. */
+static err_t note(struct wa_client *c, const struct ask *ask, bool is_open)
+{
+    AUTO(buf) all = {0};
+    struct noted n = noted_of(ask);
+
+    TRY(copy_row(c, &n, is_open, WA_ASKS_NOTED, &all));
+    save_row(c, &all);
     return OK;
 }
 
 /* ---- what is due on this link ---- */
 
-static struct ask *add(struct wa_client *c, const struct noted *n, int64_t due)
+static void add(struct wa_client *c, const struct noted *n, int64_t due)
 {
     struct ask *ask = xcalloc(sizeof(*ask));
 
@@ -162,7 +180,6 @@ static struct ask *add(struct wa_client *c, const struct noted *n, int64_t due)
     list_push(&c->asks, &ask->node);
     c->ask_count++;
     plan(c, due);
-    return ask;
 }
 
 err_t wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t after_ms)
@@ -172,16 +189,16 @@ err_t wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t afte
     char chat[WA_JID_TEXT_MAX], author[WA_JID_TEXT_MAX];
 
     if (of_phone || is_too_old(c, info->time_s)) return OK;
-    if (c->ask_count >= WA_ASKS_WAITING) {
-        plan(c, c->now + after_ms); /* those may still wait for a bundle that was refused */
-        return OK;
-    }
     struct noted n = {.flags = (uint8_t)((info->from_me ? FROM_ME : 0) | (is_group ? IS_GROUP : 0)),
                       .time_s = info->time_s,
                       .chat = slice_text(wa_jid_text(address_of(&info->chat), chat)),
                       .author = slice_text(wa_jid_text(address_of(&info->author), author)),
                       .id = info->id};
-    return note(c, add(c, &n, c->now + after_ms), true);
+    if (c->ask_count < WA_ASKS_WAITING)
+        add(c, &n, c->now + after_ms);
+    else
+        plan(c, c->now + after_ms); /* those may still wait for a bundle that was refused */
+    return note_new(c, &n);
 }
 
 err_t wa_asks_resume(struct wa_client *c)

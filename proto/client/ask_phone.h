@@ -12,7 +12,7 @@
 enum {
     WA_ASK_AFTER_MS = 5 * 1000,
     WA_ASK_AGE_S = 14 * 24 * 3600, /* the phone has no older ones */
-    WA_ASKS_WAITING = 64,          /* at once; more are not asked for */
+    WA_ASKS_WAITING = 64,          /* on one link; more are left to the next one */
     WA_ASKS_NOTED = 64,            /* in the row; a newer one pushes out the oldest */
     WA_ASKS_HOUR = 120,
     WA_ASK_TRIES = 3,

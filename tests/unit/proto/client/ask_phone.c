@@ -342,3 +342,37 @@ Test(ask_phone, a_bundle_that_was_refused_is_asked_for_again_though_many_wait)
     expect_asked_with_bundle(&w, &phone);
     stop(&w, &phone);
 }
+
+/* What links before this one left open is planned with the login, just when what waited offline
+ * comes: it must not take the places of the new ones for good. */
+Test(ask_phone, what_comes_while_many_old_ones_wait_is_asked_for_by_a_later_link)
+{
+    struct world w;
+    struct party phone;
+    bool is_asked = false;
+    char id[16];
+
+    start(&w, &phone, true);
+    for (int i = 0; i < WA_ASKS_WAITING; i++) {
+        snprintf(id, sizeof id, "F%d", i);
+        serve_spoilt(&w, id);
+        world_serve(&w, "<ib/>");
+    }
+    world_skip(&w);
+    world_restart(&w);
+    world_login(&w);
+    serve_spoilt(&w, "NEW");
+    world_skip(&w);
+    for (int i = 0; i < WA_ASK_TRIES; i++) {
+        world_sleep(&w, WA_ASK_AFTER_MS);
+        while (!list_empty(&w.received)) {
+            const Wa__MessageKey *key = expect_question(&w, &phone);
+            is_asked |= strcmp(key->id, "NEW") == 0;
+        }
+        world_restart(&w);
+        world_login(&w);
+        fake_events_skip(&w.h);
+    }
+    cr_expect(is_asked);
+    stop(&w, &phone);
+}
