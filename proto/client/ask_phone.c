@@ -281,7 +281,7 @@ static err_t is_waiting(struct wa_client *c, const struct wa_info *info, bool *o
 
 static bool may_ask(struct wa_client *c)
 {
-    if (c->now - c->asks_since >= INT64_C(3600) * 1000) {
+    if (llabs(c->now - c->asks_since) >= INT64_C(3600) * 1000) { /* the clock may be set back */
         c->asks_since = c->now;
         c->asks_made = 0;
     }

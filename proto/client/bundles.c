@@ -114,8 +114,9 @@ err_t wa_has_session(struct wa_client *c, const struct wa_jid *device, bool *out
 }
 
 /* Of our own devices the pairing told us the phone's key, and the phone vouches for the others: a
- * server cannot slip in one that reads what we send. (Companions' bundles may come without the
- * proof.) */
+ * proof that comes along must be its. Companions' bundles may come without one and are believed
+ * then, so a server that leaves it out can still add a device that reads what we send: whoever
+ * refused those might send to companions of real people no more. */
 static err_t check_own_device(struct wa_client *c, const struct wa_jid *jid,
                               const struct wa_node *user, const struct wa_bundle *bundle)
 {

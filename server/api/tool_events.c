@@ -290,7 +290,7 @@ enum step_result tool_list_events(struct call *c) { return call_read(c, read_eve
 
 /* ---- wait_for_event ---- */
 
-enum { WAIT_DEFAULT_MS = 20000 };
+enum { WAIT_DEFAULT_MS = 20000, WAIT_LOOK_MS = 5000 };
 
 /* A stream that ends with the first events it gets: all that the log holds behind the cursor, or
  * what one loop turn brings. */
@@ -428,7 +428,8 @@ enum step_result tool_wait_for_event(struct call *c)
     c->on_cancel = on_cancel;
     hub_stream_open(hub, &w->stream, arg_seq_or(c, "cursor", HUB_FROM_NOW));
     w->cursor = w->stream.cursor;
-    /* Who waits for no time at all still hears what the log holds: on_caught_up() ends it. */
-    if (timeout) timer_arm(c->home, &w->timer, worker_now(c->home) + timeout);
+    /* Who waits for no time at all still hears what the log holds: on_caught_up() ends it, and of a
+     * long log where little matches, this time, with the place that was reached. */
+    timer_arm(c->home, &w->timer, worker_now(c->home) + (timeout ? timeout : WAIT_LOOK_MS));
     return STEP_WAIT;
 }
