@@ -2,6 +2,7 @@
 #include "storage/record.h"
 
 #include "proto/base/reader.h"
+#include "storage/store.h"
 
 /* Bit by bit, for machines without the instruction. */
 static uint32_t crc32c_plain(uint32_t crc, struct slice bytes)
@@ -62,9 +63,12 @@ err_t record_open(unsigned db, struct slice key, struct slice value, struct slic
     uint32_t crc = reader_be32(&r);
     struct slice payload = reader_rest(&r);
 
-    if (r.error != OK) return fail(STORE_DAMAGED, "record of %zu bytes in db %u", value.len, db);
+    if (r.error != OK)
+        return fail(STORE_DAMAGED, "a record of %s has %zu bytes", store_db_name((enum db)db),
+                    value.len);
     if (crc != sum_of(version, db, key, payload))
-        return fail(STORE_DAMAGED, "checksum of a record in db %u does not match", db);
+        return fail(STORE_DAMAGED, "checksum of a record of %s does not match",
+                    store_db_name((enum db)db));
     if (version > RECORD_VERSION) return fail(STORE_VERSION, "record of version %u", version);
     *out_payload = payload;
     return OK;

@@ -140,11 +140,22 @@ static struct account_worker *worker_of(struct accounts *as, const struct worker
     return &as->workers[worker_index(w)];
 }
 
+static void tell_left_out(const struct range *r)
+{
+    struct reader key = reader_of(r->key);
+    unsigned tenant = key_read_int(&key), account = key_read_int(&key);
+
+    LOG(ERROR, NULL,
+        "account number %u of tenant %u is left out, as its row is damaged (%s): bring back a "
+        "backup, or pair the phone again",
+        account, tenant, err_trail());
+}
+
 /* An account whose row is damaged is left out, and nobody else. */
 static bool next_account(struct range *r, struct db_account *out)
 {
     while (!db_account_next(r, out)) {
-        if (r->damaged) LOG(ERROR, NULL, "an account is left out: %s", err_trail());
+        if (r->damaged) tell_left_out(r);
         if (!range_pass_damage(r)) return false;
     }
     return true;

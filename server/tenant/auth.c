@@ -210,7 +210,11 @@ static err_t make_first(struct server *s, struct tenants *t, const char *path)
 static bool next_key(struct range *r, struct db_apikey *out)
 {
     while (!db_apikey_next(r, out)) {
-        if (r->damaged) LOG(ERROR, NULL, "an API key is left out: %s", err_trail());
+        if (r->damaged)
+            LOG(ERROR, NULL,
+                "an API key is left out, as its row is damaged (%s): make a new one with "
+                "`parleyctl key new`",
+                err_trail());
         if (!range_pass_damage(r)) return false;
     }
     return true;

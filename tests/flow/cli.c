@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -165,6 +166,41 @@ static void revoke_key(void)
     check(&(struct step){line, 1, "or was revoked", NULL});
 }
 
+/* A copy of the database in which the first row of every leaf says that its value is longer than
+ * the file: LMDB believes it. */
+static void spoil_copy(const char *folder)
+{
+    enum { PAGE = 4096, KIND = 10, LEAF = 2, PLACES = 16 };
+    uint8_t page[PAGE];
+    char from[200], to[200];
+
+    snprintf(from, sizeof(from), "%s/data/data.mdb", door.folder);
+    snprintf(to, sizeof(to), "%s/data.mdb", folder);
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    if (!in || !out) door_failed("copy", to);
+    for (size_t n = 0; fread(page, 1, PAGE, in) == PAGE; n++) {
+        size_t at = page[PLACES] + 256u * page[PLACES + 1];
+        if (n > 1 && page[KIND] == LEAF && at < PAGE - 8) memset(page + at, 0x7f, 4);
+        if (fwrite(page, 1, PAGE, out) != PAGE) door_failed("copy", to);
+    }
+    fclose(in);
+    fclose(out);
+}
+
+/* Says what it found, whatever becomes of it. */
+static void check_what_is_damaged(void)
+{
+    char folder[120], line[200];
+
+    snprintf(folder, sizeof(folder), "%s/spoiled", door.folder);
+    if (mkdir(folder, 0700) != 0) door_failed("mkdir", folder);
+    spoil_copy(folder);
+    snprintf(line, sizeof(line), "check %s", folder);
+    check(&(struct step){line, 1, "pages: ", NULL});
+    snprintf(line, sizeof(line), "rm -r %s", folder);
+    if (system(line) != 0) door_failed("rm", folder);
+}
+
 /* A key that only looks may not write. */
 static void look_and_write(void)
 {
@@ -239,6 +275,7 @@ int main(void)
     revoke_key();
     look_and_write();
     ask_figures();
+    check_what_is_damaged();
     door_close(&door);
     check(
         &(struct step){"--key x accounts", 1, "parleyctl: parleyd does not answer at http", NULL});
