@@ -48,17 +48,6 @@ err_t people_find(struct account *a, struct turn *t, const struct wa_party *part
     return db_contact_get(turn_view(t), a->scope, peer, out);
 }
 
-/* One of them may have become a part of the other. */
-static err_t tell_merge(struct account *a, struct turn *t, uint32_t peer, uint32_t person)
-{
-    struct db_contact c;
-
-    if (!peer || peer == person) return OK;
-    TRY(db_contact_get(turn_view(t), a->scope, peer, &c));
-    if (c.alias_of == person) turn_merge(t, peer, person);
-    return OK;
-}
-
 /* Both addresses are known here: they are one person from now on. */
 static err_t open_both(struct account *a, struct turn *t, struct slice lid, struct slice pn,
                        uint32_t *out)
@@ -71,9 +60,7 @@ static err_t open_both(struct account *a, struct turn *t, struct slice lid, stru
     *out = by_lid;
     if (by_lid && by_lid == by_pn) return OK;
     crypto_random(&secret, sizeof secret);
-    TRY(db_contact_map(&t->batch, turn_view(t), a->scope, lid, pn, secret, t->now, out));
-    TRY(tell_merge(a, t, by_lid, *out));
-    return tell_merge(a, t, by_pn, *out);
+    return db_contact_map(&t->batch, turn_view(t), a->scope, lid, pn, secret, t->now, out);
 }
 
 static err_t open_one(struct account *a, struct turn *t, const struct wa_jid *jid,

@@ -39,8 +39,5 @@ struct account *turn_account(struct turn *t);
  * object without its seq, as server/events/event.h builds it; `peer` the chat it is about, 0 none.
  * Copied. */
 void turn_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes);
-/* The chat `from` is part of `into` from this commit on: who asked for events of it is told (see
- * server/events/event.h). */
-void turn_merge(struct turn *t, uint32_t from, uint32_t into);
 /* An event that is not stored (typing, presence): published at release, without seq. Copied. */
 void turn_live_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes);

@@ -406,15 +406,11 @@ static err_t open_waiting(struct call *c, struct view *v)
 
 enum step_result tool_wait_for_event(struct call *c)
 {
-    struct hub *hub = hub_at(c->server->hubs, worker_index(c->home));
+    enum step_result r = call_read(c, open_waiting);
     int64_t timeout = arg_int_or(c, "timeout_ms", WAIT_DEFAULT_MS);
-    enum step_result r;
-    struct waiting *w;
+    struct waiting *w = c->state;
 
-    hub_last(hub, c->who.tenant); /* hears of merges */
-    r = call_read(c, open_waiting);
     if (r != STEP_DONE) return r;
-    w = c->state;
     w->stream.who = c->who;
     w->stream.filters = w->sel.filters;
     w->stream.filter_count = w->sel.count;
@@ -426,7 +422,8 @@ enum step_result tool_wait_for_event(struct call *c)
     w->deferred.run = on_turn_over;
     w->timer.fire = on_time;
     c->on_cancel = on_cancel;
-    hub_stream_open(hub, &w->stream, arg_seq_or(c, "cursor", HUB_FROM_NOW));
+    hub_stream_open(hub_at(c->server->hubs, worker_index(c->home)), &w->stream,
+                    arg_seq_or(c, "cursor", HUB_FROM_NOW));
     w->cursor = w->stream.cursor;
     /* Who waits for no time at all still hears what the log holds: on_caught_up() ends it, and of a
      * long log where little matches, this time, with the place that was reached. */

@@ -186,7 +186,7 @@ bool event_filter_matches(const struct event_filter *f, const struct event_head 
 
     if (kind == EVENT_COUNT || (f->kinds && !(f->kinds >> kind & 1))) return false;
     if (f->account && f->account != head->account) return false;
-    return !f->peer || f->peer == head->peer || (f->also && f->also == head->peer);
+    return !f->peer || f->peer == head->peer;
 }
 
 /* "message.*" means every name that begins with "message."; "*" every name. */
@@ -219,26 +219,4 @@ err_t event_filter_add_names(struct event_filter *f, struct slice names)
         f->kinds |= bits;
     }
     return OK;
-}
-
-/* ---- merges ---- */
-
-void event_merge(struct buf *out, uint32_t into) { buf_printf(out, "{\"into\":%u}", into); }
-
-bool event_merge_read(const struct event_head *head, struct slice bytes, struct event_merge *out)
-{
-    static const struct slice begin = SLICE("{\"into\":");
-    uint64_t into = 0;
-
-    if (head->type != EVENT_NUMBER_MERGE || !slice_starts_with(bytes, begin)) return false;
-    if (bytes.len == begin.len || text_u64(slice_sub(bytes, begin.len, bytes.len - 1), &into) != OK)
-        err_clear();
-    if (!head->peer || !into || into > UINT32_MAX) return false;
-    *out = (struct event_merge){head->account, head->peer, (uint32_t)into};
-    return true;
-}
-
-bool event_merge_concerns(const struct event_merge *m, const struct event_filter *f)
-{
-    return f->account == m->account && f->peer && (f->peer == m->from || f->also == m->from);
 }

@@ -84,25 +84,8 @@ struct event_filter {
     uint64_t kinds;   /* bit 1 << enum event_kind; 0: all */
     uint32_t account; /* its number; 0: every account the principal sees */
     uint32_t peer;    /* the chat's number within that account; 0: every chat */
-    uint32_t also;    /* another number of that chat: people merge; 0: none */
 };
 bool event_filter_matches(const struct event_filter *f, const struct event_head *head);
 /* "message.received", "message.*", "*", or several with commas, into `kinds` (added);
  * BAD_ARGUMENT names the unknown one. */
 err_t event_filter_add_names(struct event_filter *f, struct slice names) MUST_CHECK;
-
-/* ---- merges ---- */
-
-/* Two chats of an account became one (storage/contacts.h). Events name the older from here on, and
- * who asked for the younger must hear them; so the log says where this happened, in a row that is
- * no event: it has no kind, no filter matches it and nobody is shown it. */
-enum { EVENT_NUMBER_MERGE = 1000 };
-struct event_merge {
-    uint32_t account, from, into;
-};
-/* The bytes of such a row. `from` is its head's peer. */
-void event_merge(struct buf *out, uint32_t into);
-/* False: the row is an event, or none of ours. */
-bool event_merge_read(const struct event_head *head, struct slice bytes, struct event_merge *out);
-/* The filter is about a chat that is merged here. */
-bool event_merge_concerns(const struct event_merge *m, const struct event_filter *f);

@@ -57,7 +57,6 @@ struct hub {
 
 struct hubs {
     struct server *server;
-    atomic_uint_fast64_t merges;
     size_t count;
     struct hub hubs[];
 };
@@ -125,66 +124,6 @@ static struct hub_match match(const struct hub_stream *s, const struct hub_event
     return m;
 }
 
-/* ---- merges ---- */
-
-/* One other number is enough: behind this row none but the new one is given out. */
-static void merge_in_stream(struct hub_stream *s, const struct hub_event *e)
-{
-    struct event_merge m;
-
-    if (!event_merge_read(e->head, e->bytes, &m)) return;
-    for (size_t i = 0; i < s->filter_count; i++)
-        if (event_merge_concerns(&m, &s->filters[i])) s->filters[i].also = m.into;
-}
-
-static bool has_filter(const struct hub_key *k, const struct event_filter *f)
-{
-    for (size_t i = 0; i < k->n; i++)
-        if (k->filters[i].kinds == f->kinds && k->filters[i].account == f->account &&
-            k->filters[i].peer == f->peer)
-            return true;
-    return false;
-}
-
-/* Streams of a key may stand before the merge and behind it, so it keeps all numbers. A person has
- * at most as many as a subscription has room for. */
-static void merge_in_key(struct hub_key *k, const struct event_merge *m)
-{
-    for (size_t i = 0, n = k->n; i < n && k->n < HUB_KEY_FILTERS_MAX; i++) {
-        struct event_filter f = k->filters[i];
-        if (!event_merge_concerns(m, &f)) continue;
-        f.peer = m->into;
-        if (has_filter(k, &f)) continue;
-        k->filters = xrealloc(k->filters, (k->n + 1) * sizeof(*k->filters));
-        k->filters[k->n++] = f;
-    }
-}
-
-static void merge_in_keys(struct hub *h, const struct log_events *events)
-{
-    struct event_merge m;
-
-    for (size_t i = 0; i < events->count; i++) {
-        const struct log_event *e = &events->items[i];
-        struct hub_key *k;
-        size_t at = 0;
-        if (!event_merge_read(&e->head, e->bytes, &m)) continue;
-        while ((k = map_next(&h->keys, &at, NULL)))
-            merge_in_key(k, &m);
-    }
-}
-
-static bool has_merge(const struct log_events *events)
-{
-    size_t i = 0;
-
-    while (i < events->count && events->items[i].head.type != EVENT_NUMBER_MERGE)
-        i++;
-    return i < events->count;
-}
-
-uint64_t hubs_merges(struct hubs *all) { return atomic_load(&all->merges); }
-
 /* ---- states of a stream ---- */
 
 static void run_replays(struct post *p, struct worker *w);
@@ -230,7 +169,6 @@ static bool show(struct hub *h, struct hub_stream *s, struct hub_event *e)
     struct hub_match m = match(s, e);
     bool taken = true;
 
-    if (e->kind == EVENT_COUNT) merge_in_stream(s, e);
     if (m.own || m.key) {
         release_check_event(e->tenant, e->seq);
         h->current = s;
@@ -350,14 +288,12 @@ struct delivery {
     struct post post;
     struct hub *hub;
     struct log_events *events;
-    bool has_merge;
 };
 
 static void on_delivery(struct post *p, struct worker *w)
 {
     struct delivery *d = CONTAINER_OF(p, struct delivery, post);
 
-    if (d->has_merge) merge_in_keys(d->hub, d->events);
     for (size_t i = 0, n; i < d->events->count; i += n) {
         n = run_length(d->events->items + i, d->events->count - i);
         deliver_run(d->hub, d->events->items + i, n);
@@ -370,14 +306,10 @@ static void on_delivery(struct post *p, struct worker *w)
 void hubs_publish(void *context, struct log_events *events)
 {
     struct hubs *all = context;
-    bool merges = has_merge(events);
 
-    if (merges) atomic_fetch_add(&all->merges, 1);
     for (size_t i = 0; i < all->count; i++) {
-        /* Keys are told of merges where they have no streams yet. */
-        if (!merges && !has_feeds(&all->hubs[i])) continue;
+        if (!has_feeds(&all->hubs[i])) continue;
         struct delivery *d = xcalloc(sizeof(*d));
-        d->has_merge = merges;
         d->post.run = on_delivery;
         d->hub = &all->hubs[i];
         d->events = log_events_ref(events);

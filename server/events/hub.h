@@ -4,9 +4,8 @@
  * reference to them as a post. A stream is a cursor over the tenant's log: it replays rows from
  * the database in slices up to the last number its hub has delivered, then takes live events;
  * what is not above the cursor is dropped, and events it filters out move the cursor too, so the
- * seam between replay and live has neither gap nor double. Rows that tell of a merge (event.h) are
- * shown to nobody: a stream that comes by one takes the other chat into its filters. When rows it
- * still needed fell out of the log, it is told the gap before anything else.
+ * seam between replay and live has neither gap nor double. When rows it still needed fell out of
+ * the log, it is told the gap before anything else.
  *
  * A stream whose `on_event` answers false, or that is held, falls back to replay and reads on
  * from the log after hub_stream_resume(): a slow reader costs no memory here and loses nothing. */
@@ -44,8 +43,6 @@ void hubs_publish_live(struct hubs *h, uint32_t tenant, const struct event_head 
 /* The hub of the calling worker, or of worker `index`. */
 struct hub *hub_here(struct hubs *h);
 struct hub *hub_at(struct hubs *h, int index);
-/* Any thread: rises with each commit that merged chats, before anybody is told of it. */
-uint64_t hubs_merges(struct hubs *h);
 
 /* ---- an event as a stream sees it ---- */
 
@@ -88,9 +85,7 @@ struct hub_stream {
     void *owner;
     /* False: the reader is full; this event comes again from the log after hub_stream_resume(). */
     bool (*on_event)(struct hub_stream *s, struct hub_event *e, struct hub_match match);
-    /* The owner's; may be replaced between callbacks. Where a chat was merged into another, the hub
-     * writes that one's number into `also`. */
-    struct event_filter *filters;
+    const struct event_filter *filters; /* the owner's; may be replaced between callbacks */
     size_t filter_count; /* at most HUB_FILTERS_MAX; 0 and not follows_key: nothing matches */
     struct principal who;
     /* Rows first..last fell out of the log unread. first > last: the cursor was never given out by
@@ -113,15 +108,13 @@ void hub_stream_close(struct hub_stream *s);
 /* Stops callbacks until resumed; what comes meanwhile is read from the log then. */
 void hub_stream_hold(struct hub_stream *s);
 void hub_stream_resume(struct hub_stream *s);
-/* The last number this hub has delivered for the tenant. From this call on it is told of every
- * merge, so filters that a stream is opened with are looked up after it. */
+/* The last number this hub has delivered for the tenant. */
 uint64_t hub_last(struct hub *h, uint32_t tenant);
 
 /* ---- subscriptions of a key (subscribe_events) ---- */
 
 /* Any thread: tells every hub what a key is subscribed to now; streams that follow the key use it
- * from the moment it arrives. Copied. Who looked them up looks again when hubs_merges() has risen
- * since: a merge that came between was told before these filters were. */
+ * from the moment it arrives. Copied. */
 void hubs_set_key_filters(struct hubs *h, struct slice key, const struct event_filter *filters,
                           size_t n);
 /* Any thread: a key was revoked: every worker's hub ends its streams. */

@@ -82,7 +82,6 @@ static err_t see_chat(struct mcp_worker *w, const struct principal *who, struct 
     TRY(db_contact_resolve(w->view, scope, peer, secret, &contact));
     out->account = scope.account;
     out->peer = contact.peer;
-    if (peer != contact.peer) out->also = peer; /* of events before they were one */
     return OK;
 }
 

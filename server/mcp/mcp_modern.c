@@ -202,7 +202,6 @@ static void listen_to(struct mcp_worker *w, struct request *r, const struct prin
     }
     id = xstrdup(arena_text(&r->arena, m->id)); /* the request ends with the stream's start */
     uris = xcalloc(SESSION_URIS_MAX * sizeof(*uris));
-    hub_last(mcp_hub(w), who->tenant); /* hears of merges from here on */
     n = honour(w, who, json_get(wanted, "resourceSubscriptions"), uris);
     s = mcp_stream_new(w, mcp_number(w), MCP_STREAM_LISTEN, who, r);
     s->listen_id = slice_text(id); /* owned */

@@ -151,7 +151,6 @@ bool mcp_stream_load(struct mcp_stream *s)
     size_t n;
 
     if (!session_uris(s->home, s->session.id, &s->session, &uris, &n)) return false;
-    hub_last(mcp_hub(s->home), s->hub.who.tenant); /* hears of merges from here on */
     look_up_again(s, uris, n);
     mcp_stream_set_uris(s, uris, n);
     free(uris);

@@ -119,7 +119,6 @@ static err_t read_filters(struct server *s, struct request *r, const struct prin
 
     if (names.len) TRY(event_filter_add_names(&f0, names));
     TRY(check_visible(s, who, account));
-    hub_last(hub_at(s->hubs, worker_index(r->worker)), who->tenant); /* hears of merges */
     TRY(view_new(s->store, &v));
     e = view_begin(v);
     if (e == OK)

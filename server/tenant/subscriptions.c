@@ -126,30 +126,19 @@ static err_t read_filters(struct view *v, uint32_t tenant, struct slice key,
     return range_error(&r);
 }
 
-static err_t tell_filters(struct server *s, struct view *v, uint32_t tenant, struct slice key)
-{
-    struct event_filter filters[HUB_KEY_FILTERS_MAX];
-    size_t n = 0;
-    err_t e = view_begin(v);
-
-    if (e == OK) e = read_filters(v, tenant, key, filters, &n);
-    view_end(v);
-    if (e == OK) hubs_set_key_filters(s->hubs, key, filters, n);
-    return e;
-}
-
 err_t subscriptions_refresh(struct server *s, uint32_t tenant, struct slice key)
 {
-    uint64_t merges;
+    struct event_filter filters[HUB_KEY_FILTERS_MAX];
     struct view *v;
+    size_t n = 0;
     err_t e;
 
     TRY(view_new(s->store, &v));
     pthread_mutex_lock(&refreshing);
-    do { /* what was read before a merge must not be told behind it */
-        merges = hubs_merges(s->hubs);
-        e = tell_filters(s, v, tenant, key);
-    } while (e == OK && hubs_merges(s->hubs) != merges);
+    e = view_begin(v);
+    if (e == OK) e = read_filters(v, tenant, key, filters, &n);
+    view_end(v);
+    if (e == OK) hubs_set_key_filters(s->hubs, key, filters, n);
     pthread_mutex_unlock(&refreshing);
     view_free(v);
     return e;

@@ -276,61 +276,6 @@ Test(ingest, learning_a_mapping_makes_one_person_of_two)
     cr_expect_str_eq(chat("2222@lid"), "2 unread: [received by number][received by lid]");
 }
 
-/* Merges that the log tells, as "number: chat into chat". */
-static const char *merges(void)
-{
-    static char line[200];
-    size_t at = 0;
-    struct event_merge m;
-    struct db_event e;
-    AUTO(range) r = {0};
-
-    line[0] = 0;
-    db_events(&r, house_view(), 1, 0, 0, RANGE_FORWARDS);
-    while (db_event_next(&r, &e))
-        if (event_merge_read(&e.head, e.bytes, &m))
-            at += (size_t)snprintf(line + at, sizeof line - at, "%llu: %u into %u ",
-                                   (unsigned long long)e.seq, m.from, m.into);
-    range_done(&r);
-    house_view_end();
-    return line;
-}
-
-Test(ingest, a_merge_is_told_with_its_commit_and_before_what_comes_of_it)
-{
-    struct wa_event by_number = message("P1", "by number"), both = message("P2", "of one person");
-
-    by_number.message.chat = by_number.message.author = (struct wa_party){.pn = pn("15550002222")};
-    house_emit(&by_number);
-    receive("L1", "by lid");
-    house_settle();
-    cr_expect_str_eq(merges(), "");
-    both.message.chat.pn = both.message.author.pn = pn("15550002222");
-    house_emit(&both);
-    cr_expect_str_eq(merges(), "", "not before the commit");
-    house_settle();
-    cr_expect_str_eq(merges(), "3: 2 into 1 ");
-    cr_expect_eq(house_events("of one person"), 1, "the fourth");
-    house_emit(&both);
-    receive("L2", "again");
-    house_settle();
-    cr_expect_str_eq(merges(), "3: 2 into 1 ", "once");
-}
-
-/* The number went to somebody else: nobody became part of anybody. */
-Test(ingest, a_number_that_moves_is_no_merge)
-{
-    struct wa_event first = message("A1", "of Ada"), second = message("B1", "of Bob");
-
-    first.message.chat.pn = first.message.author.pn = pn("15550002222");
-    second.message.chat = second.message.author =
-        (struct wa_party){.lid = lid("3333"), .pn = pn("15550002222")};
-    house_emit(&first);
-    house_emit(&second);
-    house_settle();
-    cr_expect_str_eq(merges(), "");
-}
-
 Test(ingest, a_push_name_is_kept)
 {
     struct wa_event e = {.kind = WA_EVENT_CONTACT,

@@ -525,36 +525,6 @@ static inline void log_event(struct account *a, enum event_kind kind, uint32_t p
     batch_done(&b);
 }
 
-/* Two peers are one person from now on, as server/account learns it, and in the same commit comes a
- * message of hers. Gives the person. */
-static inline uint32_t merge_people(struct account *a, const char *lid, const char *pn)
-{
-    struct event_about about = {
-        .account = slice_text(a->status.id), .occurred_at = 1000, .received_at = 1000};
-    struct event_head head = {.account = a->scope.account, .world = a->status.sandbox, .at_ms = 1};
-    struct contact_ref by_lid, by_pn;
-    struct turn *t = open_turn(a);
-    AUTO(buf) merge = {0}, bytes = {0};
-    uint32_t person;
-
-    CHECK_OK(db_contact_of(t->view, a->scope, slice_text(lid), &by_lid));
-    CHECK_OK(db_contact_of(t->view, a->scope, slice_text(pn), &by_pn));
-    CHECK_OK(db_contact_map(&t->batch, t->view, a->scope, slice_text(lid), slice_text(pn), 7, 1,
-                            &person));
-    event_merge(&merge, person);
-    head.type = EVENT_NUMBER_MERGE;
-    head.peer = by_lid.peer == person ? by_pn.peer : by_lid.peer;
-    batch_event(&t->batch, 1, &head, buf_slice(&merge));
-    head.type = event_number(EVENT_MESSAGE_RECEIVED);
-    head.peer = person;
-    event_account_connected(&bytes, &about, SLICE("+1"));
-    batch_event(&t->batch, 1, &head, buf_slice(&bytes));
-    writer_post(H.f.writer, &t->batch);
-    house_step();
-    close_turn(t, false);
-    return person;
-}
-
 /* `n` (a multiple of 100) sandbox events of 4 KB: more than a reader takes at once. `step` lets the
  * house work between the commits. */
 static inline void log_large_events(const struct account *acc, int n, void (*step)(void))
