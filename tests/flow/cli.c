@@ -197,6 +197,7 @@ static void check_what_is_damaged(void)
     spoil_copy(folder);
     snprintf(line, sizeof(line), "check %s", folder);
     check(&(struct step){line, 1, "pages: ", NULL});
+    if (!strstr(printed, "ended the check (signal ")) door_failed("words after a check", printed);
     snprintf(line, sizeof(line), "rm -r %s", folder);
     if (system(line) != 0) door_failed("rm", folder);
 }
