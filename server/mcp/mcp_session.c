@@ -155,8 +155,11 @@ void session_touch(struct mcp_worker *w, struct mcp_sessions *t, struct session 
 {
     s->touched_ms = now;
     if (s->is_volatile || now - s->used_ms < SESSION_USED_EVERY_MS) return;
+    /* A row is written whole: what is under way and may fail would come with it. The next use is
+     * early enough. */
+    if (s->under_way) return;
     s->used_ms = now;
-    commit_row(w, t, s, CHANGE_TOUCH, session_next(s)->level, (struct session_change){0});
+    commit_row(w, t, s, CHANGE_TOUCH, s->shown.level, (struct session_change){0});
 }
 
 /* Puts what was loaded in the table; another worker may have been faster. */

@@ -1,4 +1,5 @@
 /* The table of sessions: rows, idleness, limits. */
+#include "server/mcp/mcp_table.h"
 #include "tests/unit/server/mcp/agent.h"
 
 TestSuite(mcp_session, .init = agent_setup, .fini = agent_teardown);
@@ -275,6 +276,36 @@ Test(mcp_session, a_change_that_fails_leaves_the_others)
     expect_shown(MCP_WARNING, 1);
     door_restart();
     expect_shown(MCP_WARNING, 1);
+}
+
+/* As if the row had learnt of the last use long ago. */
+static void forget_use(void)
+{
+    struct mcp_sessions *t = table_lock(w());
+
+    table_get(t, agent_session)->used_ms = 0;
+    table_unlock(t);
+}
+
+/* A use is noted while a level is under way, whose commit fails: nothing of that level is in the
+ * row of the use. */
+Test(mcp_session, a_level_that_failed_does_not_come_back_with_a_use)
+{
+    struct session_change none = {0};
+
+    open_session();
+    CHECK_OK(session_set_level(w(), agent_session, MCP_WARNING, none));
+    house_step();
+    forget_use();
+    CHECK_OK(faults_parse(writer_faults(H.f.writer), SLICE("fail_put=1")));
+    CHECK_OK(session_set_level(w(), agent_session, MCP_NOTICE, none));
+    cr_assert_eq(writer_step(H.f.writer), 1u);
+    expect_shown(MCP_WARNING, 0); /* a use */
+    house_step();
+    expect_shown(MCP_WARNING, 0);
+    house_step();
+    door_restart();
+    expect_shown(MCP_WARNING, 0);
 }
 
 /* Both are durable; the worker of the second hears of it first. */
