@@ -52,6 +52,7 @@ struct change {
     struct batch batch;
     struct post post;
     struct call *call;
+    struct subscription_place place; /* of one that comes */
 };
 
 static void on_change_home(struct post *p, struct worker *w)
@@ -63,6 +64,7 @@ static void on_change_home(struct post *p, struct worker *w)
     if (e != OK) e = err_fail(e, __FILE__, __LINE__, "the subscription could not be stored");
     if (e == OK) release_check(0, ch->batch.turn, c->tool->name, "a subscription");
     batch_done(&ch->batch);
+    subscription_leave_place(&ch->place);
     c->travelling = false;
     if (e == OK) e = subscriptions_refresh(c->server, c->who.tenant, slice_text(c->who.key));
     if (e == OK)
@@ -84,8 +86,9 @@ static struct change *open_change(struct call *c)
     struct change *ch = arena_new(&c->arena, struct change);
 
     ch->call = c;
-    c->state = ch;
     batch_init(&ch->batch);
+    list_init(&ch->place.link);
+    c->state = ch;
     return ch;
 }
 
@@ -123,18 +126,16 @@ static void write_subscription(struct pen *p, const struct subscription *s)
     pen_end(p);
 }
 
-/* Which of this key's rows has the id; *out_count is how many there are. */
+/* Which of this key's rows has the id. */
 static err_t find_subscription(struct call *c, struct view *v, const char *id,
-                               struct subscription *out, bool *out_found, size_t *out_count)
+                               struct subscription *out, bool *out_found)
 {
     AUTO(range) r = {0};
     struct subscription s;
 
     *out_found = false;
-    *out_count = 0;
     db_subscriptions(&r, v, c->who.tenant, slice_text(c->who.key));
     while (subscription_next(&r, &c->arena, &s)) {
-        ++*out_count;
         if (strcmp(s.id, id) != 0) continue;
         *out = s;
         *out_found = true;
@@ -147,8 +148,8 @@ static err_t add_subscription(struct call *c, struct view *v)
     struct selection sel = {0};
     struct subscription s = {.created_ms = call_now(c)}, old;
     struct pen p = pen_on(&c->result);
+    struct change *ch;
     struct db_log log;
-    size_t count;
     bool found;
 
     TRY(read_selection(c, v, &sel));
@@ -158,14 +159,11 @@ static err_t add_subscription(struct call *c, struct view *v)
     TRY(subscription_name(&s, &c->who));
     TRY(db_log_find(v, c->who.tenant, &log));
     s.cursor = log.next_seq - 1;
-    TRY(find_subscription(c, v, s.id, &old, &found, &count));
-    if (!found && (count + 1) * SUBSCRIPTION_FILTERS_MAX > HUB_KEY_FILTERS_MAX)
-        return fail(BAD_ARGUMENT,
-                    "this key has %zu subscriptions already, at most %d are possible; "
-                    "remove one with unsubscribe_events",
-                    count, HUB_KEY_FILTERS_MAX / SUBSCRIPTION_FILTERS_MAX);
+    TRY(find_subscription(c, v, s.id, &old, &found));
+    ch = open_change(c);
+    TRY(subscription_take_place(c->server, &c->who, s.id, &ch->place));
     write_subscription(&p, found ? &old : &s);
-    subscription_put(&open_change(c)->batch, &c->who, &c->arena, found ? &old : &s);
+    subscription_put(&ch->batch, &c->who, &c->arena, found ? &old : &s);
     return OK;
 }
 
@@ -179,10 +177,9 @@ static err_t remove_subscription(struct call *c, struct view *v)
     struct slice id = arg_text(c, "subscription_id");
     struct pen p = pen_on(&c->result);
     struct subscription s;
-    size_t count;
     bool found;
 
-    TRY(find_subscription(c, v, arena_text(&c->arena, id), &s, &found, &count));
+    TRY(find_subscription(c, v, arena_text(&c->arena, id), &s, &found));
     if (!found) return fail(NOT_FOUND, "there is no subscription " SLICE_FMT, SLICE_ARG(id));
     db_subscription_delete(&open_change(c)->batch, c->who.tenant, slice_text(c->who.key), id);
     pen_object(&p, NULL);

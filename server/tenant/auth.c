@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "proto/base/list.h"
 #include "proto/base/map.h"
 #include "proto/base/text.h"
 #include "proto/crypto/crypto.h"
@@ -38,6 +39,7 @@ struct tenants {
     pthread_mutex_t lock;
     struct map keys; /* hash -> key_entry */
     uint64_t last_key;
+    struct list subscribing;
 };
 
 /* ---- keys as text and as rows ---- */
@@ -261,6 +263,7 @@ err_t tenants_open(struct server *s, const char *first_keys_path, struct tenants
     err_t e;
 
     pthread_mutex_init(&t->lock, NULL);
+    list_init(&t->subscribing);
     e = load_or_make(s, t, first_keys_path);
     if (e != OK) {
         tenants_close(t);
@@ -284,6 +287,8 @@ err_t tenants_start(struct server *s)
     }
     return OK;
 }
+
+struct list *tenants_subscribing(struct tenants *t) { return &t->subscribing; }
 
 void tenants_close(struct tenants *t)
 {

@@ -8,6 +8,7 @@
 #include "proto/base/err.h"
 #include "server/tenant/principal.h"
 
+struct list;
 struct request;
 struct server;
 struct tenants;
@@ -22,6 +23,8 @@ err_t tenants_open(struct server *s, const char *first_keys_path, struct tenants
 /* Tells the hubs what every key is subscribed to. Once s->tenants and s->hubs are there. */
 err_t tenants_start(struct server *s) MUST_CHECK;
 void tenants_close(struct tenants *t);
+/* Subscriptions on their way to the disk; tenant/subscriptions.c guards it. */
+struct list *tenants_subscribing(struct tenants *t);
 
 /* The principal of a request: the operator's for the unix socket, else by `Authorization: Bearer`.
  * UNAUTHORIZED says which header was read, never the key. */

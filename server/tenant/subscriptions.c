@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/base/map.h"
 #include "proto/base/text.h"
 #include "proto/crypto/crypto.h"
 #include "server/events/hub.h"
 #include "server/server.h"
+#include "server/tenant/auth.h"
 #include "storage/contacts.h"
 #include "storage/id.h"
 
@@ -104,9 +106,77 @@ size_t subscription_filters(struct view *v, uint32_t tenant, uint64_t kinds, str
     return 1;
 }
 
-/* ---- telling the hubs ---- */
+/* Around what reads the rows of a key and acts on them as the newest. */
+static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
 
-static pthread_mutex_t refreshing = PTHREAD_MUTEX_INITIALIZER;
+/* ---- places ---- */
+
+_Static_assert(SUBSCRIPTIONS_MAX *SUBSCRIPTION_FILTERS_MAX <= HUB_KEY_FILTERS_MAX,
+               "every subscription is heard");
+
+/* Ids of the key's subscriptions, stored and on their way. */
+static err_t read_ids(struct view *v, const struct list *under_way, const struct principal *who,
+                      struct map *out)
+{
+    struct arena arena = {0};
+    AUTO(range) r = {0};
+    struct subscription s;
+
+    LIST_EACH(node, under_way)
+    {
+        struct subscription_place *p = LIST_ENTRY(node, struct subscription_place, link);
+        if (strcmp(p->key, who->key) == 0) map_put(out, slice_text(p->id), p);
+    }
+    db_subscriptions(&r, v, who->tenant, slice_text(who->key));
+    while (subscription_next(&r, &arena, &s))
+        map_put(out, slice_text(s.id), out);
+    arena_done(&arena);
+    return range_error(&r);
+}
+
+static err_t check_room(const struct map *ids, const char *id)
+{
+    if (map_find(ids, slice_text(id)) || ids->count < SUBSCRIPTIONS_MAX) return OK;
+    return fail(BAD_ARGUMENT,
+                "this key has %zu subscriptions already, at most %d are possible; remove one with "
+                "unsubscribe_events",
+                ids->count, SUBSCRIPTIONS_MAX);
+}
+
+/* A place is left after its commit, so what the list lacks the view shows, if it is newer. */
+err_t subscription_take_place(struct server *s, const struct principal *who, const char *id,
+                              struct subscription_place *out)
+{
+    struct list *under_way = tenants_subscribing(s->tenants);
+    struct map ids = {0};
+    struct view *v;
+    err_t e;
+
+    TRY(view_new(s->store, &v));
+    pthread_mutex_lock(&reading);
+    e = view_begin(v);
+    if (e == OK) e = read_ids(v, under_way, who, &ids);
+    view_end(v);
+    if (e == OK) e = check_room(&ids, id);
+    if (e == OK) {
+        snprintf(out->key, sizeof(out->key), "%s", who->key);
+        snprintf(out->id, sizeof(out->id), "%s", id);
+        list_push(under_way, &out->link);
+    }
+    pthread_mutex_unlock(&reading);
+    map_done(&ids);
+    view_free(v);
+    return e;
+}
+
+void subscription_leave_place(struct subscription_place *p)
+{
+    pthread_mutex_lock(&reading);
+    list_remove(&p->link);
+    pthread_mutex_unlock(&reading);
+}
+
+/* ---- telling the hubs ---- */
 
 static err_t read_filters(struct view *v, uint32_t tenant, struct slice key,
                           struct event_filter *out, size_t *out_count)
@@ -134,12 +204,12 @@ err_t subscriptions_refresh(struct server *s, uint32_t tenant, struct slice key)
     err_t e;
 
     TRY(view_new(s->store, &v));
-    pthread_mutex_lock(&refreshing);
+    pthread_mutex_lock(&reading);
     e = view_begin(v);
     if (e == OK) e = read_filters(v, tenant, key, filters, &n);
     view_end(v);
     if (e == OK) hubs_set_key_filters(s->hubs, key, filters, n);
-    pthread_mutex_unlock(&refreshing);
+    pthread_mutex_unlock(&reading);
     view_free(v);
     return e;
 }

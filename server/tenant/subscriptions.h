@@ -4,13 +4,18 @@
  * A subscription's id is made from its selection, so subscribing twice to the same is one. */
 #pragma once
 #include "proto/base/arena.h"
+#include "proto/base/list.h"
 #include "server/events/event.h"
 #include "server/tenant/principal.h"
 #include "storage/sessions.h"
 
 struct server;
 
-enum { SUBSCRIPTION_ID_MAX = 40, SUBSCRIPTION_FILTERS_MAX = 9 };
+enum {
+    SUBSCRIPTION_ID_MAX = 40,
+    SUBSCRIPTION_FILTERS_MAX = 9,
+    SUBSCRIPTIONS_MAX = 7, /* of one key: all their filters fit into a hub's */
+};
 
 struct subscription {
     char id[SUBSCRIPTION_ID_MAX]; /* "sub_…" */
@@ -25,6 +30,20 @@ err_t subscription_name(struct subscription *s, const struct principal *who) MUS
 /* As a row. The slices of `out` borrow from `arena`. */
 void subscription_put(struct batch *b, const struct principal *who, struct arena *arena,
                       const struct subscription *s);
+
+/* A subscription on its way to the disk, where no view shows it yet; so that many who subscribe at
+ * once keep the limit together. Any thread. */
+struct subscription_place {
+    struct list link;
+    char key[PRINCIPAL_KEY_MAX], id[SUBSCRIPTION_ID_MAX];
+};
+/* One of the key's SUBSCRIPTIONS_MAX places, or the one that this subscription has already;
+ * BAD_ARGUMENT when all are taken. Before the commit is posted. */
+err_t subscription_take_place(struct server *s, const struct principal *who, const char *id,
+                              struct subscription_place *out) MUST_CHECK;
+/* The commit's outcome is known. */
+void subscription_leave_place(struct subscription_place *p);
+
 /* A walk: db_subscriptions(&r, v, tenant, key), then this. */
 bool subscription_next(struct range *r, struct arena *arena, struct subscription *out);
 

@@ -43,6 +43,7 @@
 #include "server/net/rootkey.h"
 #include "server/rest/feed.h"
 #include "server/rest/keys.h"
+#include "server/tenant/subscriptions.h"
 #include "storage/idempotency.h"
 #include "storage/search.h"
 
@@ -81,6 +82,7 @@ static const char *const own[] = {
     "PRINCIPAL_KEY_MAX",
     "SUBSCRIPTION_ID_MAX",
     "SUBSCRIPTION_FILTERS_MAX",
+    "HUB_KEY_FILTERS_MAX",
     "RESOLVE_NAME_MAX",
     "RESOLVE_NAMES_MAX",
     "JSON_PEN_DEPTH_MAX",

@@ -105,7 +105,66 @@ Test(event_tools, there_is_a_limit_of_subscriptions)
         taken += a.error == OK;
         answer_done(&a);
     }
-    cr_assert_eq(taken, HUB_KEY_FILTERS_MAX / SUBSCRIPTION_FILTERS_MAX);
+    cr_assert_eq(taken, SUBSCRIPTIONS_MAX);
+}
+
+static struct call *subscribe_to(char chat[][ID_TEXT_MAX], size_t i, struct answer *a)
+{
+    return start(&H.test, "subscribe_events",
+                 args("{\"events\":[\"*\"],\"chat_id\":\"%s\"}", chat[i], ""), a);
+}
+
+/* None of them sees the others in the database yet. */
+Test(event_tools, who_subscribe_at_once_keep_the_limit_together)
+{
+    enum { MANY = 2 * SUBSCRIPTIONS_MAX };
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct answer answers[MANY] = {0}, again = {0}, a;
+    char chat[MANY][ID_TEXT_MAX], m[ID_TEXT_MAX], jid[64];
+    size_t taken = 0;
+
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(jid, sizeof(jid), "1555000%04zu@s.whatsapp.net", i);
+        receive(acc, jid, false, 100, "x", m, chat[i]);
+    }
+    for (size_t i = 0; i < MANY; i++)
+        subscribe_to(chat, i, &answers[i]);
+    subscribe_to(chat, 0, &again); /* the same as the first: no place of its own */
+    house_step();
+    for (size_t i = 0; i < MANY; i++) {
+        cr_expect_eq(answers[i].error, i < SUBSCRIPTIONS_MAX ? OK : ERR_BAD_ARGUMENT, "%zu", i);
+        taken += answers[i].error == OK;
+        answer_done(&answers[i]);
+    }
+    cr_assert_eq(taken, SUBSCRIPTIONS_MAX);
+    cr_assert_eq(again.error, OK);
+    answer_done(&again);
+    a = use(&H.test, "list_subscriptions", "{}");
+    cr_assert_eq(json_count(json_get(a.json, "subscriptions")), SUBSCRIPTIONS_MAX);
+    answer_done(&a);
+}
+
+/* A commit that fails gives its place back. */
+Test(event_tools, a_subscription_that_failed_takes_no_place)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char chat[SUBSCRIPTIONS_MAX][ID_TEXT_MAX], m[ID_TEXT_MAX], jid[64];
+    struct answer a = {0};
+
+    for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++) {
+        snprintf(jid, sizeof(jid), "1555000%04zu@s.whatsapp.net", i);
+        receive(acc, jid, false, 100, "x", m, chat[i]);
+    }
+    CHECK_OK(faults_parse(writer_faults(H.f.writer), SLICE("fail_put=1")));
+    a = use(&H.test, "subscribe_events", "{\"events\":[\"*\"]}");
+    cr_assert_neq(a.error, OK);
+    answer_done(&a);
+    for (size_t i = 0; i < SUBSCRIPTIONS_MAX; i++) {
+        subscribe_to(chat, i, &a);
+        house_step();
+        cr_expect_eq(a.error, OK, "%zu", i);
+        answer_done(&a);
+    }
 }
 
 /* ---- list_events ---- */
