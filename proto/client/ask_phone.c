@@ -15,11 +15,11 @@ enum { TYPE_REQUEST = 16, TYPE_PLACEHOLDER_RESEND = 4 };
 
 struct ask {
     struct list node;
-    int64_t due, time_s; /* of the message */
-    uint8_t tries;
+    int64_t due, time_s;  /* of the question, then of giving it up; of the message */
+    uint8_t tries, asked; /* in vain, and at all */
     char chat[WA_JID_TEXT_MAX], author[WA_JID_TEXT_MAX];
     char id[WA_MESSAGE_ID_MAX + 1];
-    bool from_me, is_group;
+    bool from_me, is_group, is_asked; /* over this link */
 };
 
 static struct ask *ask_of(struct list *node) { return LIST_ENTRY(node, struct ask, node); }
@@ -28,10 +28,13 @@ void wa_asks_free(struct wa_client *c)
 {
     for (struct list *node; (node = list_pop(&c->asks));)
         free(ask_of(node));
-    c->ask_count = 0;
+    c->ask_count = c->asks_awaited = 0;
 }
 
-size_t wa_asks_memory(const struct wa_client *c) { return c->ask_count * sizeof(struct ask); }
+size_t wa_asks_memory(const struct wa_client *c)
+{
+    return (c->ask_count + c->asks_awaited) * sizeof(struct ask);
+}
 
 static const struct wa_jid *address_of(const struct wa_party *party)
 {
@@ -48,7 +51,7 @@ static void plan(struct wa_client *c, int64_t due)
 enum { ROW_VERSION = 1, FROM_ME = 1, IS_GROUP = 2 };
 
 struct noted {
-    uint8_t flags, tries;
+    uint8_t flags, tries, asked;
     int64_t time_s;
     struct slice chat, author, id;
 };
@@ -58,6 +61,8 @@ static bool next_noted(struct reader *r, struct noted *out)
     if (r->error != OK || reader_left(r) == 0) return false;
     out->flags = reader_u8(r);
     out->tries = reader_u8(r);
+    out->asked = out->tries >> 4;
+    out->tries &= 15;
     out->time_s = (int64_t)reader_be64(r);
     out->chat = reader_block(r);
     out->author = reader_block(r);
@@ -68,7 +73,7 @@ static bool next_noted(struct reader *r, struct noted *out)
 static void put_noted(struct buf *out, const struct noted *n)
 {
     buf_put_u8(out, n->flags);
-    buf_put_u8(out, n->tries);
+    buf_put_u8(out, (uint8_t)(n->tries | n->asked << 4));
     buf_put_be64(out, (uint64_t)n->time_s);
     buf_put_block(out, n->chat);
     buf_put_block(out, n->author);
@@ -95,6 +100,7 @@ static struct noted noted_of(const struct ask *ask)
     return (struct noted){
         .flags = (uint8_t)((ask->from_me ? FROM_ME : 0) | (ask->is_group ? IS_GROUP : 0)),
         .tries = ask->tries,
+        .asked = ask->asked,
         .time_s = ask->time_s,
         .chat = slice_text(ask->chat),
         .author = slice_text(ask->author),
@@ -172,6 +178,7 @@ static void add(struct wa_client *c, const struct noted *n, int64_t due)
     ask->due = due;
     ask->time_s = n->time_s;
     ask->tries = n->tries;
+    ask->asked = n->asked;
     ask->from_me = n->flags & FROM_ME;
     ask->is_group = n->flags & IS_GROUP;
     snprintf(ask->chat, sizeof(ask->chat), SLICE_FMT, SLICE_ARG(n->chat));
@@ -300,8 +307,44 @@ static err_t ask_now(struct wa_client *c, const struct wa_jid *phone, struct ask
     if (!may_ask(c)) return OK;
     TRY(put_request(c, ask, &info, &request));
     c->asks_made++;
-    TRY(note(c, ask, ++ask->tries < WA_ASK_TRIES));
+    ask->is_asked = true;
+    ask->due = c->now + WA_ASK_ANSWER_MS;
+    TRY(note(c, ask, ++ask->asked < WA_ASK_LINKS));
     return send_request(c, phone, buf_slice(&request));
+}
+
+/* The link has lived long enough for an answer. */
+static err_t end_try(struct wa_client *c, struct ask *ask)
+{
+    struct wa_info info;
+    bool waiting;
+
+    TRY(info_of(c, ask, &info));
+    TRY(is_waiting(c, &info, &waiting));
+    return note(c, ask, waiting && ++ask->tries < WA_ASK_TRIES);
+}
+
+/* One that was asked just now stays, until its answer is overdue. */
+static err_t do_due(struct wa_client *c, const struct wa_jid *phone, struct ask *ask)
+{
+    err_t e;
+
+    if (ask->is_asked) {
+        c->asks_awaited--;
+        e = end_try(c, ask);
+        ask->is_asked = false;
+    } else {
+        c->ask_count--;
+        e = ask_now(c, phone, ask);
+    }
+    if (ask->is_asked) {
+        c->asks_awaited++;
+        list_push(&c->asks, &ask->node);
+        plan(c, ask->due);
+    } else {
+        free(ask);
+    }
+    return e;
 }
 
 static err_t ask_all_due(struct wa_client *c, const struct wa_jid *phone)
@@ -314,9 +357,7 @@ static err_t ask_all_due(struct wa_client *c, const struct wa_jid *phone)
             continue;
         }
         list_remove(&ask->node);
-        c->ask_count--;
-        err_t e = ask_now(c, phone, ask);
-        free(ask);
+        err_t e = do_due(c, phone, ask);
         if (wa_is_fatal(e)) return e;
     }
     return OK;

@@ -4,8 +4,9 @@
  * Asked for once a link, WA_ASK_AFTER_MS after the first failure, when no retry has brought them;
  * at most WA_ASKS_HOUR in an hour, so that a peer who sends rubbish does not make us flood the
  * phone. The stanza is acknowledged and will not come again, so the question is a row until it has
- * brought the message, or was asked in vain over WA_ASK_TRIES links; what is due on this one is in
- * memory. */
+ * brought the message, or was asked in vain over WA_ASK_TRIES links, each of which lived for
+ * WA_ASK_ANSWER_MS more: a link that ends before says nothing about the phone. What is due on this
+ * link is in memory. */
 #pragma once
 #include "proto/client/message_info.h"
 
@@ -16,7 +17,9 @@ enum {
     WA_ASKS_NOTED = 64,            /* in the row; a newer one pushes out the oldest */
     WA_ASKS_HOUR = 120,
     WA_ASK_TRIES = 3,
-    WA_ASK_ANSWERS = 64, /* messages taken out of one answer */
+    WA_ASK_ANSWER_MS = 30 * 1000, /* until a question counts as asked in vain */
+    WA_ASK_LINKS = 12,            /* asked over at most so many, however short they were */
+    WA_ASK_ANSWERS = 64,          /* messages taken out of one answer */
 };
 
 /* Plans to ask in `after_ms`. Nothing for messages of the phone itself, which is asked by retry. */

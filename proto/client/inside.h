@@ -74,8 +74,8 @@ struct wa_client {
     int64_t timers[WA_TIMER_COUNT];
     struct list queries; /* struct wa_query, oldest first */
     struct list sends;   /* struct wa_sending, in call order */
-    struct list asks;    /* of ask_phone.c: messages to be asked for */
-    unsigned ask_count, asks_made;
+    struct list asks;    /* of ask_phone.c: messages to be asked for, or whose answer is awaited */
+    unsigned ask_count, asks_awaited, asks_made;
     int64_t asks_since; /* the hour in which so many were made */
 };
 

@@ -62,6 +62,22 @@ static const Wa__MessageKey *expect_question(struct world *w, struct party *phon
     return q->placeholder_message_resend_request[0]->message_key;
 }
 
+/* How many come within `ms` on a link that lives. */
+static unsigned questions(struct world *w, int64_t ms)
+{
+    enum { STEP_MS = 10 * 1000 };
+    unsigned n = 0;
+
+    for (; ms > STEP_MS; ms -= STEP_MS) {
+        world_sleep(w, STEP_MS);
+        world_serve(w, "<ib/>");
+    }
+    world_sleep(w, ms);
+    for (const struct wa_node *node; (node = world_next_node(w));)
+        n += wa_node_is(node, "message");
+    return n;
+}
+
 struct web {
     const char *chat, *id, *participant;
     bool from_me;
@@ -229,13 +245,57 @@ Test(ask_phone, a_phone_that_never_answers_is_asked_three_times)
     serve_spoilt(&w, "M");
     world_skip(&w);
     for (int i = 0; i < 2 * WA_ASK_TRIES; i++) {
-        world_sleep(&w, WA_ASK_AFTER_MS);
-        while (world_next(&w))
-            asked++;
+        asked += questions(&w, WA_ASK_AFTER_MS);
+        asked += questions(&w, WA_ASK_ANSWER_MS);
         world_restart(&w);
         world_login(&w);
     }
     cr_expect_eq(asked, (unsigned)WA_ASK_TRIES, "%u times", asked);
+    cr_expect_null(fake_row(&w.h, WA_NS_ASKS, "", ""));
+    stop(&w, &phone);
+}
+
+/* Many logins within half a minute say nothing about the phone. */
+Test(ask_phone, links_that_end_before_an_answer_can_come_are_no_tries)
+{
+    struct world w;
+    struct party phone;
+
+    start(&w, &phone, true);
+    serve_spoilt(&w, "M");
+    world_skip(&w);
+    for (int i = 0; i < 2 * WA_ASK_TRIES; i++) {
+        cr_expect_eq(questions(&w, WA_ASK_AFTER_MS), 1u, "link %d", i);
+        cr_expect_eq(questions(&w, WA_ASK_ANSWER_MS - 1), 0u);
+        world_restart(&w);
+        world_login(&w);
+        fake_events_skip(&w.h);
+    }
+    world_sleep(&w, WA_ASK_AFTER_MS);
+    cr_expect_str_eq(expect_question(&w, &phone)->id, "M");
+    answer(&w, &phone, "777@lid", &(struct web){"888@lid", "M", NULL, false, "at last"}, 1);
+    cr_expect(strstr(fake_event(&w.h), "at last"));
+    world_skip(&w);
+    cr_expect_eq(questions(&w, WA_ASK_ANSWER_MS), 0u);
+    cr_expect_null(fake_row(&w.h, WA_NS_ASKS, "", ""), "nothing is left to ask");
+    stop(&w, &phone);
+}
+
+Test(ask_phone, however_short_the_links_are_the_questions_end)
+{
+    struct world w;
+    struct party phone;
+    unsigned asked = 0;
+
+    start(&w, &phone, true);
+    serve_spoilt(&w, "M");
+    world_skip(&w);
+    for (int i = 0; i < 2 * WA_ASK_LINKS; i++) {
+        asked += questions(&w, WA_ASK_AFTER_MS);
+        world_restart(&w);
+        world_login(&w);
+    }
+    cr_expect_eq(asked, (unsigned)WA_ASK_LINKS, "%u times", asked);
     cr_expect_null(fake_row(&w.h, WA_NS_ASKS, "", ""));
     stop(&w, &phone);
 }
