@@ -61,7 +61,8 @@ struct run {
     struct buf disk;       /* what is there for certain */
     struct record *writes; /* since the last flush */
     size_t write_count, write_cap;
-    struct content now;        /* the newest commit that is there for certain */
+    struct content now;        /* the newest commit; there for certain once its meta page is */
+    bool meta_under_way;       /* it may still not be */
     size_t required;           /* the commit that something had left of */
     struct map turns;          /* owner and turn -> commit */
     struct map events;         /* tenant and number -> commit */
@@ -365,7 +366,7 @@ static void on_turn(struct run *r, const struct record *rec)
 /* Killed and started again: what it wrote last before it was killed it may not have told. */
 static void on_start(struct run *r)
 {
-    r->model_begun = false;
+    r->model_begun = r->meta_under_way = false;
     r->starts++;
     map_done(&r->turns);
     map_done(&r->numbers);
@@ -432,7 +433,7 @@ static void on_shown(struct run *r, const struct record *rec)
 static void on_read(struct run *r, const struct record *rec)
 {
     r->read++;
-    if (rec->head.a > r->now.txn)
+    if (rec->head.a > r->now.txn - r->meta_under_way)
         broken(r, "a commit is read before it is durable", "");
     else
         require(r, rec->head.a);
@@ -507,6 +508,8 @@ static void on_meta(struct run *r, const struct record *rec)
     struct walk w = {.run = r};
 
     if (!r->lying && r->write_count > 0) broken(r, "the meta page is written before a flush", "");
+    if (rec->head.a % SECTOR + rec->payload.len > SECTOR)
+        broken(r, "the meta page's write is not inside one sector", "");
     if (r->now.txn) judge(r, &r->now); /* it did not get there */
     put_all(r, r->write_count);
     put_bytes(r, rec->payload.data, rec->payload.len, rec->head.a);
@@ -518,6 +521,7 @@ static void on_meta(struct run *r, const struct record *rec)
     }
     remember(r, rec);
     r->now = w.found;
+    r->meta_under_way = true;
     r->commits++;
 }
 
@@ -529,7 +533,10 @@ static void take_record(struct run *r, const struct record *rec)
         if (!r->lying) settle_disk(r);
         break;
     case MONITOR_META: on_meta(r, rec); break;
-    case MONITOR_META_DURABLE: settle_disk(r); break;
+    case MONITOR_META_DURABLE:
+        settle_disk(r);
+        r->meta_under_way = false;
+        break;
     case MONITOR_TURN: on_turn(r, rec); break;
     case MONITOR_RELEASE: on_release(r, rec); break;
     case MONITOR_SHOWN: on_shown(r, rec); break;
