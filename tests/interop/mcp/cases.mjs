@@ -16,6 +16,7 @@ import { thousand } from './thousand.mjs';
 
 const PHONE = '15550003000';
 const INFO = { name: 'parley-interop', version: '1.0.0' };
+const MODERN = '2026-07-28';
 const surface = JSON.parse(readFileSync(join(interop, '../surface.json'), 'utf8')).toolsets.native;
 const PROMISED = { ...surface.tools, ...surface.beyond_the_seed };
 
@@ -27,21 +28,21 @@ function withKey(key) {
   return { requestInit: { headers }, eventSourceInit: { fetch: fetchWithKey } };
 }
 
-/** name → a connected client. `era` is what it must end up with. */
+/** name → a connected client. `era` and `revision` are what it must end up with; SSE's first client does not tell. */
 const clients = {
-  'v1-http': { era: 'sessions', make: (url, key) => [new ClientV1(INFO), new HttpV1(new URL('/mcp', url), withKey(key))] },
+  'v1-http': { era: 'sessions', revision: '2025-11-25', make: (url, key) => [new ClientV1(INFO), new HttpV1(new URL('/mcp', url), withKey(key))] },
   'v1-sse': { era: 'sessions', make: (url, key) => [new ClientV1(INFO), new SseV1(new URL('/sse', url), withKey(key))] },
-  'v2-legacy': { era: 'sessions', make: (url, key) => [new ClientV2(INFO), new HttpV2(new URL('/mcp', url), withKey(key))] },
-  'v2-auto': { era: 'modern', make: (url, key) => [v2({ mode: 'auto' }), new HttpV2(new URL('/mcp', url), withKey(key))] },
-  'v2-pin': { era: 'modern', make: (url, key) => [v2({ mode: { pin: '2026-07-28' } }), new HttpV2(new URL('/mcp', url), withKey(key))] },
-  'v2-sse': { era: 'sessions', make: (url, key) => [new ClientV2(INFO), new SseV2(new URL('/sse', url), withKey(key))] },
+  'v2-legacy': { era: 'sessions', revision: '2025-11-25', make: (url, key) => [new ClientV2(INFO), new HttpV2(new URL('/mcp', url), withKey(key))] },
+  'v2-auto': { era: 'modern', revision: MODERN, make: (url, key) => [v2({ mode: 'auto' }), new HttpV2(new URL('/mcp', url), withKey(key))] },
+  'v2-pin': { era: 'modern', revision: MODERN, make: (url, key) => [v2({ mode: { pin: MODERN } }), new HttpV2(new URL('/mcp', url), withKey(key))] },
+  'v2-sse': { era: 'sessions', revision: '2025-11-25', make: (url, key) => [new ClientV2(INFO), new SseV2(new URL('/sse', url), withKey(key))] },
 };
 
 function v2(versionNegotiation) {
   return new ClientV2(INFO, { capabilities: {}, versionNegotiation });
 }
 
-async function everyMethod(t, { era, make }) {
+async function everyMethod(t, { era, revision, make }) {
   const parleyd = await t.parleyd({ workers: 4 });
   const [client, transport] = make(parleyd.url, parleyd.testKey);
   const errors = [];
@@ -49,6 +50,7 @@ async function everyMethod(t, { era, make }) {
   await within(15_000, 'the client to connect', client.connect(transport));
   t.atEnd(() => client.close());
 
+  same(client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion, revision, 'the revision that was agreed on');
   same(client.getServerVersion()?.name, 'parley', 'the name of the server');
   check(client.getInstructions()?.includes('list_accounts'), 'the instructions');
   await tools(client, era);
