@@ -4,6 +4,7 @@
 
 #include "fixture.h"
 #include "storage/check.h"
+#include "storage/page.h"
 #include "storage/pages.h"
 
 static struct fixture f;
@@ -393,6 +394,70 @@ Test(pages, what_cannot_be_put_right_keeps_the_store_shut_and_as_it_is)
     free(damaged);
     free(sound);
     fixture_open(&f);
+}
+
+/* Lets the second row's key of every leaf of a tree be out of order. How many leaves. */
+static unsigned spoil_leaves(const uint8_t *used)
+{
+    unsigned spoilt = 0;
+
+    for (size_t n = 2; n < len / 4096; n++) {
+        uint8_t *page = file + n * 4096;
+        struct page_node row;
+        if (used[n] != 1 || page_get(page + 10, 2) != PAGE_LEAF || page_nodes(page) < 20) continue;
+        if (!page_node(page, 4096, 1, true, &row) || row.flags || row.low < 60) continue;
+        page[row.at - page + PAGE_NODE] ^= 0x80; /* the tenant's number: behind all others */
+        spoilt++;
+    }
+    return spoilt;
+}
+
+static unsigned mended;
+static void count_mended(void *context, const char *tree, size_t at, uint8_t byte) { mended++; }
+
+static struct pages look_at_heads(void)
+{
+    struct pages p = {.file = slice_of(file, len),
+                      .heads_only = true,
+                      .tell = tell,
+                      .mended = count_mended};
+    uint64_t txn;
+
+    said[0] = '\0';
+    mended = 0;
+    CHECK_OK(pages_newest(p.file, &txn));
+    CHECK_OK(pages_walk(&p, txn));
+    return p;
+}
+
+/* Each try takes milliseconds: a large file with thousands of such leaves is refused soon. */
+Test(pages, no_bit_is_looked_for_where_too_many_are_flipped)
+{
+    uint8_t used[4096] = {0};
+    uint64_t txn;
+
+    walk_full(used, &txn);
+    unsigned spoilt = spoil_leaves(used);
+    cr_assert_geq(spoilt, 25);
+    struct pages p = look_at_heads();
+    cr_expect_eq(mended, 16);
+    cr_expect_eq(p.findings, spoilt - 16, "%s", said);
+}
+
+/* Its rows may have checksums of another kind, so which bit is the right one is not known. */
+Test(pages, a_database_of_another_version_is_left_alone)
+{
+    static const uint8_t node[] = {NODE_TREE, 0, 4, 0, 'd', 'a', 't', 'a'};
+    uint8_t used[4096] = {0}, *at = file;
+    uint64_t txn;
+
+    walk_full(used, &txn);
+    for (at = file; (at = memmem(at, (size_t)(file + len - at), node, sizeof node)); at++)
+        at[5] = 'b';
+    cr_assert_eq(look_at_heads().findings, 0, "%s", said);
+    cr_assert_geq(spoil_leaves(used), 25);
+    cr_expect_gt(look_at_heads().findings, 0);
+    cr_expect_eq(mended, 0);
 }
 
 /* Whatever bytes there are: no crash, no end that does not come. */
