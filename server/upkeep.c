@@ -32,7 +32,7 @@ struct upkeep {
     struct post post;
     uint32_t tenant;  /* worked on now; 0: between rounds */
     bool is_cut;      /* of what is too old or too much nothing is left, jobs come next */
-    int64_t round_at; /* the next round begins then */
+    int64_t round_at; /* ticks: the next round begins then */
     bool in_flight, stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
@@ -206,7 +206,7 @@ static void on_timer(struct timer *t, int64_t now)
         post(u);
         return;
     }
-    if (!u->tenant && now < u->round_at) {
+    if (!u->tenant && worker_ticks(u->worker) < u->round_at) {
         arm(u, UPKEEP_PROBE_MS);
         return;
     }
@@ -217,7 +217,7 @@ static void on_timer(struct timer *t, int64_t now)
         LOG(ERROR, NULL, "upkeep: %s", err_trail());
         u->tenant = 0;
     }
-    if (!u->tenant) u->round_at = now + UPKEEP_EVERY_MS;
+    if (!u->tenant) u->round_at = worker_ticks(u->worker) + UPKEEP_EVERY_MS;
     if (!batch_is_empty(&u->batch))
         post(u);
     else

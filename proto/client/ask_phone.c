@@ -219,6 +219,12 @@ err_t wa_asks_resume(struct wa_client *c)
     return check_row(&r);
 }
 
+void wa_asks_bring_forward(struct wa_client *c, int64_t by)
+{
+    LIST_EACH(node, &c->asks)
+    ask_of(node)->due -= by;
+}
+
 /* ---- the question ---- */
 
 static err_t info_of(struct wa_client *c, const struct ask *ask, struct wa_info *out)

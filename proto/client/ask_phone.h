@@ -26,6 +26,8 @@ enum {
 err_t wa_ask_phone(struct wa_client *c, const struct wa_info *info, int64_t after_ms) MUST_CHECK;
 /* Logged in: plans what links before this one left open. */
 err_t wa_asks_resume(struct wa_client *c) MUST_CHECK;
+/* The wall clock was set back: what is due goes with it. */
+void wa_asks_bring_forward(struct wa_client *c, int64_t by);
 /* PeerDataOperationRequestResponseMessage, from the phone. */
 err_t wa_phone_answered(struct wa_client *c, const struct wa_info *info,
                         struct slice response) MUST_CHECK;

@@ -217,6 +217,7 @@ void account_settle(struct account *a)
     if (aw->turn || aw->stopping) return;
     settle_reading(a);
     if (a->broken || !a->client) return;
+    wa_client_clock(a->client, worker_now(aw->worker)); /* not every turn was the client's */
     if (a->deleted) {
         settle_deleted(a);
         return;

@@ -93,12 +93,20 @@ static inline void fake_run(struct worker *w)
     } while (node || !list_empty(&w->posts));
 }
 
+/* Sets the wall clock back, and with it the timers, as worker.h has it. */
+static inline void fake_set_back(struct worker *w, int64_t ms)
+{
+    w->stepped -= ms;
+    for (size_t i = 0; i < w->timer_count; i++)
+        w->timers[i]->at -= ms;
+}
+
 static inline struct timer *fake_due(struct worker *w, int64_t until)
 {
     struct timer *next = NULL;
 
     for (size_t i = 0; i < w->timer_count; i++)
-        if (w->timers[i]->at <= until && (!next || w->timers[i]->at < next->at))
+        if (w->timers[i]->at - w->stepped <= until && (!next || w->timers[i]->at < next->at))
             next = w->timers[i];
     return next;
 }
@@ -109,9 +117,9 @@ static inline void fake_pass(struct worker *w, int64_t ms)
     int64_t until = w->now + ms;
 
     for (struct timer *t; (t = fake_due(w, until));) {
-        if (t->at > w->now) w->now = t->at;
+        if (t->at - w->stepped > w->now) w->now = t->at - w->stepped;
         timer_disarm(w, t);
-        t->fire(t, w->now);
+        t->fire(t, worker_now(w));
         fake_run(w);
     }
     w->now = until;

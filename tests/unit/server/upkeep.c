@@ -196,6 +196,15 @@ Test(upkeep, a_round_comes_to_every_tenant_and_ends)
     cr_expect_lt(timers_fired(10 * UPKEEP_PROBE_MS), 100, "a round without an end");
 }
 
+Test(upkeep, the_next_round_waits_no_longer_when_the_clock_is_set_back)
+{
+    pass(UPKEEP_EVERY_MS / 2);
+    fake_set_back(house.worker, 7200 * 1000);
+    add_tenant_with_an_old_event(2, SLICE(""));
+    pass(2 * UPKEEP_EVERY_MS);
+    cr_expect_eq(events_of(2), 0);
+}
+
 Test(upkeep, a_damaged_tenant_costs_no_other_its_turn)
 {
     struct fixture files;

@@ -150,6 +150,21 @@ Test(ask_phone, what_no_retry_brings_is_asked_for_and_stored)
     stop(&w, &phone);
 }
 
+Test(ask_phone, a_clock_that_is_set_back_keeps_no_question_waiting)
+{
+    struct world w;
+    struct party phone;
+
+    start(&w, &phone, true);
+    serve_spoilt(&w, "M");
+    world_skip(&w);
+    w.now -= 7200 * 1000;
+    wa_client_clock(w.client, w.now);
+    world_sleep(&w, WA_ASK_AFTER_MS);
+    cr_expect_str_eq(expect_question(&w, &phone)->id, "M");
+    stop(&w, &phone);
+}
+
 Test(ask_phone, what_came_meanwhile_is_not_asked_for)
 {
     struct world w;

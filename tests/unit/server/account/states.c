@@ -98,6 +98,24 @@ Test(states, who_was_replaced_comes_back_after_a_restart_but_not_after_a_break)
     cr_expect_eq(status().reason, WA_REASON_REPLACED);
 }
 
+/* A turn that is not the client's plans anew: by the clock that there is now. */
+Test(states, the_next_link_waits_no_longer_when_the_clock_is_set_back)
+{
+    struct errand e = {0};
+
+    hold_off((struct wa_held_off){0});
+    house_pass(1000);
+    cr_assert(fake_link);
+    fake_link_drop("cut");
+    house_settle();
+    int64_t wait = house.account->timer.at - worker_now(house.worker);
+    cr_assert(wait > 0 && wait < 60 * 1000, "%lld", (long long)wait);
+    fake_set_back(house.worker, 7200 * 1000);
+    errand_start(&e);
+    house_settle();
+    cr_expect_eq(house.account->timer.at - worker_now(house.worker), wait);
+}
+
 /* ---- pairings without a hope ---- */
 
 static err_t pair(struct account *a, struct turn *t, struct account_call *c)
