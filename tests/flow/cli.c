@@ -1,5 +1,6 @@
 /* parleyctl against a running parleyd and its sandbox, as somebody types it: each line of the
  * table must end with its exit code and print its words. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,21 @@ static void check_what_is_damaged(void)
     if (system(line) != 0) door_failed("rm", folder);
 }
 
+/* What ends the check from outside is no damage: here nobody reads what it prints. */
+static void check_for_nobody(void)
+{
+    char line[200];
+    int to[2];
+
+    if (pipe(to) != 0) door_failed("pipe", NULL);
+    close(to[0]);
+    signal(SIGPIPE, SIG_DFL);
+    snprintf(line, sizeof(line), "check %s/data >&%d", door.folder, to[1]);
+    check(&(struct step){line, 1, "the check was ended by signal 13", "damaged"});
+    signal(SIGPIPE, SIG_IGN);
+    close(to[1]);
+}
+
 /* A key that only looks may not write. */
 static void look_and_write(void)
 {
@@ -277,6 +293,7 @@ int main(void)
     look_and_write();
     ask_figures();
     check_what_is_damaged();
+    check_for_nobody();
     door_close(&door);
     check(
         &(struct step){"--key x accounts", 1, "parleyctl: parleyd does not answer at http", NULL});

@@ -447,6 +447,13 @@ static int check_folder(const struct store_options *options)
     return check_is_clean(&result) ? CLI_DONE : CLI_FAILED;
 }
 
+/* What a read of anywhere ends in; other signals come from outside, as of a pipe that nobody reads. */
+static bool is_of_damage(int number)
+{
+    return number == SIGBUS || number == SIGSEGV || number == SIGABRT || number == SIGFPE ||
+           number == SIGILL;
+}
+
 /* LMDB believes its pages, and may read anywhere when one is damaged: then the process that looks
  * ends, and this one still says what it means. */
 static int check_apart(const struct store_options *options)
@@ -466,6 +473,9 @@ static int check_apart(const struct store_options *options)
     if (child < 0 || waitpid(child, &status, 0) != child)
         return cli_failed("cannot check: %s", strerror(errno));
     if (WIFEXITED(status)) return WEXITSTATUS(status);
+    if (!is_of_damage(WTERMSIG(status)))
+        return cli_failed("the check was ended by signal %d; it found nothing out",
+                          WTERMSIG(status));
     return cli_failed("the pages of the database in %s are damaged so far that reading on ended "
                       "the check (signal %d); what it found before stands above. The start of "
                       "parleyd puts a flipped bit among rows right and says so; if it refuses, "
