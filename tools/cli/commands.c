@@ -447,7 +447,7 @@ static int check_folder(const struct store_options *options)
     return check_is_clean(&result) ? CLI_DONE : CLI_FAILED;
 }
 
-/* What a read of anywhere ends in; other signals come from outside, as of a pipe that nobody reads. */
+/* What a read of anywhere ends in; others come from outside, as of a pipe that nobody reads. */
 static bool is_of_damage(int number)
 {
     return number == SIGBUS || number == SIGSEGV || number == SIGABRT || number == SIGFPE ||
