@@ -417,10 +417,8 @@ static void count_mended(void *context, const char *tree, size_t at, uint8_t byt
 
 static struct pages look_at_heads(void)
 {
-    struct pages p = {.file = slice_of(file, len),
-                      .heads_only = true,
-                      .tell = tell,
-                      .mended = count_mended};
+    struct pages p = {
+        .file = slice_of(file, len), .heads_only = true, .tell = tell, .mended = count_mended};
     uint64_t txn;
 
     said[0] = '\0';
