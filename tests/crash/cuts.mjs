@@ -4,7 +4,7 @@ import { until } from '../interop/lib/wait.mjs';
 
 const SMALL_EVERY = 3; // rounds
 const SMALL_BYTES = 65_536; // the least that the server takes
-const CUT_MS = 10_000; // upkeep begins a second after the start
+const CUT_MS = 30_000; // upkeep begins a second after the start, on a busy machine later
 const HEAD_BYTES = 19; // of a row, before the event's own bytes
 const JUDGED_FROM = 9; // rounds, from which on somebody must have come back behind a cut
 

@@ -103,7 +103,7 @@ static inline void door_stop(void)
 
 static inline int dial_door(void)
 {
-    struct timeval patience = {.tv_sec = 10};
+    struct timeval patience = {.tv_sec = 30}; /* for what must come, on however busy a machine */
     int fd = dial(door_port);
 
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));

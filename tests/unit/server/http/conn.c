@@ -160,7 +160,7 @@ Test(conn, what_comes_too_slowly_is_not_waited_for, .timeout = 100)
     got = dribble(body, 65);
     cr_expect(strncmp(got, "HTTP/1.1 408 ", 13) == 0, "%s", got);
     cr_expect(strstr(got, "{\"code\":\"request_timeout\""), "%s", got);
-    for (int i = 0; i < 150 && http_connections(door_server); i++)
+    for (int i = 0; i < 400 && http_connections(door_server); i++)
         usleep(100 * 1000);
     cr_expect_eq(http_connections(door_server), 0u);
 #endif
@@ -178,7 +178,7 @@ Test(conn, who_takes_no_answers_does_not_keep_a_server_that_stops)
     say(quiet, "GET /quiet HTTP/1.1\r\n" H "\r\n");
     usleep(200 * 1000);
     worker_post(door_main, &p);
-    for (int i = 0; i < 100 && http_connections(door_server); i++) {
+    for (int i = 0; i < 400 && http_connections(door_server); i++) {
         usleep(100 * 1000);
         recv(slow, &byte, 1, MSG_DONTWAIT);
     }

@@ -47,7 +47,7 @@ Test(listen, above_the_limit_of_connections_one_is_told_so, .init = start_with_f
     cr_assert_eq(strlen(body), strtoul(strstr(got, "Content-Length: ") + 16, NULL, 10));
 
     close(open[0]);
-    for (int i = 0; i < 500; i++) { /* until the server has seen it */
+    for (int i = 0; i < 3000; i++) { /* until the server has seen it */
         got = ask("GET /echo HTTP/1.1\r\n" H CLOSE "\r\n");
         if (strstr(got, " 200 OK")) break;
         usleep(10000);
@@ -78,7 +78,7 @@ Test(listen, bodies_count_until_their_requests_have_ended, .init = start_with_sm
 
     for (int i = 0; i < 2; i++)
         post_large(keepers[i], "/keep", "");
-    for (int i = 0; i < 500 && atomic_load(&kept) < 2; i++)
+    for (int i = 0; i < 3000 && atomic_load(&kept) < 2; i++)
         usleep(10000);
     cr_assert_eq(atomic_load(&kept), 2);
     fd = dial_door();
@@ -88,7 +88,7 @@ Test(listen, bodies_count_until_their_requests_have_ended, .init = start_with_sm
 
     for (int i = 0; i < 2; i++)
         close(keepers[i]);
-    for (int i = 0; i < 500 && atomic_load(&kept); i++)
+    for (int i = 0; i < 3000 && atomic_load(&kept); i++)
         usleep(10000);
     fd = dial_door();
     for (int i = 0; i < 4; i++) /* one after the other, all answered */

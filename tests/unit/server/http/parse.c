@@ -141,13 +141,14 @@ static const char *ask_sized(size_t target, size_t headers, size_t value)
     return ask(buf_text(&text));
 }
 
-static const char *post_sized(size_t bytes)
+/* What comes within `patience_ms`. */
+static const char *post_sized(size_t bytes, int patience_ms)
 {
     AUTO(buf) text = {0};
-    struct timeval soon = {.tv_usec = 300000};
+    struct timeval patience = {patience_ms / 1000, patience_ms % 1000 * 1000};
     int fd = dial_door();
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     buf_printf(&text, "POST /keep HTTP/1.1\r\n" H "Content-Length: %zu\r\n\r\n", bytes);
     say(fd, buf_text(&text));
     return hear(fd);
@@ -165,8 +166,8 @@ Test(parse, a_limit_is_what_it_says_to_the_byte)
     cr_expect(strstr(ask_sized(100, HTTP_HEADERS_MAX + 1, 1), "HTTP/1.1 431"));
     cr_expect(strstr(ask_sized(100, 3, VALUE), "HTTP/1.1 200"));
     cr_expect(strstr(ask_sized(100, 3, VALUE + 1), "HTTP/1.1 431"));
-    cr_expect_str_empty(post_sized(HTTP_BODY_MAX));
-    cr_expect(strstr(post_sized(HTTP_BODY_MAX + 1), "HTTP/1.1 413"));
+    cr_expect_str_empty(post_sized(HTTP_BODY_MAX, 300));
+    cr_expect(strstr(post_sized(HTTP_BODY_MAX + 1, 30000), "HTTP/1.1 413"));
 }
 
 Test(parse, limits_have_their_own_answers)

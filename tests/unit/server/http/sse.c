@@ -80,11 +80,11 @@ Test(sse, open_streams_are_counted)
     int fd = dial_door();
 
     say(fd, "GET /quiet HTTP/1.1\r\n" H "\r\n");
-    for (int i = 0; i < 500 && http_streams(door_server) != 1; i++)
+    for (int i = 0; i < 3000 && http_streams(door_server) != 1; i++)
         usleep(10000);
     cr_expect_eq(http_streams(door_server), 1);
     close(fd);
-    for (int i = 0; i < 500 && http_streams(door_server) != 0; i++)
+    for (int i = 0; i < 3000 && http_streams(door_server) != 0; i++)
         usleep(10000);
     cr_expect_eq(http_streams(door_server), 0);
     ask("GET /stream HTTP/1.1\r\n" H "\r\n");
@@ -119,7 +119,7 @@ Test(sse, a_slow_reader_is_closed_when_the_writer_is_done)
 
     atomic_store(&closed_after, 0);
     say(fd, "GET /flood HTTP/1.1\r\n" H "\r\n");
-    for (int i = 0; i < 500 && !atomic_load(&closed_after); i++)
+    for (int i = 0; i < 3000 && !atomic_load(&closed_after); i++)
         usleep(10000);
     cr_expect_eq(atomic_load(&closed_after), 12);
     close(fd);

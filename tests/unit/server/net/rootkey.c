@@ -121,7 +121,7 @@ static bool found_in(int ms)
 
 Test(rootkey, is_read_from_json)
 {
-    cr_assert(found_in(2000));
+    cr_assert(found_in(20000));
     cr_expect_eq(key.bytes[0], 0x14);
     cr_expect_eq(key.bytes[31], 0x6b);
     cr_expect_eq(atomic_load(&served), 1);
@@ -130,7 +130,7 @@ Test(rootkey, is_read_from_json)
 Test(rootkey, is_read_from_a_bare_body)
 {
     answers[0] = bare;
-    cr_assert(found_in(2000));
+    cr_assert(found_in(20000));
     cr_expect_eq(key.bytes[31], 0x6b);
 }
 
@@ -139,7 +139,7 @@ Test(rootkey, is_asked_for_until_it_is_there)
     answers[0] = refused;
     answers[1] = too_short;
     answers[2] = json;
-    cr_assert(found_in(8000));
+    cr_assert(found_in(20000));
     cr_expect_eq(atomic_load(&served), 3);
 }
 
@@ -147,7 +147,7 @@ Test(rootkey, a_silent_sandbox_is_asked_again)
 {
     answers[0] = silence;
     answers[1] = json;
-    cr_assert(found_in(8000));
+    cr_assert(found_in(20000));
 }
 
 Test(rootkey, an_address_that_is_none_asks_nobody)

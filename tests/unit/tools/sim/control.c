@@ -247,7 +247,7 @@ static void exchange(struct api *a, int fd, const char *request, char *out, size
     ssize_t n = -1;
 
     cr_assert_eq(write(fd, request, strlen(request)), (ssize_t)strlen(request));
-    for (int i = 0; i < 200 && n <= 0; i++) {
+    for (int i = 0; i < 5000 && n <= 0; i++) {
         uv_run(&a->loop, UV_RUN_NOWAIT);
         usleep(1000);
         n = recv(fd, out, size - 1, MSG_DONTWAIT);
