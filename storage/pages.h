@@ -18,8 +18,8 @@ struct pages {
      * lie inside, and that their keys are in order. For the start of a server. */
     bool heads_only;
     /* heads_only: a leaf that one bit makes sound again is no finding, but told here: the byte of
-     * the file as it should be. Not behind a finding, and of a few leaves only: where there is more,
-     * nothing is put right. NULL: it is a finding. */
+     * the file as it should be. Not behind a finding, and of a few leaves only: where there are
+     * more, nothing is put right. NULL: it is a finding. */
     void (*mended)(void *context, const char *tree, size_t at, uint8_t byte);
     void (*tell)(void *context, const char *line);
     /* NULL: not told. `tree` is the sub-database. */
