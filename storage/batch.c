@@ -22,7 +22,7 @@ void batch_done(struct batch *b)
     free(b->slots);
     b->slots = NULL;
     b->first = b->last = NULL;
-    b->op_count = b->slot_count = b->bytes = b->event_count = 0;
+    b->op_count = b->slot_count = b->bytes = b->event_count = b->notice_count = 0;
 }
 
 void batch_reset(struct batch *b)
@@ -31,7 +31,7 @@ void batch_reset(struct batch *b)
     free(b->slots);
     b->slots = NULL;
     b->first = b->last = NULL;
-    b->op_count = b->slot_count = b->bytes = b->event_count = 0;
+    b->op_count = b->slot_count = b->bytes = b->event_count = b->notice_count = 0;
     b->overfull = false;
     b->result = OK;
     b->first_seq = 0;
@@ -134,10 +134,10 @@ void batch_delete(struct batch *b, enum db db, struct slice key)
     write(b, BATCH_DELETE, db, key, SLICE_NONE);
 }
 
-void batch_event(struct batch *b, uint32_t tenant, const struct event_head *head,
-                 struct slice bytes)
+static void append_told(struct batch *b, enum batch_op_type type, uint32_t tenant,
+                        const struct event_head *head, struct slice bytes)
 {
-    struct batch_op *op = append(b, BATCH_EVENT, EVENT_HEAD + bytes.len);
+    struct batch_op *op = append(b, type, EVENT_HEAD + bytes.len);
 
     if (bytes.len > EVENT_MAX) b->overfull = true;
     op->db = DB_events;
@@ -145,7 +145,20 @@ void batch_event(struct batch *b, uint32_t tenant, const struct event_head *head
     op->value_len = (uint32_t)(EVENT_HEAD + bytes.len);
     event_encode(head, op->data);
     if (bytes.len) memcpy(op->data + EVENT_HEAD, bytes.data, bytes.len);
+}
+
+void batch_event(struct batch *b, uint32_t tenant, const struct event_head *head,
+                 struct slice bytes)
+{
+    append_told(b, BATCH_EVENT, tenant, head, bytes);
     b->event_count++;
+}
+
+void batch_notice(struct batch *b, uint32_t tenant, const struct event_head *head,
+                  struct slice bytes)
+{
+    append_told(b, BATCH_NOTICE, tenant, head, bytes);
+    b->notice_count++;
 }
 
 void batch_trim(struct batch *b, uint32_t tenant, uint64_t through)

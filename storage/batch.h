@@ -39,7 +39,7 @@ struct batch {
     struct batch_op *first, *last;
     struct batch_op **slots; /* by hash of key; built when there are many */
     size_t op_count, slot_count, bytes;
-    size_t event_count;
+    size_t event_count, notice_count;
     bool overfull;
 };
 
@@ -69,6 +69,11 @@ struct event_head {
 enum { EVENT_MAX = 1024 * 1024 };
 void batch_event(struct batch *b, uint32_t tenant, const struct event_head *head,
                  struct slice bytes);
+/* Tells something that is no event, together with the commit and in order among its events; it has
+ * no number and is stored nowhere, so it must follow from rows of this commit for who comes later.
+ * `head` and `bytes` as above, but `type` is a number of its own kind. */
+void batch_notice(struct batch *b, uint32_t tenant, const struct event_head *head,
+                  struct slice bytes);
 /* Removes the tenant's events up to `through` and keeps the log's size right; see retention.h. */
 void batch_trim(struct batch *b, uint32_t tenant, uint64_t through);
 
@@ -77,7 +82,7 @@ enum batch_found { BATCH_NOTHING, BATCH_VALUE, BATCH_DELETED };
 enum batch_found batch_find(const struct batch *b, enum db db, struct slice key, struct slice *out);
 /* The writes in order, those that were replaced left out; for the writer, ranges and tests:
  * for (op = batch_first(b); op; op = batch_next(op)) */
-enum batch_op_type { BATCH_PUT, BATCH_DELETE, BATCH_EVENT, BATCH_TRIM };
+enum batch_op_type { BATCH_PUT, BATCH_DELETE, BATCH_EVENT, BATCH_TRIM, BATCH_NOTICE };
 struct batch_op {
     struct batch_op *next;
     uint32_t hash;
@@ -85,9 +90,9 @@ struct batch_op {
     bool replaced;
     uint16_t key_len;
     uint32_t value_len;
-    uint32_t tenant;  /* BATCH_EVENT, BATCH_TRIM */
+    uint32_t tenant;  /* BATCH_EVENT, BATCH_TRIM, BATCH_NOTICE */
     uint64_t through; /* BATCH_TRIM: up to here; BATCH_EVENT: the number it was given */
-    uint8_t data[];   /* key, value; of an event: no key, the payload that is stored */
+    uint8_t data[];   /* key, value; of events and notices: no key, an event's payload */
 };
 const struct batch_op *batch_first(const struct batch *b);
 const struct batch_op *batch_next(const struct batch_op *op);

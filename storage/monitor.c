@@ -66,6 +66,7 @@ static void journal_turn(const struct batch *b)
         bool in_log = op->type == BATCH_EVENT || op->type == BATCH_TRIM;
         struct key event = event_key(op->tenant, op->through);
 
+        if (op->type == BATCH_NOTICE) continue; /* no row */
         put_row(&rows, op, in_log ? key_slice(&event) : batch_op_key(op));
     }
     append(MONITOR_TURN, b->owner, b->turn, buf_slice(&rows));

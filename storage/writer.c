@@ -236,6 +236,7 @@ static err_t apply(struct writer *w, struct batch *b)
             TRY(number_again(w, b, op));
             break;
         case BATCH_TRIM: TRY(trim(w, op)); break;
+        case BATCH_NOTICE: break; /* told, not stored */
         }
     }
     return OK;
@@ -466,36 +467,48 @@ static void commit_group(struct writer *w, struct batch **batches, size_t count)
 
 /* --- telling ------------------------------------------------------------------------------ */
 
+static size_t told_count(const struct batch *b)
+{
+    return b->result == OK ? b->event_count + b->notice_count : 0;
+}
+
+/* What is told of an event or a notice; its bytes go to `*at`. */
+static struct log_event told(const struct batch_op *op, uint8_t **at)
+{
+    struct log_event e = {.tenant = op->tenant, .seq = op->through};
+
+    if (event_decode(batch_op_value(op), &e.head, &e.bytes) != OK) abort();
+    if (e.bytes.len) memcpy(*at, e.bytes.data, e.bytes.len);
+    e.bytes.data = *at;
+    *at += e.bytes.len;
+    return e;
+}
+
 static struct log_events *collect_events(struct writer *w, struct batch **batches, size_t count)
 {
-    size_t events = 0, bytes = 0;
+    size_t all = 0, bytes = 0;
     for (size_t i = 0; i < count; i++) {
-        if (batches[i]->result != OK) continue;
-        events += batches[i]->event_count;
-        bytes += batches[i]->event_count ? batches[i]->bytes : 0;
+        all += told_count(batches[i]);
+        bytes += told_count(batches[i]) ? batches[i]->bytes : 0;
     }
-    if (events == 0) return NULL;
+    if (all == 0) return NULL;
 
-    /* One more item and its bytes again, for the planted bug that doubles an event. */
-    struct log_events *out = xalloc(sizeof(*out) + (events + 1) * sizeof(struct log_event) + bytes);
+    /* One more item, for the planted bug that doubles an event. */
+    struct log_events *out = xalloc(sizeof(*out) + (all + 1) * sizeof(struct log_event) + bytes);
     *out = (struct log_events){.refs = 1, .items = (struct log_event *)(void *)(out + 1)};
-    uint8_t *at = (uint8_t *)(out->items + events + 1);
+    uint8_t *at = (uint8_t *)(out->items + all + 1);
 
     for (size_t i = 0; i < count; i++) {
-        if (batches[i]->result != OK || !batches[i]->event_count) continue;
+        if (!told_count(batches[i])) continue;
         for (const struct batch_op *op = batches[i]->first; op; op = op->next) {
-            struct log_event e = {.tenant = op->tenant, .seq = op->through};
-            if (op->type != BATCH_EVENT) continue;
-            if (event_decode(batch_op_value(op), &e.head, &e.bytes) != OK) abort();
-            if (e.bytes.len) memcpy(at, e.bytes.data, e.bytes.len);
-            e.bytes.data = at;
-            at += e.bytes.len;
-            if (fault_due(&w->faults.wrong_tenant)) {
+            if (op->type != BATCH_EVENT && op->type != BATCH_NOTICE) continue;
+            struct log_event e = told(op, &at);
+            if (e.seq && fault_due(&w->faults.wrong_tenant)) {
                 fault_count("wrong_tenant");
                 e.tenant++;
             }
             out->items[out->count++] = e;
-            if (out->count <= events && fault_due(&w->faults.double_event)) {
+            if (e.seq && out->count <= all && fault_due(&w->faults.double_event)) {
                 fault_count("double_event");
                 out->items[out->count++] = e;
             }
@@ -507,17 +520,18 @@ static struct log_events *collect_events(struct writer *w, struct batch **batche
 static void tell(struct writer *w, struct batch **batches, size_t count)
 {
     struct log_events *events = collect_events(w, batches, count);
-    size_t failed = 0, bytes = 0;
+    size_t failed = 0, bytes = 0, numbered = 0;
 
     for (size_t i = 0; i < count; i++) {
         failed += batches[i]->result != OK;
         bytes += batches[i]->bytes;
+        numbered += batches[i]->result == OK ? batches[i]->event_count : 0;
     }
     pthread_mutex_lock(&w->lock);
     w->stats.batches += count;
     w->stats.failed_batches += failed;
     w->stats.op_bytes += bytes;
-    w->stats.events += events ? events->count : 0;
+    w->stats.events += numbered;
     pthread_mutex_unlock(&w->lock);
 
     for (size_t i = 0; monitor_is_on() && i < count; i++)

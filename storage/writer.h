@@ -3,7 +3,7 @@
  * It takes everything that is queued, applies it in one transaction, numbers the events per
  * tenant, commits (LMDB's default sync: durable) and then, in this order:
  *   1. notes the durable turn of each owner (monitor.h),
- *   2. hands the commit's events, in log order, to `on_events` (the hub),
+ *   2. hands the commit's events, in log order, and its notices to `on_events` (the hub),
  *   3. calls each batch's `done`, in the order of posting.
  * While one commit runs the next gathers by itself.
  *
@@ -24,15 +24,15 @@
 
 struct writer;
 
-/* One event with its number. */
+/* One event with its number, or a notice. */
 struct log_event {
     uint32_t tenant;
-    uint64_t seq;
+    uint64_t seq; /* 0: a notice */
     struct event_head head;
     struct slice bytes; /* lives as long as the log_events */
 };
 
-/* The events of one commit, shared by who holds a reference. Any thread. */
+/* The events and notices of one commit, shared by who holds a reference. Any thread. */
 struct log_events {
     atomic_uint refs;
     size_t count;
@@ -43,8 +43,8 @@ void log_events_unref(struct log_events *events);
 
 struct writer_options {
     struct store *store;
-    /* A commit's events, on the writer's thread; never an empty one. Borrowed: take a reference
-     * to keep it. May be NULL. */
+    /* A commit's events and notices, on the writer's thread; never an empty one. Borrowed: take a
+     * reference to keep it. May be NULL. */
     void (*on_events)(void *context, struct log_events *events);
     /* The error that ends the process, with the trail set; on the writer's thread. NULL: prints
      * the trail to stderr and aborts. If it returns (tests), the batches fail with STORE_FAILED. */

@@ -93,4 +93,26 @@ Test(batch, an_event_that_is_too_long_fails_the_turn)
     batch_event(&b, 1, &head, SLICE_ARRAY(bytes));
     cr_assert(b.overfull);
     batch_done(&b);
+    batch_init(&b);
+    batch_notice(&b, 1, &head, SLICE_ARRAY(bytes));
+    cr_assert(b.overfull);
+    batch_done(&b);
+}
+
+Test(batch, a_notice_counts_as_what_it_holds_and_is_no_row)
+{
+    struct batch b;
+    struct slice out;
+
+    batch_init(&b);
+    batch_notice(&b, 1, &(struct event_head){.type = 1}, SLICE("x"));
+    cr_assert(!batch_is_empty(&b), "its commit is waited for");
+    cr_assert_gt(b.bytes, 1);
+    cr_assert_eq(b.event_count, 0);
+    for (int i = 0; i < 100; i++) /* with slots and without */
+        batch_put(&b, DB_events, slice_of(&i, sizeof(i)), SLICE("y"));
+    cr_assert_eq(batch_find(&b, DB_events, SLICE("x"), &out), BATCH_NOTHING);
+    batch_reset(&b);
+    cr_assert(batch_is_empty(&b) && b.notice_count == 0);
+    batch_done(&b);
 }

@@ -91,6 +91,7 @@ static void make_turn(struct batch *b)
     b->turn = 2;
     batch_put(b, DB_meta, SLICE("a"), SLICE("old"));
     batch_put(b, DB_meta, SLICE("a"), SLICE("new")); /* replaces the first */
+    batch_notice(b, 1, &head, SLICE("is no row"));
     batch_event(b, 1, &head, SLICE("{}"));
     b->last->through = 9; /* as the writer numbers it */
 }

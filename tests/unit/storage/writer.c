@@ -190,7 +190,66 @@ Test(writer, numbers_each_tenant_for_itself_and_never_counts_back)
     batch_done(&b);
 }
 
+/* Told in order among the events, under no number; the numbers know nothing of it. */
+Test(writer, notices_are_told_with_their_commit_and_stored_nowhere)
+{
+    struct event_head head = {.type = 3};
+    struct writer_stats s;
+    struct db_event row;
+    AUTO(range) r = {0};
+    struct batch b;
+    unsigned rows = 0;
+
+    batch_init(&b);
+    b.owner = 7;
+    b.turn = 1;
+    b.done = on_done;
+    batch_event(&b, 1, &head, SLICE("one"));
+    batch_notice(&b, 1, &head, SLICE("notice"));
+    batch_event(&b, 1, &head, SLICE("two"));
+    writer_post(f.writer, &b);
+    post(8, 1, 1);
+    cr_assert_str_eq(log_text, "", "nothing before the commit");
+    cr_assert_eq(writer_step(f.writer), 2);
+    cr_assert_str_eq(log_text, "1:1=one 1:0=notice 1:2=two 1:3=8.1 7.1 8.1 ");
+    forget_batches();
+    batch_reset(&b);
+    b.turn = 2;
+    batch_notice(&b, 1, &head, SLICE("alone"));
+    writer_post(f.writer, &b);
+    cr_assert_eq(writer_step(f.writer), 1);
+    cr_assert_str_eq(log_text, "1:0=alone 7.2 ");
+    cr_assert_eq(b.first_seq, 0);
+    batch_done(&b);
+    CHECK_OK(view_begin(f.view));
+    db_events(&r, f.view, 1, 0, 0, RANGE_FORWARDS);
+    while (db_event_next(&r, &row))
+        cr_assert_eq(row.seq, ++rows);
+    cr_assert_eq(rows, 3);
+    range_done(&r);
+    view_end(f.view);
+    writer_stats(f.writer, &s);
+    cr_assert_eq(s.events, 3);
+}
+
 /* --- failing ------------------------------------------------------------------------------ */
+
+Test(writer, a_commit_that_fails_tells_no_notice)
+{
+    struct batch b;
+
+    atomic_store(&writer_faults(f.writer)->fail_put, 1);
+    batch_init(&b);
+    b.owner = 7;
+    b.turn = 1;
+    b.done = on_done;
+    batch_put(&b, DB_data, SLICE("k"), SLICE("v"));
+    batch_notice(&b, 1, &(struct event_head){.type = 3}, SLICE("notice"));
+    writer_post(f.writer, &b);
+    writer_step(f.writer);
+    cr_assert_str_eq(log_text, "7.1! ");
+    batch_done(&b);
+}
 
 Test(writer, a_batch_that_cannot_be_put_closes_only_its_account)
 {
