@@ -48,6 +48,18 @@ err_t people_find(struct account *a, struct turn *t, const struct wa_party *part
     return db_contact_get(turn_view(t), a->scope, peer, out);
 }
 
+/* Both were known before: one may have become a part of the other. */
+static err_t tell_merge(struct account *a, struct turn *t, uint32_t other, uint32_t peer)
+{
+    struct db_contact swallowed, person;
+
+    TRY(db_contact_get(turn_view(t), a->scope, other, &swallowed));
+    if (swallowed.alias_of != peer) return OK;
+    TRY(db_contact_get(turn_view(t), a->scope, peer, &person));
+    turn_merge(t, &person);
+    return OK;
+}
+
 /* Both addresses are known here: they are one person from now on. */
 static err_t open_both(struct account *a, struct turn *t, struct slice lid, struct slice pn,
                        uint32_t *out)
@@ -60,7 +72,8 @@ static err_t open_both(struct account *a, struct turn *t, struct slice lid, stru
     *out = by_lid;
     if (by_lid && by_lid == by_pn) return OK;
     crypto_random(&secret, sizeof secret);
-    return db_contact_map(&t->batch, turn_view(t), a->scope, lid, pn, secret, t->now, out);
+    TRY(db_contact_map(&t->batch, turn_view(t), a->scope, lid, pn, secret, t->now, out));
+    return by_lid && by_pn ? tell_merge(a, t, *out == by_lid ? by_pn : by_lid, *out) : OK;
 }
 
 static err_t open_one(struct account *a, struct turn *t, const struct wa_jid *jid,

@@ -46,29 +46,38 @@ static void end_view(struct account_worker *aw)
     aw->view_begun = false;
 }
 
-static struct event_head head_of(const struct turn *t, enum event_kind kind, uint32_t peer)
+static struct event_head head_of(const struct turn *t, uint16_t number, uint32_t peer)
 {
     const struct account *a = t->account;
 
     return (struct event_head){.account = a->scope.account,
                                .peer = peer,
-                               .type = event_number(kind),
+                               .type = number,
                                .world = a->status.sandbox,
                                .at_ms = t->now};
 }
 
 void turn_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes)
 {
-    struct event_head head = head_of(t, kind, peer);
+    struct event_head head = head_of(t, event_number(kind), peer);
 
     batch_event(&t->batch, t->account->scope.tenant, &head, bytes);
+}
+
+void turn_merge(struct turn *t, const struct db_contact *person)
+{
+    struct event_head head = head_of(t, NOTICE_MERGE, person->peer);
+    AUTO(buf) parts = {0};
+
+    event_merge(&parts, person);
+    batch_notice(&t->batch, t->account->scope.tenant, &head, buf_slice(&parts));
 }
 
 void turn_live_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes)
 {
     struct queued_event *e = arena_new(&t->arena, struct queued_event);
 
-    e->head = head_of(t, kind, peer);
+    e->head = head_of(t, event_number(kind), peer);
     e->bytes = arena_dup(&t->arena, bytes);
     if (t->last_live)
         t->last_live->next = e;

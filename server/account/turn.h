@@ -16,6 +16,7 @@
 struct account;
 struct account_call;
 struct batch;
+struct db_contact;
 struct turn;
 struct view;
 
@@ -39,5 +40,8 @@ struct account *turn_account(struct turn *t);
  * object without its seq, as server/events/event.h builds it; `peer` the chat it is about, 0 none.
  * Copied. */
 void turn_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes);
+/* Somebody became a part of this person: who asked for events of either hears both from this commit
+ * on (see server/events/event.h). */
+void turn_merge(struct turn *t, const struct db_contact *person);
 /* An event that is not stored (typing, presence): published at release, without seq. Copied. */
 void turn_live_event(struct turn *t, enum event_kind kind, uint32_t peer, struct slice bytes);

@@ -13,8 +13,7 @@
 
 struct selection {
     struct slice names, account, chat;
-    struct event_filter filters[SUBSCRIPTION_FILTERS_MAX];
-    size_t count;
+    struct event_filter filter;
 };
 
 /* Checks that the caller sees what is named. */
@@ -40,9 +39,9 @@ static err_t read_selection(struct call *c, struct view *v, struct selection *ou
         if (!slice_is_none(out->account) && !slice_is(out->account, chat->account.id))
             return fail(BAD_ARGUMENT, "chat_id is a chat of another account than account_id");
     }
-    out->count =
-        subscription_filters(v, c->who.tenant, f.kinds, out->account, out->chat, out->filters);
-    return OK;
+    if (subscription_filter(v, c->who.tenant, f.kinds, out->account, out->chat, &out->filter))
+        return OK;
+    return fail(BAD_ARGUMENT, "account_id or chat_id is malformed");
 }
 
 /* ---- subscriptions ---- */
@@ -227,10 +226,8 @@ static void write_seq(struct pen *p, const char *key, uint64_t seq)
 static bool is_selected(const struct call *c, const struct selection *sel,
                         const struct event_head *head)
 {
-    if (!principal_sees(&c->who, c->who.tenant, head->world != 0)) return false;
-    for (size_t i = 0; i < sel->count; i++)
-        if (event_filter_matches(&sel->filters[i], head)) return true;
-    return false;
+    return principal_sees(&c->who, c->who.tenant, head->world != 0) &&
+           event_filter_matches(&sel->filter, head);
 }
 
 /* Rows behind `*cursor`, which moves over what it passed; at most so many that one call stays
@@ -409,8 +406,8 @@ enum step_result tool_wait_for_event(struct call *c)
 
     if (r != STEP_DONE) return r;
     w->stream.who = c->who;
-    w->stream.filters = w->sel.filters;
-    w->stream.filter_count = w->sel.count;
+    w->stream.filters = &w->sel.filter;
+    w->stream.filter_count = 1;
     w->stream.on_event = on_event;
     w->stream.on_gap = on_gap;
     w->stream.on_caught_up = on_caught_up;

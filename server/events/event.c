@@ -2,10 +2,14 @@
  * cannot look different from its neighbours. */
 #include "server/events/event.h"
 
+#include <string.h>
+
+#include "proto/base/reader.h"
 #include "proto/base/text.h"
 #include "proto/crypto/crypto.h"
 #include "server/api/json.h"
 #include "storage/batch.h"
+#include "storage/contacts.h"
 #include "storage/id.h"
 
 static const struct {
@@ -17,6 +21,7 @@ static const struct {
 #undef EVENT
 };
 _Static_assert(EVENT_COUNT <= 64, "a filter has one bit per event");
+_Static_assert((int)EVENT_PARTS_MAX == (int)CONTACT_PARTS_MAX, "a chat has as many numbers");
 
 const char *event_name(enum event_kind k) { return k < EVENT_COUNT ? rows[k].name : "unknown"; }
 const char *event_meaning(enum event_kind k) { return k < EVENT_COUNT ? rows[k].meaning : ""; }
@@ -180,13 +185,21 @@ void event_gap(struct buf *out, uint64_t first, uint64_t last)
 
 /* ---- filters ---- */
 
+static bool names(const struct event_filter *f, uint32_t peer)
+{
+    if (f->peer == peer) return true;
+    for (size_t i = 0; i < EVENT_PARTS_MAX && f->parts[i]; i++)
+        if (f->parts[i] == peer) return true;
+    return false;
+}
+
 bool event_filter_matches(const struct event_filter *f, const struct event_head *head)
 {
     enum event_kind kind = event_of_number(head->type);
 
     if (kind == EVENT_COUNT || (f->kinds && !(f->kinds >> kind & 1))) return false;
     if (f->account && f->account != head->account) return false;
-    return !f->peer || f->peer == head->peer;
+    return !f->peer || names(f, head->peer);
 }
 
 /* "message.*" means every name that begins with "message."; "*" every name. */
@@ -219,4 +232,47 @@ err_t event_filter_add_names(struct event_filter *f, struct slice names)
         f->kinds |= bits;
     }
     return OK;
+}
+
+void event_filter_chat(struct event_filter *f, const struct db_contact *who)
+{
+    f->peer = who->peer;
+    memcpy(f->parts, who->parts, sizeof(f->parts));
+}
+
+/* ---- chats become one ---- */
+
+void event_merge(struct buf *out, const struct db_contact *person)
+{
+    for (size_t i = 0; i < CONTACT_PARTS_MAX && person->parts[i]; i++)
+        buf_put_be32(out, person->parts[i]);
+}
+
+bool event_merge_read(const struct event_head *head, struct slice bytes, struct event_filter *out)
+{
+    struct reader r = reader_of(bytes);
+
+    if (head->type != NOTICE_MERGE) return false;
+    *out = (struct event_filter){.account = head->account, .peer = head->peer};
+    for (size_t i = 0; i < EVENT_PARTS_MAX && reader_left(&r); i++)
+        out->parts[i] = reader_be32(&r);
+    return true;
+}
+
+static size_t part_count(const struct event_filter *f)
+{
+    size_t n = 0;
+
+    while (n < EVENT_PARTS_MAX && f->parts[n])
+        n++;
+    return n;
+}
+
+void event_filter_merge(struct event_filter *f, const struct event_filter *person)
+{
+    if (!f->peer || f->account != person->account || !names(person, f->peer)) return;
+    /* Read from the database when this notice, or a later one, was on its way. */
+    if (f->peer == person->peer && part_count(f) >= part_count(person)) return;
+    f->peer = person->peer;
+    memcpy(f->parts, person->parts, sizeof(f->parts));
 }

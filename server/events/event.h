@@ -10,6 +10,7 @@
 #include "proto/base/err.h"
 #include "server/api/faces.h"
 
+struct db_contact; /* storage/contacts.h */
 struct event_head; /* storage/batch.h */
 
 enum event_kind {
@@ -80,12 +81,30 @@ void event_gap(struct buf *out, uint64_t first, uint64_t last);
 
 /* ---- filters ---- */
 
+enum { EVENT_PARTS_MAX = 8 }; /* CONTACT_PARTS_MAX */
 struct event_filter {
-    uint64_t kinds;   /* bit 1 << enum event_kind; 0: all */
-    uint32_t account; /* its number; 0: every account the principal sees */
-    uint32_t peer;    /* the chat's number within that account; 0: every chat */
+    uint64_t kinds;                  /* bit 1 << enum event_kind; 0: all */
+    uint32_t account;                /* its number; 0: every account the principal sees */
+    uint32_t peer;                   /* the chat's number within that account; 0: every chat */
+    uint32_t parts[EVENT_PARTS_MAX]; /* its other numbers, 0 ends them: chats become one */
 };
 bool event_filter_matches(const struct event_filter *f, const struct event_head *head);
 /* "message.received", "message.*", "*", or several with commas, into `kinds` (added);
  * BAD_ARGUMENT names the unknown one. */
 err_t event_filter_add_names(struct event_filter *f, struct slice names) MUST_CHECK;
+/* The chat of this person, with all its numbers. */
+void event_filter_chat(struct event_filter *f, const struct db_contact *who);
+
+/* ---- chats become one ---- */
+
+/* Two chats turned out to be of one person (storage/contacts.h). Events name the person from this
+ * commit on, and who asked for the chat that was swallowed must hear them: the commit tells it as a
+ * notice (batch_notice), whose head names account and person and whose bytes are these. Filters
+ * that are read from the database later find it there. */
+enum { NOTICE_MERGE = 1 };
+void event_merge(struct buf *out, const struct db_contact *person);
+/* The person's chat as a filter. False: this is another notice. */
+bool event_merge_read(const struct event_head *head, struct slice bytes, struct event_filter *out);
+/* A filter that names the person by one number names it by all of them now, as it would had it been
+ * made anew. */
+void event_filter_merge(struct event_filter *f, const struct event_filter *person);

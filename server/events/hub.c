@@ -124,6 +124,42 @@ static struct hub_match match(const struct hub_stream *s, const struct hub_event
     return m;
 }
 
+/* ---- chats become one ---- */
+
+static void merge_in(struct event_filter *filters, size_t n, const struct event_filter *person)
+{
+    for (size_t i = 0; i < n; i++)
+        event_filter_merge(&filters[i], person);
+}
+
+static void merge_in_streams(struct list *streams, uint32_t tenant,
+                             const struct event_filter *person)
+{
+    LIST_EACH(node, streams)
+    {
+        struct hub_stream *s = LIST_ENTRY(node, struct hub_stream, link);
+
+        if (s->who.tenant == tenant) merge_in(s->filters, s->filter_count, person);
+    }
+}
+
+/* What is delivered behind the notice must find the filters changed also where it is read from the
+ * log later, so streams that replay and held ones take it now like all others. */
+static void take_notice(struct hub *h, const struct log_event *e)
+{
+    struct hub_feed *f = map_find(&h->feeds, slice_of(&e->tenant, sizeof(e->tenant)));
+    struct event_filter person;
+    struct hub_key *k;
+    size_t at = 0;
+
+    if (!event_merge_read(&e->head, e->bytes, &person)) return;
+    if (f) merge_in_streams(&f->live, e->tenant, &person);
+    merge_in_streams(&h->replaying, e->tenant, &person);
+    merge_in_streams(&h->held, e->tenant, &person);
+    while ((k = map_next(&h->keys, &at, NULL)))
+        merge_in(k->filters, k->n, &person);
+}
+
 /* ---- states of a stream ---- */
 
 static void run_replays(struct post *p, struct worker *w);
@@ -253,13 +289,13 @@ static struct hub_feed *find_feed(struct hub *h, uint32_t tenant)
     return map_find(&h->feeds, slice_of(&tenant, sizeof(tenant)));
 }
 
-/* The beginning of these events that goes out together: of one tenant, and not so much that its
- * frames are felt in memory. */
+/* The beginning of these events that goes out together: of one tenant, up to a notice, and not so
+ * much that its frames are felt in memory. */
 static size_t run_length(const struct log_event *items, size_t n)
 {
     size_t len = 0, bytes = 0;
 
-    while (len < n && len < HUB_RUN && bytes < HUB_TURN_BYTES &&
+    while (len < n && len < HUB_RUN && bytes < HUB_TURN_BYTES && items[len].seq &&
            items[len].tenant == items[0].tenant)
         bytes += items[len++].bytes.len;
     return len;
@@ -295,20 +331,34 @@ static void on_delivery(struct post *p, struct worker *w)
     struct delivery *d = CONTAINER_OF(p, struct delivery, post);
 
     for (size_t i = 0, n; i < d->events->count; i += n) {
-        n = run_length(d->events->items + i, d->events->count - i);
-        deliver_run(d->hub, d->events->items + i, n);
+        const struct log_event *items = d->events->items + i;
+        n = run_length(items, d->events->count - i);
+        if (n)
+            deliver_run(d->hub, items, n);
+        else
+            take_notice(d->hub, &items[n++]);
     }
     if (!list_empty(&d->hub->replaying)) wake(d->hub);
     log_events_unref(d->events);
     free(d);
 }
 
+/* Rare, so every worker is told of it: keys without streams too, and who has looked up a filter and
+ * opens a stream with it in the same loop turn. */
+static bool has_notice(const struct log_events *events)
+{
+    for (size_t i = 0; i < events->count; i++)
+        if (!events->items[i].seq) return true;
+    return false;
+}
+
 void hubs_publish(void *context, struct log_events *events)
 {
     struct hubs *all = context;
+    bool is_for_all = has_notice(events);
 
     for (size_t i = 0; i < all->count; i++) {
-        if (!has_feeds(&all->hubs[i])) continue;
+        if (!is_for_all && !has_feeds(&all->hubs[i])) continue;
         struct delivery *d = xcalloc(sizeof(*d));
         d->post.run = on_delivery;
         d->hub = &all->hubs[i];

@@ -7,6 +7,9 @@
  * seam between replay and live has neither gap nor double. When rows it still needed fell out of
  * the log, it is told the gap before anything else.
  *
+ * When chats become one, the commit tells it (event_merge), and every filter that names one of them
+ * names both from there on, of streams and of keys.
+ *
  * A stream whose `on_event` answers false, or that is held, falls back to replay and reads on
  * from the log after hub_stream_resume(): a slow reader costs no memory here and loses nothing. */
 #pragma once
@@ -85,7 +88,9 @@ struct hub_stream {
     void *owner;
     /* False: the reader is full; this event comes again from the log after hub_stream_resume(). */
     bool (*on_event)(struct hub_stream *s, struct hub_event *e, struct hub_match match);
-    const struct event_filter *filters; /* the owner's; may be replaced between callbacks */
+    /* The owner's, and written to when chats become one; may be replaced between callbacks. Who
+     * reads them from the database hands them over in the same loop turn. */
+    struct event_filter *filters;
     size_t filter_count; /* at most HUB_FILTERS_MAX; 0 and not follows_key: nothing matches */
     struct principal who;
     /* Rows first..last fell out of the log unread. first > last: the cursor was never given out by
@@ -114,7 +119,8 @@ uint64_t hub_last(struct hub *h, uint32_t tenant);
 /* ---- subscriptions of a key (subscribe_events) ---- */
 
 /* Any thread: tells every hub what a key is subscribed to now; streams that follow the key use it
- * from the moment it arrives. Copied. */
+ * from the moment it arrives. Copied. Who read them from the database looks again afterwards: a
+ * merge that was committed between was told before them. */
 void hubs_set_key_filters(struct hubs *h, struct slice key, const struct event_filter *filters,
                           size_t n);
 /* Any thread: a key was revoked: every worker's hub ends its streams. */

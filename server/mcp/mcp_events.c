@@ -61,8 +61,8 @@ static err_t see_account(struct mcp_worker *w, const struct principal *who, stru
     return ERR_NOT_FOUND;
 }
 
-/* The chat's numbers as they are now: a person learnt under two addresses was merged, and the older
- * id goes on to name the same chat. */
+/* The chat's numbers as they are now: a person learnt under two addresses was merged, and both ids
+ * go on to name the same chat. */
 static err_t see_chat(struct mcp_worker *w, const struct principal *who, struct slice id,
                       struct event_filter *out)
 {
@@ -81,7 +81,7 @@ static err_t see_chat(struct mcp_worker *w, const struct principal *who, struct 
     TRY(see_account(w, who, slice_text(account_id)));
     TRY(db_contact_resolve(w->view, scope, peer, secret, &contact));
     out->account = scope.account;
-    out->peer = contact.peer;
+    event_filter_chat(out, &contact);
     return OK;
 }
 

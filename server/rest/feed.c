@@ -14,7 +14,7 @@
 
 struct feed {
     struct hub_stream stream;
-    struct event_filter filters[SUBSCRIPTION_FILTERS_MAX];
+    struct event_filter filter;
     struct sse *sse;
 };
 
@@ -123,7 +123,7 @@ static err_t read_filters(struct server *s, struct request *r, const struct prin
     e = view_begin(v);
     if (e == OK)
         f->stream.filter_count =
-            subscription_filters(v, who->tenant, f0.kinds, account, chat, f->filters);
+            subscription_filter(v, who->tenant, f0.kinds, account, chat, &f->filter);
     view_end(v);
     view_free(v);
     TRY(e);
@@ -139,7 +139,7 @@ static err_t prepare(struct server *s, struct request *r, struct feed *f, uint64
     TRY(read_position(r, after));
     TRY(read_filters(s, r, &who, f));
     f->stream.who = who;
-    f->stream.filters = f->filters;
+    f->stream.filters = &f->filter;
     f->stream.on_event = on_event;
     f->stream.on_gap = on_gap;
     f->stream.on_end = on_end;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/base/map.h"
 #include "proto/base/text.h"
@@ -73,37 +74,29 @@ bool subscription_next(struct range *r, struct arena *arena, struct subscription
 
 /* ---- filters ---- */
 
-static size_t chat_filters(struct view *v, uint32_t tenant, struct event_filter first,
-                           struct slice chat, struct event_filter *out)
+static bool chat_filter(struct view *v, uint32_t tenant, struct slice chat,
+                        struct event_filter *out)
 {
     struct db_contact contact;
     uint64_t secret;
-    size_t n = 0;
 
-    out[n] = first;
     if (!id_chat_parse(ID_CHAT, chat, &out->account, &out->peer, &secret) &&
         !id_chat_parse(ID_GROUP, chat, &out->account, &out->peer, &secret))
-        return 0;
+        return false;
     struct scope scope = {tenant, out->account};
-    if (db_contact_resolve(v, scope, out->peer, secret, &contact) != OK) return 1;
-    out[n++].peer = contact.peer;
-    for (size_t i = 0; i < CONTACT_PARTS_MAX && contact.parts[i]; i++) {
-        out[n] = out[0];
-        out[n++].peer = contact.parts[i];
-    }
-    return n;
+    if (db_contact_resolve(v, scope, out->peer, secret, &contact) == OK)
+        event_filter_chat(out, &contact);
+    return true;
 }
 
-size_t subscription_filters(struct view *v, uint32_t tenant, uint64_t kinds, struct slice account,
-                            struct slice chat, struct event_filter *out)
+bool subscription_filter(struct view *v, uint32_t tenant, uint64_t kinds, struct slice account,
+                         struct slice chat, struct event_filter *out)
 {
-    struct event_filter f = {.kinds = kinds};
     uint64_t secret;
 
-    if (chat.len) return chat_filters(v, tenant, f, chat, out);
-    if (account.len && !id_number_parse(ID_ACCOUNT, account, &f.account, &secret)) return 0;
-    out[0] = f;
-    return 1;
+    *out = (struct event_filter){.kinds = kinds};
+    if (chat.len) return chat_filter(v, tenant, chat, out);
+    return !account.len || id_number_parse(ID_ACCOUNT, account, &out->account, &secret);
 }
 
 /* Around what reads the rows of a key and acts on them as the newest. */
@@ -111,8 +104,7 @@ static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- places ---- */
 
-_Static_assert(SUBSCRIPTIONS_MAX *SUBSCRIPTION_FILTERS_MAX <= HUB_KEY_FILTERS_MAX,
-               "every subscription is heard");
+_Static_assert((int)SUBSCRIPTIONS_MAX <= (int)HUB_KEY_FILTERS_MAX, "every subscription is heard");
 
 /* Ids of the key's subscriptions, stored and on their way. */
 static err_t read_ids(struct view *v, const struct list *under_way, const struct principal *who,
@@ -186,29 +178,58 @@ static err_t read_filters(struct view *v, uint32_t tenant, struct slice key,
     struct subscription s;
 
     db_subscriptions(&r, v, tenant, key);
-    while (*out_count + SUBSCRIPTION_FILTERS_MAX <= HUB_KEY_FILTERS_MAX &&
-           subscription_next(&r, &arena, &s)) {
+    *out_count = 0;
+    while (*out_count < HUB_KEY_FILTERS_MAX && subscription_next(&r, &arena, &s)) {
         struct event_filter f = {0};
         if (event_filter_add_names(&f, s.events) != OK) continue;
-        *out_count += subscription_filters(v, tenant, f.kinds, s.account, s.chat, out + *out_count);
+        *out_count += subscription_filter(v, tenant, f.kinds, s.account, s.chat, &out[*out_count]);
     }
     arena_done(&arena);
     return range_error(&r);
 }
 
+struct key_filters {
+    struct event_filter all[HUB_KEY_FILTERS_MAX];
+    size_t count;
+};
+
+static err_t read_key(struct view *v, uint32_t tenant, struct slice key, struct key_filters *out)
+{
+    err_t e = view_begin(v);
+
+    if (e == OK) e = read_filters(v, tenant, key, out->all, &out->count);
+    view_end(v);
+    return e;
+}
+
+static bool is_same(const struct key_filters *a, const struct key_filters *b)
+{
+    return a->count == b->count && memcmp(a->all, b->all, a->count * sizeof(a->all[0])) == 0;
+}
+
+/* Until they are told as they stand: chats that became one while they were read were told to the
+ * hubs before them. */
+static err_t tell_filters(struct server *s, struct view *v, uint32_t tenant, struct slice key)
+{
+    struct key_filters told, now;
+
+    TRY(read_key(v, tenant, key, &now));
+    do {
+        told = now;
+        hubs_set_key_filters(s->hubs, key, told.all, told.count);
+        TRY(read_key(v, tenant, key, &now));
+    } while (!is_same(&told, &now));
+    return OK;
+}
+
 err_t subscriptions_refresh(struct server *s, uint32_t tenant, struct slice key)
 {
-    struct event_filter filters[HUB_KEY_FILTERS_MAX];
     struct view *v;
-    size_t n = 0;
     err_t e;
 
     TRY(view_new(s->store, &v));
     pthread_mutex_lock(&reading);
-    e = view_begin(v);
-    if (e == OK) e = read_filters(v, tenant, key, filters, &n);
-    view_end(v);
-    if (e == OK) hubs_set_key_filters(s->hubs, key, filters, n);
+    e = tell_filters(s, v, tenant, key);
     pthread_mutex_unlock(&reading);
     view_free(v);
     return e;

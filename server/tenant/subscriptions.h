@@ -11,11 +11,7 @@
 
 struct server;
 
-enum {
-    SUBSCRIPTION_ID_MAX = 40,
-    SUBSCRIPTION_FILTERS_MAX = 9,
-    SUBSCRIPTIONS_MAX = 7, /* of one key: all their filters fit into a hub's */
-};
+enum { SUBSCRIPTION_ID_MAX = 40, SUBSCRIPTIONS_MAX = 64 /* of one key */ };
 
 struct subscription {
     char id[SUBSCRIPTION_ID_MAX]; /* "sub_…" */
@@ -51,7 +47,7 @@ bool subscription_next(struct range *r, struct arena *arena, struct subscription
  * around both, so that hubs end with the newest. */
 err_t subscriptions_refresh(struct server *s, uint32_t tenant, struct slice key) MUST_CHECK;
 
-/* Filters of a selection: the chat and the chats merged into it, the account, or all. Gives how
- * many were written (at most SUBSCRIPTION_FILTERS_MAX). */
-size_t subscription_filters(struct view *v, uint32_t tenant, uint64_t kinds, struct slice account,
-                            struct slice chat, struct event_filter *out);
+/* The filter of a selection: the chat with the chats merged into it, the account, or all. False: an
+ * id is malformed. */
+bool subscription_filter(struct view *v, uint32_t tenant, uint64_t kinds, struct slice account,
+                         struct slice chat, struct event_filter *out);

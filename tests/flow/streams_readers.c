@@ -215,7 +215,7 @@ static bool on_leak(struct hub_stream *s, struct hub_event *e, struct hub_match 
 
 static void open_stranger(struct post *p, struct worker *w)
 {
-    static const struct event_filter all;
+    static struct event_filter all;
 
     house.stranger = (struct hub_stream){
         .who = {.tenant = STRANGERS, .key = "key_2", .rights = RIGHTS_TOOLS, .all_worlds = true},

@@ -276,6 +276,46 @@ Test(ingest, learning_a_mapping_makes_one_person_of_two)
     cr_expect_str_eq(chat("2222@lid"), "2 unread: [received by number][received by lid]");
 }
 
+Test(ingest, a_merge_is_told_with_its_commit_and_before_what_comes_of_it)
+{
+    struct wa_event by_number = message("P1", "by number"), both = message("P2", "of one person");
+
+    house_told[0] = 0;
+    by_number.message.chat = by_number.message.author = (struct wa_party){.pn = pn("15550002222")};
+    house_emit(&by_number);
+    receive("L1", "by lid");
+    house_settle();
+    cr_expect_str_eq(house_told, "1 2 ");
+    both.message.chat.pn = both.message.author.pn = pn("15550002222");
+    house_emit(&both);
+    cr_expect_str_eq(house_told, "1 2 ", "not before the commit");
+    house_settle();
+    cr_expect_str_eq(house_told, "1 2 (1 with 2) 3 ");
+    both.message.id = SLICE("P3");
+    house_emit(&both);
+    receive("L2", "again");
+    house_settle();
+    cr_expect_str_eq(house_told, "1 2 (1 with 2) 3 4 5 ", "once, and no number is missing");
+}
+
+/* The number went to somebody else: nobody became part of anybody. */
+Test(ingest, a_number_that_moves_is_no_merge)
+{
+    struct wa_event first = message("A1", "of Ada"), second = message("B1", "of Bob"),
+                    third = message("B2", "by her number");
+
+    house_told[0] = 0;
+    first.message.chat.pn = first.message.author.pn = pn("15550002222");
+    second.message.chat = second.message.author = (struct wa_party){.lid = lid("3333")};
+    third.message.chat = third.message.author =
+        (struct wa_party){.lid = lid("3333"), .pn = pn("15550002222")};
+    house_emit(&first);
+    house_emit(&second);
+    house_emit(&third);
+    house_settle();
+    cr_expect_str_eq(house_told, "1 2 3 ");
+}
+
 Test(ingest, a_push_name_is_kept)
 {
     struct wa_event e = {.kind = WA_EVENT_CONTACT,

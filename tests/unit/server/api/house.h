@@ -525,6 +525,34 @@ static inline void log_event(struct account *a, enum event_kind kind, uint32_t p
     batch_done(&b);
 }
 
+/* Two peers are one person from now on, as server/account learns it, and in the same commit comes a
+ * message of hers. Gives the person. */
+static inline uint32_t merge_people(struct account *a, const char *lid, const char *pn)
+{
+    struct event_about about = {
+        .account = slice_text(a->status.id), .occurred_at = 1000, .received_at = 1000};
+    struct event_head head = {.account = a->scope.account, .world = a->status.sandbox, .at_ms = 1};
+    struct turn *t = open_turn(a);
+    AUTO(buf) parts = {0}, bytes = {0};
+    struct db_contact person;
+    uint32_t peer;
+
+    CHECK_OK(
+        db_contact_map(&t->batch, t->view, a->scope, slice_text(lid), slice_text(pn), 7, 1, &peer));
+    CHECK_OK(db_contact_get(t->view, a->scope, peer, &person));
+    event_merge(&parts, &person);
+    head.type = NOTICE_MERGE;
+    head.peer = peer;
+    batch_notice(&t->batch, 1, &head, buf_slice(&parts));
+    head.type = event_number(EVENT_MESSAGE_RECEIVED);
+    event_account_connected(&bytes, &about, SLICE("+1"));
+    batch_event(&t->batch, 1, &head, buf_slice(&bytes));
+    writer_post(H.f.writer, &t->batch);
+    house_step();
+    close_turn(t, false);
+    return peer;
+}
+
 /* `n` (a multiple of 100) sandbox events of 4 KB: more than a reader takes at once. `step` lets the
  * house work between the commits. */
 static inline void log_large_events(const struct account *acc, int n, void (*step)(void))

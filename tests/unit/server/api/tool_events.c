@@ -90,13 +90,104 @@ Test(event_tools, subscriptions_are_there_after_a_restart)
     hub_stream_close(&s);
 }
 
+/* ---- two chats become one ---- */
+
+static const char anna[] = "15551110001@s.whatsapp.net", anna_lid[] = "777@lid";
+
+/* Anna wrote from her number, then from her LID: the second chat is the younger. */
+static struct account *meet_anna_twice(char *younger)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], older[ID_TEXT_MAX];
+
+    receive(acc, anna, false, 100, "one", m, older);
+    receive(acc, anna_lid, false, 101, "two", m, younger);
+    return acc;
+}
+
+static void key_asks_for(const char *chat)
+{
+    struct answer a = use(&H.test, "subscribe_events",
+                          args("{\"events\":[\"message.received\"],\"chat_id\":\"%s\"}", chat, ""));
+
+    cr_assert_eq(a.error, OK);
+    answer_done(&a);
+    heard = 0;
+}
+
+Test(event_tools, a_key_subscribed_to_the_younger_chat_hears_the_one_it_became)
+{
+    struct hub_stream s = {.who = H.test, .follows_key = true, .on_event = on_heard};
+    char younger[ID_TEXT_MAX];
+    struct account *acc = meet_anna_twice(younger);
+    uint32_t person;
+
+    key_asks_for(younger);
+    hub_stream_open(hub_at(H.server.hubs, 0), &s, HUB_FROM_NOW);
+    house_step();
+    person = merge_people(acc, anna_lid, anna);
+    cr_expect_eq(heard, 1, "the first one comes with the merge");
+    log_event(acc, EVENT_MESSAGE_RECEIVED, person);
+    log_event(acc, EVENT_MESSAGE_SENT, person);
+    log_event(acc, EVENT_MESSAGE_RECEIVED, person + 7);
+    cr_expect_eq(heard, 2);
+    hub_stream_close(&s);
+}
+
+Test(event_tools, a_key_hears_of_a_merge_while_nobody_listens)
+{
+    struct hub_stream s = {.who = H.test, .follows_key = true, .on_event = on_heard};
+    char younger[ID_TEXT_MAX];
+    struct account *acc = meet_anna_twice(younger);
+    uint32_t person;
+
+    key_asks_for(younger);
+    person = merge_people(acc, anna_lid, anna);
+    hub_stream_open(hub_at(H.server.hubs, 0), &s, HUB_FROM_NOW);
+    log_event(acc, EVENT_MESSAGE_RECEIVED, person);
+    cr_expect_eq(heard, 1);
+    hub_stream_close(&s);
+}
+
+Test(event_tools, a_key_hears_a_merged_chat_after_a_restart)
+{
+    struct hub_stream s = {.who = H.test, .follows_key = true, .on_event = on_heard};
+    char younger[ID_TEXT_MAX];
+    struct account *acc = meet_anna_twice(younger);
+    uint32_t person;
+
+    key_asks_for(younger);
+    person = merge_people(acc, anna_lid, anna);
+    hubs_free(H.server.hubs);
+    CHECK_OK(hubs_new(&H.server, &H.server.hubs));
+    CHECK_OK(tenants_start(&H.server));
+    house_step();
+    hub_stream_open(hub_at(H.server.hubs, 0), &s, HUB_FROM_NOW);
+    log_event(acc, EVENT_MESSAGE_RECEIVED, person);
+    cr_expect_eq(heard, 1);
+    hub_stream_close(&s);
+}
+
+Test(event_tools, a_merge_leaves_no_hole_in_the_numbers)
+{
+    char younger[ID_TEXT_MAX];
+    struct account *acc = meet_anna_twice(younger);
+    struct answer a;
+
+    merge_people(acc, anna_lid, anna);
+    a = use(&H.test, "list_events", "{}");
+    cr_expect_eq(count(&a), 1);
+    cr_expect_str_eq(member(&a, "next_cursor"), "1");
+    answer_done(&a);
+}
+
 Test(event_tools, there_is_a_limit_of_subscriptions)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
     char m[ID_TEXT_MAX], c[ID_TEXT_MAX], jid[64];
     size_t taken = 0;
 
-    for (unsigned i = 0; i < 9; i++) {
+    for (unsigned i = 0; i < SUBSCRIPTIONS_MAX + 2; i++) {
         struct answer a;
         snprintf(jid, sizeof(jid), "1555000777%u@s.whatsapp.net", i);
         receive(acc, jid, false, 100, "x", m, c);

@@ -4,6 +4,7 @@
 #include "server/api/json.h"
 #include "server/events/event.h"
 #include "storage/batch.h"
+#include "storage/contacts.h"
 
 static const struct event_about about = {.account = {(const uint8_t *)"acc_1", 5},
                                          .occurred_at = 1763632350000,
@@ -183,4 +184,59 @@ Test(filters, match_by_kind_account_and_chat)
     cr_assert(event_filter_matches(&chat, &head));
     cr_assert(!event_filter_matches(&wrong, &head));
     cr_assert(!event_filter_matches(&stranger, &head));
+    wrong.parts[0] = 5;
+    cr_assert(!event_filter_matches(&wrong, &head));
+    wrong.parts[1] = 3;
+    cr_assert(event_filter_matches(&wrong, &head));
+}
+
+static struct event_filter read_merge(const struct db_contact *person)
+{
+    struct event_head head = {.account = 7, .peer = person->peer, .type = NOTICE_MERGE};
+    struct event_filter f = {.kinds = 1};
+    AUTO(buf) bytes = {0};
+
+    event_merge(&bytes, person);
+    cr_assert(event_merge_read(&head, buf_slice(&bytes), &f));
+    return f;
+}
+
+Test(merges, are_read_as_they_were_written)
+{
+    struct db_contact full = {.peer = 1, .parts = {2, 3, 4, 5, 6, 7, 8, UINT32_MAX}};
+    struct event_filter f = read_merge(&full);
+    struct event_head other = {.type = NOTICE_MERGE + 1};
+
+    cr_expect(f.kinds == 0 && f.account == 7 && f.peer == 1);
+    cr_expect_eq(memcmp(f.parts, full.parts, sizeof(f.parts)), 0);
+    cr_expect_not(event_merge_read(&other, SLICE(""), &f));
+}
+
+/* The person 1 has just swallowed 2, of whom 3 was a part. */
+Test(merges, change_the_filters_that_name_one_of_them)
+{
+    struct db_contact person = {.peer = 1, .parts = {2, 3}};
+    struct event_filter merged = read_merge(&person);
+    static const struct {
+        struct event_filter f;
+        bool changed;
+    } rows[] = {
+        {{.kinds = 5, .account = 7, .peer = 2}, true},
+        {{.account = 7, .peer = 3}, true},
+        {{.account = 7, .peer = 2, .parts = {3}}, true},
+        {{.account = 7, .peer = 1}, true},
+        {{.account = 7, .peer = 1, .parts = {2, 3}}, false},
+        {{.account = 7, .peer = 1, .parts = {2, 3, 4}}, false}, /* knows of a later one */
+        {{.account = 7, .peer = 4}, false},
+        {{.account = 8, .peer = 2}, false},
+        {{.account = 7}, false},
+        {{0}, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct event_filter f = rows[i].f, want = rows[i].changed ? merged : rows[i].f;
+        want.kinds = f.kinds;
+        event_filter_merge(&f, &merged);
+        cr_expect_eq(memcmp(&f, &want, sizeof(f)), 0, "row %zu", i);
+    }
 }

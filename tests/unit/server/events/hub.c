@@ -4,6 +4,7 @@
 
 #include "server/events/hub.h"
 #include "server/server.h"
+#include "storage/contacts.h"
 #include "storage/events.h"
 #include "tests/unit/storage/fixture.h"
 
@@ -499,6 +500,133 @@ Test(hub, subscriptions_of_the_key_match_beside_own_filters)
     emit(&h, 1, 2, 1, 0);
     step(&h);
     cr_assert_eq(l.count, 1);
+    hub_stream_close(&l.s);
+}
+
+/* ---- chats become one ---- */
+
+/* In one commit: an event of chat `from`, its merge into `into`, an event of that one. */
+static err_t emit_merge(struct house *house, uint32_t from, uint32_t into, uint32_t part)
+{
+    struct db_contact person = {.peer = into, .parts = {from, part}};
+    struct event_head head = {.account = 7, .peer = from, .type = 1, .at_ms = 1000};
+    AUTO(buf) parts = {0};
+    struct batch b;
+    err_t e;
+
+    batch_init(&b);
+    batch_event(&b, 1, &head, SLICE("{\"event\":\"x\"}"));
+    head.type = NOTICE_MERGE;
+    head.peer = into;
+    event_merge(&parts, &person);
+    batch_notice(&b, 1, &head, buf_slice(&parts));
+    head.type = 1;
+    batch_event(&b, 1, &head, SLICE("{\"event\":\"x\"}"));
+    writer_post(house->f.writer, &b);
+    while (writer_step(house->f.writer)) {
+    }
+    e = b.result;
+    batch_done(&b);
+    return e;
+}
+
+/* Three chats become one, twice: the streams asked for the youngest and for another. */
+Test(hub, a_stream_hears_the_chat_that_its_own_became_part_of)
+{
+    struct listener live = {.filter = {.account = 7, .peer = 3}}, held = live,
+                    late = {.filter = {.account = 7, .peer = 1, .parts = {2, 3}}},
+                    other = {.filter = {.account = 7, .peer = 4}},
+                    foreign = {.filter = {.account = 8, .peer = 3}};
+
+    open_at(&h, &live, 0);
+    open_at(&h, &held, 0);
+    open_at(&h, &other, 0);
+    open_at(&h, &foreign, 0);
+    step(&h);
+    hub_stream_hold(&held.s);
+    emit(&h, 1, 1, 1, 0);
+    cr_assert_eq(emit_merge(&h, 3, 2, 0), OK);
+    cr_assert_eq(emit_merge(&h, 2, 1, 3), OK);
+    step(&h);
+    hub_stream_resume(&held.s);
+    open_at(&h, &late, 0);
+    step(&h);
+    expect_run(&live, 2, 5);
+    expect_run(&held, 1, 5); /* what it hears from the log is what it would hear opened anew */
+    expect_run(&late, 1, 5);
+    cr_expect_eq(other.count + foreign.count, 0);
+    cr_expect_eq(live.s.cursor, 5, "a notice has no number");
+    cr_expect_eq(hub_last(hub_at(h.server.hubs, 0), 1), 5);
+    cr_expect_eq(live.gaps + held.gaps + late.gaps + other.gaps, 0);
+    hub_stream_close(&live.s);
+    hub_stream_close(&held.s);
+    hub_stream_close(&late.s);
+    hub_stream_close(&other.s);
+    hub_stream_close(&foreign.s);
+}
+
+Test(hub, a_stream_that_replays_hears_it_too)
+{
+    struct listener l = {.filter = {.account = 7, .peer = 3}};
+
+    emit(&h, 1200, 1, 3, 0);
+    open_at(&h, &l, 0);
+    uv_run(worker_loop(h.worker), UV_RUN_NOWAIT);
+    cr_assert(l.count && l.count < 1200 && l.s.state == HUB_REPLAYING, "%zu events", l.count);
+    cr_assert_eq(emit_merge(&h, 3, 1, 0), OK);
+    step(&h);
+    expect_run(&l, 1, 1202);
+    cr_expect_eq(l.gaps, 0);
+    hub_stream_close(&l.s);
+}
+
+/* Its filter was read from the database before the commit, and nobody had streams here. */
+Test(hub, a_stream_that_was_about_to_open_hears_it_too)
+{
+    struct listener l = {.filter = {.account = 7, .peer = 3}};
+
+    cr_assert_eq(emit_merge(&h, 3, 1, 0), OK);
+    open_at(&h, &l, HUB_FROM_NOW);
+    step(&h);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    expect_run(&l, 3, 3);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_merge_that_failed_is_told_to_nobody)
+{
+    struct listener l = {.filter = {.account = 7, .peer = 3}};
+
+    open_at(&h, &l, 0);
+    step(&h);
+    atomic_store(&writer_faults(h.f.writer)->fail_put, 1);
+    cr_assert_eq(emit_merge(&h, 3, 1, 0), ERR_STORE_FULL);
+    emit(&h, 1, 1, 1, 0);
+    step(&h);
+    cr_expect_eq(l.count, 0);
+    cr_expect(l.filter.peer == 3 && l.filter.parts[0] == 0);
+    hub_stream_close(&l.s);
+}
+
+Test(hub, a_key_hears_the_chat_that_its_own_became_part_of)
+{
+    struct event_filter sent = {.account = 7, .peer = 3};
+    struct listener l = {0};
+
+    hubs_set_key_filters(h.server.hubs, SLICE("key_1"), &sent, 1);
+    cr_assert_eq(emit_merge(&h, 3, 2, 0), OK); /* nobody listens yet */
+    cr_assert_eq(emit_merge(&h, 2, 1, 3), OK);
+    step(&h);
+    l.s.follows_key = true;
+    open_at(&h, &l, 0);
+    l.s.filter_count = 0;
+    step(&h);
+    emit(&h, 1, 1, 1, 0);
+    emit(&h, 1, 1, 9, 0);
+    step(&h);
+    expect_run(&l, 1, 5);
+    cr_expect_eq(l.key_matches, 5);
     hub_stream_close(&l.s);
 }
 

@@ -184,16 +184,6 @@ Test(mcp_stream, a_chat_is_watched_by_its_id)
     leave(&a);
 }
 
-static void learn_that_they_are_one(struct account *a, const char *lid, const char *pn)
-{
-    struct turn *t = open_turn(a);
-    uint32_t peer;
-
-    CHECK_OK(
-        db_contact_map(&t->batch, t->view, a->scope, slice_text(lid), slice_text(pn), 7, 1, &peer));
-    close_turn(t, true);
-}
-
 /* A session keeps the chat as it was named; who it is, is asked again when its stream begins. */
 Test(mcp_stream, a_chat_is_watched_under_an_older_id_too)
 {
@@ -208,12 +198,14 @@ Test(mcp_stream, a_chat_is_watched_under_an_older_id_too)
     open_session();
     snprintf(uri, sizeof(uri), "whatsapp://chats/%s", by_lid);
     subscribe(uri);
-    learn_that_they_are_one(acc, "777@lid", anna);
+    cr_assert(id_chat_parse(ID_CHAT, slice_text(by_lid), &number, &peer, &secret));
+    log_event(acc, EVENT_MESSAGE_RECEIVED, peer);
+    merge_people(acc, "777@lid", anna);
     cr_assert(id_chat_parse(ID_CHAT, slice_text(by_number), &number, &peer, &secret));
     a = listen_from(NULL);
     log_event(acc, EVENT_MESSAGE_RECEIVED, peer);
     hear(&a);
-    cr_assert_eq(count_of(&a, "\"uri\":"), 1, "%s", text_of(&a));
+    cr_assert_eq(count_of(&a, "\"uri\":"), 3, "before, with and behind the merge: %s", text_of(&a));
     cr_assert(has(&a, uri));
     leave(&a);
 }
@@ -403,6 +395,33 @@ static struct agent listen_to(const char *id, const char *notifications)
                    with(ACCEPT_BOTH JSON_BODY "MCP-Protocol-Version: 2026-07-28\r\n"
                                               "Mcp-Method: subscriptions/listen\r\n"),
                    buf_text(&body));
+}
+
+/* The second stream is subscriptions/listen, which has no session. */
+Test(mcp_stream, an_open_stream_follows_its_chat_into_another)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], by_number[ID_TEXT_MAX], by_lid[ID_TEXT_MAX], uri[100], wanted[200];
+    struct agent a, b;
+
+    receive(acc, anna, false, 100, "one", m, by_number);
+    receive(acc, "777@lid", false, 101, "two", m, by_lid);
+    open_session();
+    snprintf(uri, sizeof(uri), "whatsapp://chats/%s", by_lid);
+    subscribe(uri);
+    a = listen_from(NULL);
+    snprintf(wanted, sizeof(wanted), "{\"resourceSubscriptions\":[\"%s\"]}", uri);
+    b = listen_to("1", wanted);
+    hear(&b);
+    log_event(acc, EVENT_MESSAGE_RECEIVED, merge_people(acc, "777@lid", anna));
+    hear(&a);
+    hear(&b);
+    cr_expect_eq(count_of(&a, "\"method\":\"notifications/resources/updated\""), 2, "%s",
+                 text_of(&a));
+    cr_expect_eq(count_of(&b, "\"method\":\"notifications/resources/updated\""), 2, "%s",
+                 text_of(&b));
+    leave(&a);
+    leave(&b);
 }
 
 #define TAG(id) "\"io.modelcontextprotocol/subscriptionId\":" id

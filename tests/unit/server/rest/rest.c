@@ -192,6 +192,30 @@ Test(rest, the_feed_filters_and_keeps_worlds_apart)
     cr_assert_eq(ask(line, door_live, NULL)->status, 404);
 }
 
+Test(rest, the_feed_follows_a_chat_that_becomes_part_of_another)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char line[200], m[ID_TEXT_MAX], c[ID_TEXT_MAX];
+    AUTO(buf) got = {0};
+    uint32_t person;
+    int fd;
+
+    receive(acc, "15551110001@s.whatsapp.net", false, 100, "one", m, c);
+    receive(acc, "777@lid", false, 101, "two", m, c); /* the younger chat */
+    snprintf(line, sizeof(line), "GET /v1/events?chat_id=%s", c);
+    fd = send_request(line, door_test, NULL);
+    door_step();
+    person = merge_people(acc, "777@lid", "15551110001@s.whatsapp.net");
+    log_event(acc, EVENT_MESSAGE_RECEIVED, person);
+    log_event(acc, EVENT_MESSAGE_RECEIVED, person + 7);
+    cr_assert(hear(fd, &got));
+    cr_expect(strstr(buf_text(&got), "id: 1\nevent: message.received\n"));
+    cr_expect(strstr(buf_text(&got), "id: 2\nevent: message.received\n"));
+    cr_expect_null(strstr(buf_text(&got), "id: 3\n"));
+    close(fd);
+    door_step();
+}
+
 Test(rest, the_feed_announces_what_is_lost)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
