@@ -1,5 +1,5 @@
 /* `window` callers of the reading tools, one request after the other on a connection each; what
- * they read is a row of `kinds`. The ids of all chats are fetched first. */
+ * they read is a row of `kinds`, of the first account. The ids of its chats are fetched first. */
 #include "tools/load/load.h"
 
 #include <stdlib.h>
@@ -14,6 +14,7 @@ struct reader {
 static struct {
     struct reader *readers;
     char (*chats)[72];
+    char account[72];
     char middle[256]; /* a cursor half way down the list of chats */
     size_t chat_count, working, rows, asked;
     int64_t ends_us;
@@ -32,13 +33,18 @@ static void search(char *out, size_t size, const size_t *ranks, size_t count)
         if (i) buf_put_text(&query, "+");
         words_word(ranks[i], &query);
     }
-    snprintf(out, size, "/v1/search?limit=100&query=%s", buf_text(&query));
+    snprintf(out, size, "/v1/search?account_id=%s&limit=100&query=%s", rd.account,
+             buf_text(&query));
 }
 
-static void chats(char *out, size_t size) { snprintf(out, size, "/v1/chats?limit=100"); }
+static void chats(char *out, size_t size)
+{
+    snprintf(out, size, "/v1/chats?account_id=%s&limit=100", rd.account);
+}
 static void chats_deep(char *out, size_t size)
 {
-    snprintf(out, size, "/v1/chats?limit=100%s%s", rd.middle[0] ? "&cursor=" : "", rd.middle);
+    snprintf(out, size, "/v1/chats?account_id=%s&limit=100%s%s", rd.account,
+             rd.middle[0] ? "&cursor=" : "", rd.middle);
 }
 static void messages(char *out, size_t size)
 {
@@ -156,8 +162,8 @@ static void ask_page(struct peer *p, const char *cursor)
 {
     char path[512];
 
-    snprintf(path, sizeof path, "/v1/chats?limit=200%s%s", cursor ? "&cursor=" : "",
-             cursor ? cursor : "");
+    snprintf(path, sizeof path, "/v1/chats?account_id=%s&limit=200%s%s", rd.account,
+             cursor ? "&cursor=" : "", cursor ? cursor : "");
     peer_ask(p, "GET", path, NULL);
 }
 
@@ -187,6 +193,19 @@ static void on_page(struct peer *p, int status, struct slice body)
     json_decref(answer);
 }
 
+static void on_accounts(struct peer *p, int status, struct slice body)
+{
+    json_t *answer = json_loadb((const char *)body.data, body.len, 0, NULL);
+    json_t *first = json_array_get(json_object_get(answer, "accounts"), 0);
+    const char *id = json_string_value(json_object_get(first, "id"));
+
+    if (status != 200 || !id) load_fail("accounts: %d " SLICE_FMT, status, SLICE_ARG(body));
+    snprintf(rd.account, sizeof rd.account, "%s", id);
+    json_decref(answer);
+    p->on_answer = on_page;
+    ask_page(p, NULL);
+}
+
 void read_start(struct load *l)
 {
     free(rd.readers); /* of the task before */
@@ -198,6 +217,6 @@ void read_start(struct load *l)
     if (!rd.path) load_fail("there is nothing to read called '%s'", l->task.what);
     rd.chats = xcalloc(CHATS_MAX * sizeof rd.chats[0]);
     struct peer *p = peer_new(l, NULL);
-    p->on_answer = on_page;
-    ask_page(p, NULL);
+    p->on_answer = on_accounts;
+    peer_ask(p, "GET", "/v1/accounts?limit=1", NULL);
 }

@@ -188,17 +188,27 @@ def of_storage(name):
 
 # ---- growth ----
 
+GROW_STREAMS = 1000
+
+
 def grow_to(options, accounts):
     active = min(accounts, options.grow_active)
+    with session(options, accounts, tls=True) as (_, who):
+        wss = {"anon_kb": settled_anon_kb(who.pid, 4), "login_s": who.login_s}
     with session(options, accounts) as (load, who):
         anon = settled_anon_kb(who.pid, 4)
         seconds = options.grow_seconds
         return {"anon_kb": anon, "login_s": who.login_s, "login_ms": who.login_cpu_s * 1000 / accounts, "ready_s": who.ready_s,
-                "active": active, "steady": load.task("inbound", active=active, rate=500, seconds=seconds),
+                "active": active, "wss": wss, "steady": load.task("inbound", active=active, rate=500, seconds=seconds),
                 "alone": load.task("inbound", active=active, window=1, seconds=seconds),
                 "most": load.task("inbound", active=active, window=256, seconds=seconds),
                 "turn": load.task("inbound", active=active, window=256, turn=1, seconds=seconds),
-                "send": load.task("send", active=active, window=16, seconds=seconds)}
+                "send": load.task("send", active=active, window=16, seconds=seconds),
+                "chats": load.task("read", what="chats", window=1, active=active, seconds=1),
+                "messages": load.task("read", what="messages_few", window=1, active=active, seconds=1),
+                "search": load.task("read", what="search_none", window=1, active=active, seconds=1),
+                "fanout": load.task("fanout", what="events", active=min(active, 4), streams=GROW_STREAMS, window=1, seconds=seconds),
+                "storm": load.task("drop")}
 
 
 GROWTH = (
@@ -219,6 +229,16 @@ GROWTH = (
     ("send, 16 callers: rate", "/s", lambda r, n, empty: r["send"]["per_second"]),
     ("send, 16 callers: p50", "ms", lambda r, n, empty: r["send"]["p50_ms"]),
     ("send, 16 callers: CPU", "us", lambda r, n, empty: r["send"]["cpu_us"]),
+    ("list_chats: p99", "ms", lambda r, n, empty: r["chats"]["p99_ms"]),
+    ("list_chats: CPU", "us", lambda r, n, empty: r["chats"]["cpu_us"]),
+    ("list_messages: CPU", "us", lambda r, n, empty: r["messages"]["cpu_us"]),
+    ("search_messages: CPU", "us", lambda r, n, empty: r["search"]["cpu_us"]),
+    (f"fan-out, {GROW_STREAMS:,} streams: rate", "/s", lambda r, n, empty: r["fanout"]["per_second"]),
+    ("fan-out: frames a CPU second", "/s", lambda r, n, empty: r["fanout"]["per_cpu_second"]),
+    ("storm: all back after", "s", lambda r, n, empty: r["storm"]["seconds"]),
+    ("storm: CPU an account", "ms", lambda r, n, empty: r["storm"]["cpu_s"] * 1000 / n),
+    ("wss: RssAnon an account", "KB", lambda r, n, empty: (r["wss"]["anon_kb"] - empty) / n if n >= 100 else None),
+    ("wss: all logged in after", "s", lambda r, n, empty: r["wss"]["login_s"]),
 )
 
 
@@ -233,5 +253,5 @@ def growth(options):
         cells = "".join(f"{'-' if v is None else table.number(v):>11}" for v in values)
         table.line(f"  {what + (' (' + unit + ')' if unit else ''):30}{cells}")
     for n, r in results.items():
-        table.line(f"  CPU with {n:,}: " + "; ".join(f"{name} {cpu_of_all(r[name])}" for name in ("steady", "most", "turn", "send")))
+        table.line(f"  CPU with {n:,}: " + "; ".join(f"{name} {cpu_of_all(r[name])}" for name in ("steady", "most", "turn", "send", "chats", "fanout", "storm")))
     return results
