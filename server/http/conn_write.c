@@ -27,8 +27,21 @@ void conn_queue_done(struct conn *c)
     free_queue(c);
 }
 
-static void grow_queue(struct conn *c)
+/* Who is always a little behind never empties his queue: the places of what was written are taken
+ * again, or it would grow for as long as he listens. */
+static void move_up(struct conn *c)
 {
+    c->queue_len -= c->queue_at;
+    memmove(c->queue, c->queue + c->queue_at, c->queue_len * sizeof(*c->queue));
+    c->queue_at = 0;
+}
+
+static void make_room(struct conn *c)
+{
+    if (c->queue_at >= c->queue_cap / 2) {
+        move_up(c);
+        return;
+    }
     struct chunk *wider = xalloc(2 * c->queue_cap * sizeof(*wider));
 
     memcpy(wider, c->queue, c->queue_len * sizeof(*wider));
@@ -160,7 +173,7 @@ void conn_queue(struct conn *c, struct shared_bytes *take)
         shared_bytes_unref(take);
         return;
     }
-    if (c->queue_len == c->queue_cap) grow_queue(c);
+    if (c->queue_len == c->queue_cap) make_room(c);
     if (!c->unsent) c->progress_at = worker_ticks(c->home->worker);
     c->queue[c->queue_len++].bytes = take;
     c->unsent += take->len;

@@ -1,6 +1,7 @@
 /* Event streams, and readers that are slower than who writes. */
 #include <stdatomic.h>
 
+#include "server/http/conn.h"
 #include "tests/support/http_door.h"
 
 static void on_stream(struct request *r)
@@ -66,9 +67,41 @@ static void on_drip(struct request *r)
     sse_await_drained(stream);
 }
 
+enum { BEHIND = 4 << 20, BEHIND_FRAME = 4096 };
+static struct sse *behind; /* the stream that never gets all; NULL when its reader has left */
+static atomic_uint widest;
+
+static void on_behind_closed(struct sse *s) { behind = NULL; }
+
+/* Each time there is as much to take as before. */
+static void stay_ahead(struct post *p, struct worker *w)
+{
+    static uint8_t frame[BEHIND_FRAME];
+
+    if (!behind) return;
+    while (sse_unsent(behind) < BEHIND)
+        sse_write(behind, SLICE_ARRAY(frame));
+    unsigned cap = CONTAINER_OF(behind, struct conn, own_sse)->queue_cap;
+    if (cap > atomic_load(&widest)) atomic_store(&widest, cap);
+    worker_post(w, p);
+}
+
+static void on_behind(struct request *r)
+{
+    static struct post again = {.run = stay_ahead};
+
+    behind = sse_start(r, NULL, on_behind_closed);
+    worker_post(worker_self(), &again);
+}
+
 static const struct route routes[] = {
-    {"GET", "/quiet", on_quiet},   {"GET", "/big", on_big},   {"GET", "/flood", on_flood},
-    {"GET", "/stream", on_stream}, {"GET", "/drip", on_drip}, {0},
+    {"GET", "/quiet", on_quiet},
+    {"GET", "/big", on_big},
+    {"GET", "/flood", on_flood},
+    {"GET", "/stream", on_stream},
+    {"GET", "/drip", on_drip},
+    {"GET", "/behind", on_behind},
+    {0},
 };
 
 static void start(void) { door_start(routes); }
@@ -144,4 +177,24 @@ Test(sse, who_asked_hears_once_that_all_is_out)
     usleep(50000);
     cr_expect_eq(atomic_load(&drained), 1);
     close(fd);
+}
+
+/* He takes less than there is, so that something always waits for him. */
+Test(sse, a_reader_who_never_catches_up_costs_no_more_the_longer_he_reads)
+{
+    char chunk[1 << 16];
+    int small = 1 << 14, fd = dial_door();
+    size_t total = 0;
+    ssize_t n;
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    say(fd, "GET /behind HTTP/1.1\r\n" H "\r\n");
+    while (total < (size_t)48 << 20 && (n = recv(fd, chunk, sizeof(chunk), 0)) > 0) {
+        total += (size_t)n;
+        usleep(1000); /* or the server is the slower one */
+    }
+    close(fd);
+    cr_expect_geq(total, (size_t)48 << 20);
+    cr_expect_geq(atomic_load(&widest), BEHIND / BEHIND_FRAME);
+    cr_expect_leq(atomic_load(&widest), 4 * BEHIND / BEHIND_FRAME);
 }
