@@ -21,7 +21,7 @@ enum {
     ACCOUNT_PAIRING_MAX = 40, /* the unguessable name in /qr/{pairing}, with the NUL */
     ACCOUNT_ADDRESS_MAX = 64, /* a bare JID as text, with the NUL */
     ACCOUNT_NAME_MAX = 128,
-    ACCOUNT_WORDS_MAX = 200,
+    ACCOUNT_WORDS_MAX = 320,
     ACCOUNT_SEND_MS = 20 * 1000, /* a send without an ack answers `pending` then */
     ACCOUNT_PAIR_MS = 20 * 1000, /* a pairing without a first code fails then */
 };

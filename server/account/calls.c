@@ -61,17 +61,35 @@ void account_fail_calls(struct account *a, err_t e)
     a->call_count = 0;
 }
 
-/* The link goes on trying: the caller learns how to come back for the code. */
+void account_note_link_end(struct account *a, const char *why)
+{
+    LIST_EACH(node, &a->calls)
+    {
+        struct account_call *c = LIST_ENTRY(node, struct account_call, link);
+        if (c->kind == CALL_PAIR) snprintf(c->words, sizeof c->words, "%s", why);
+    }
+}
+
+/* What only we, or who runs us, can mend. */
+static const char *how_to_mend(const struct account *a)
+{
+    if (a->status.reason != WA_REASON_NONE && a->status.reason != WA_REASON_LINK) return "";
+    if (a->status.sandbox) return ": start it (parley-sim, or tools/run)";
+    return ": see to network, name server and firewall (TCP 443 outwards) of the server's machine";
+}
+
+/* The link goes on trying: the caller learns what keeps the code away, what to do about it, and how
+ * to come back for it. */
 static void end_late_pairing(struct account *a, struct turn *t, struct account_call *c)
 {
+    const char *mend = how_to_mend(a), *why = *c->words ? c->words : "no answer";
     char words[ACCOUNT_WORDS_MAX];
 
     snprintf(words, sizeof words,
-             "%s gave no code in time (%s); it is tried again. Call pair_account with "
+             "%s gave no code in time (%.80s)%s. It is tried again; call pair_account with "
              "account_id %s later.",
-             a->status.sandbox ? "The sandbox (is it running? tools/run starts it)" : "WhatsApp",
-             a->status.reason == WA_REASON_NONE ? "no answer" : wa_reason_text(a->status.reason),
-             a->status.id);
+             a->status.sandbox ? "The sandbox" : "WhatsApp",
+             *mend ? why : wa_reason_text(a->status.reason), mend, a->status.id);
     end_call(a, t, c, ERR_QUERY_TIMEOUT, words, err_name(ERR_QUERY_TIMEOUT));
 }
 
@@ -114,6 +132,7 @@ err_t account_keep_call(struct account *a, struct turn *t, struct account_call *
     if (a->call_count >= ACCOUNT_CALLS_MAX)
         return fail(TOO_BUSY, "%zu calls wait on this account", a->call_count);
     c->kind = kind;
+    c->words[0] = '\0';
     list_push(&a->calls, &c->link);
     a->call_count++;
     c->timer = (struct timer){.fire = on_call_timer};

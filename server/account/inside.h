@@ -236,6 +236,8 @@ void account_end_call(struct account *a, struct turn *t, struct account_call *c,
 struct account_call *account_call_of(struct account *a, uint64_t operation);
 /* No code will come before somebody mends what `why` says: calls that wait for one end now. */
 void account_refuse_pairing(struct account *a, struct turn *t, err_t e, const char *why);
+/* Calls that wait for a code, and give up, tell why the link ended last. */
+void account_note_link_end(struct account *a, const char *why);
 /* All that wait, without a turn: nobody will answer them. What a send has stored by then stands. */
 void account_fail_calls(struct account *a, err_t e);
 /* They wait no longer than until account_fail_calls(). */

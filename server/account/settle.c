@@ -56,6 +56,7 @@ void account_on_link_down(struct account *a, const char *why)
     if (is_running(a)) {
         struct turn *t = turn_open(a);
         a->link_why = why;
+        account_note_link_end(a, why);
         err_t e = wa_client_link_down(a->client, why, t->now);
         a->link_why = NULL;
         forget_code(a);

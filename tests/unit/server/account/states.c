@@ -184,6 +184,49 @@ Test(states, a_pairing_without_a_code_answers_after_twenty_seconds)
     cr_expect_eq(status().state, ACCOUNT_PAIRING);
 }
 
+/* Without a network: why, what to do, and how to come back. */
+Test(states, a_pairing_without_a_network_says_what_to_do)
+{
+    struct errand first = {.act = pair};
+
+    house.account->status.sandbox = false; /* the words alone differ */
+    errand_start(&first);
+    house_settle();
+    for (int i = 0; i < 2; i++) {
+        house_link_up();
+        house.account->link_is_up = false;
+        fake_link_drop(i ? "the name was not found: temporary failure" : "an older reason");
+        house_settle();
+    }
+    house_pass(20 * 1000);
+    house_settle();
+    cr_expect_eq(first.done, 1u);
+    cr_expect_eq(first.call.error, ERR_QUERY_TIMEOUT);
+    cr_expect(strstr(first.call.words, "(the name was not found: temporary failure)"), "%s",
+              first.call.words);
+    cr_expect(strstr(first.call.words, "name server and firewall"), "%s", first.call.words);
+    cr_expect(strstr(first.call.words, house.account->status.id), "%s", first.call.words);
+    house.account->status.sandbox = true;
+}
+
+Test(states, a_pairing_without_a_sandbox_says_how_to_start_it)
+{
+    struct errand first = {.act = pair};
+
+    errand_start(&first);
+    house_settle();
+    house_link_up();
+    house.account->link_is_up = false;
+    fake_link_drop("cannot connect: connection refused");
+    house_settle();
+    house_pass(20 * 1000);
+    house_settle();
+    cr_expect_eq(first.call.error, ERR_QUERY_TIMEOUT);
+    cr_expect(strstr(first.call.words, "refused): start it (parley-sim, or tools/run)"), "%s",
+              first.call.words);
+    cr_expect(strstr(first.call.words, house.account->status.id), "%s", first.call.words);
+}
+
 /* The first refusal ended the calls of then; who asks later is not left waiting for nothing. */
 Test(states, who_pairs_again_after_a_refusal_starts_over)
 {
