@@ -1,6 +1,7 @@
 /* parleyctl against a running parleyd and its sandbox, as somebody types it: each line of the
  * table must end with its exit code and print its words. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,59 @@ static void look_and_write(void)
     check(&(struct step){line, 1, "forbidden", "msg_"});
 }
 
+/* Ctrl-C while the code is shown. */
+static void stop_pairing(const char *account)
+{
+    int ends[2];
+    size_t n = 0;
+    ssize_t got;
+    int status;
+    bool is_stopped = false;
+
+    if (pipe(ends) != 0) door_failed("pipe", "");
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], 1);
+        dup2(ends[1], 2);
+        close(ends[0]);
+        execl(PARLEYCTL, "parleyctl", "--key", new_test, "pair", account ? "--account" : NULL,
+              account, NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    while ((got = read(ends[0], printed + n, sizeof(printed) - 1 - n)) > 0) {
+        printed[n += (size_t)got] = '\0';
+        if (is_stopped || !strstr(printed, "Scan it in WhatsApp")) continue;
+        is_stopped = true;
+        kill(child, SIGINT);
+    }
+    close(ends[0]);
+    waitpid(child, &status, 0);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGINT) door_failed("Ctrl-C", printed);
+}
+
+/* No account is left that nobody asked for; one that was named stays. */
+static void stop_pairings(void)
+{
+    char line[300], id[64] = "";
+    const char *at;
+
+    stop_pairing(NULL);
+    if (!strstr(printed, "nothing is left of it")) door_failed("a stopped pairing", printed);
+    check(&(struct step){"--key $TEST accounts", 0, " connected ", "pairing"});
+    check(&(struct step){"--key $TEST accounts", 0, " connected ", "expired"});
+
+    check(&(struct step){"--key $TEST pair_account", 0, "\"acc_", NULL});
+    at = strstr(printed, "\"acc_");
+    sscanf(at + 1, "%63[a-z0-9_]", id);
+    stop_pairing(id);
+    snprintf(line, sizeof(line), "parleyctl pair --account %s goes on", id);
+    if (!strstr(printed, line)) door_failed("a stopped pairing of a named account", printed);
+    check(&(struct step){"--key $TEST accounts", 0, id, NULL});
+    snprintf(line, sizeof(line), "--key $TEST delete_account --account_id %s", id);
+    check(&(struct step){line, 0, "\"deleted\":true", NULL});
+}
+
 /* At /metrics/accounts, of the one account there is. */
 static long figure(struct line *l, const char *name)
 {
@@ -291,6 +345,7 @@ int main(void)
         check(&steps[i]);
     revoke_key();
     look_and_write();
+    stop_pairings();
     ask_figures();
     check_what_is_damaged();
     check_for_nobody();

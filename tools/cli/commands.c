@@ -142,7 +142,25 @@ static bool scan_in_sandbox(struct cli *c, struct slice code, const char *number
     return ask_sandbox(c, buf_text(&path), &body);
 }
 
+/* ---- a pairing that is stopped ---- */
+
+static volatile sig_atomic_t stopped_by;
+
+static void on_stop(int signal) { stopped_by = signal; }
+
+/* Once each: who insists ends us at once. */
+static void hear_stops(void)
+{
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction new = {.sa_handler = on_stop, .sa_flags = SA_RESTART | (int)SA_RESETHAND}, old;
+
+    for (size_t i = 0; i < ARRAY_LEN(stops); i++)
+        if (sigaction(stops[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaction(stops[i], &new, NULL);
+}
+
 struct pairing {
+    bool is_ours; /* its account was made for it */
     char account[64], code[1200], url[600], status[32];
 };
 
@@ -192,6 +210,43 @@ static bool ask_for_code(struct cli *c, const char *account, struct pairing *out
     return ok;
 }
 
+static bool is_scanned(const struct pairing *p)
+{
+    return strcmp(p->status, "pairing") != 0 && strcmp(p->status, "expired") != 0;
+}
+
+static bool delete_account(struct cli *c, const struct pairing *p)
+{
+    AUTO(buf) args = {0};
+    struct answer a;
+
+    buf_printf(&args, "{\"account_id\":\"%s\"}", p->account);
+    if (!tool_ask(c, "delete_account", buf_text(&args), &a)) return false;
+    answer_done(&a);
+    return true;
+}
+
+/* An account that was made for this pairing goes with it, unless a phone was faster. */
+static void give_up(struct cli *c, struct pairing *p)
+{
+    if (!ask_status(c, p)) return;
+    if (is_scanned(p))
+        cli_failed("stopped, but a phone has scanned the code: %s is %s", p->account, p->status);
+    else if (p->is_ours && delete_account(c, p))
+        cli_failed("stopped before a phone scanned the code; nothing is left of it");
+    else
+        cli_failed("stopped before a phone scanned the code; parleyctl pair --account %s goes on",
+                   p->account);
+}
+
+/* As the signal would have. */
+static int end_stopped(struct cli *c, struct pairing *p)
+{
+    give_up(c, p);
+    raise(stopped_by);
+    return CLI_FAILED;
+}
+
 /* Until a phone has scanned. Where a person scans (no `number`), every new code is drawn. */
 static int await_scan(struct cli *c, struct pairing *p, const char *number)
 {
@@ -200,6 +255,7 @@ static int await_scan(struct cli *c, struct pairing *p, const char *number)
     copy(shown, sizeof(shown), slice_text(p->code));
     for (int waited = 0; waited < PAIR_PATIENCE_S * 5; waited++) {
         usleep(200 * 1000);
+        if (stopped_by) return end_stopped(c, p);
         if (!ask_status(c, p)) return CLI_FAILED;
         if (strcmp(p->status, "connected") == 0) {
             printf("%s is connected%s%s\n", p->account, number ? " as +" : "",
@@ -215,7 +271,11 @@ static int await_scan(struct cli *c, struct pairing *p, const char *number)
             draw_code(slice_text(p->code), p->url);
         }
     }
-    return cli_failed("%s is still %s", p->account, p->status);
+    if (is_scanned(p))
+        return cli_failed("%s is still %s; parleyctl accounts shows when it is connected",
+                          p->account, p->status);
+    return cli_failed("%s is still %s; parleyctl pair --account %s goes on", p->account, p->status,
+                      p->account);
 }
 
 static int run_pair(struct cli *c, int argc, char **argv)
@@ -231,13 +291,16 @@ static int run_pair(struct cli *c, int argc, char **argv)
         return cli_usage("pair --sandbox wants a test key (parley_test_…)");
     /* First of all, so that without a sandbox no account is left behind. */
     if (sandbox && !make_phone(c, number, sizeof(number))) return CLI_FAILED;
+    p.is_ours = !account;
+    hear_stops();
     if (!ask_for_code(c, account, &p)) return CLI_FAILED;
     if (!sandbox) {
         draw_code(slice_text(p.code), p.url);
         return await_scan(c, &p, NULL);
     }
-    if (!scan_in_sandbox(c, slice_text(p.code), number)) return CLI_FAILED;
-    return await_scan(c, &p, number);
+    if (scan_in_sandbox(c, slice_text(p.code), number)) return await_scan(c, &p, number);
+    if (p.is_ours) delete_account(c, &p);
+    return CLI_FAILED;
 }
 
 /* ---- send ---- */
@@ -498,8 +561,8 @@ static int run_check(struct cli *c, int argc, char **argv)
 const struct cli_command cli_commands[] = {
     {"accounts", "", "accounts with their states", run_accounts},
     {"pair", "[--sandbox] [--account ID]",
-     "pairs an account, or again one that ended: draws the code; with --sandbox a virtual phone "
-     "scans",
+     "pairs an account, or again one that ended: draws the code (stopped before a phone "
+     "scanned it, it leaves no new account behind); with --sandbox a virtual phone scans",
      run_pair},
     {"send", "[--account ID] TO TEXT", "sends a text to a number or a chat", run_send},
     {"events", "[--follow] [--after SEQ] [--count N] [--events NAMES]",
