@@ -193,23 +193,39 @@ void arg_expected(const struct arg *a, struct buf *out)
 
 /* ---- the whole object ---- */
 
-static err_t refuse(const char *field, const char *expected, struct args_wrong *wrong)
+/* What is wrong so far: the first for the problem's JSON, all of it in words. */
+struct findings {
+    struct args_wrong *first;
+    struct buf words;
+    size_t count, told;
+};
+
+static void note_wrong(struct findings *f, const char *field, const char *expected,
+                       const char *sentence)
 {
-    snprintf(wrong->field, sizeof(wrong->field), "%s", field);
-    snprintf(wrong->expected, sizeof(wrong->expected), "%s", expected);
-    return fail(BAD_ARGUMENT, "%s must be %s", field, wrong->expected);
+    size_t n = strlen(sentence);
+
+    if (f->count++ == 0) {
+        snprintf(f->first->field, sizeof(f->first->field), "%s", field);
+        snprintf(f->first->expected, sizeof(f->first->expected), "%s", expected);
+    } else if (f->told < f->count - 1 || f->told == ARGS_WRONG_MAX ||
+               f->words.len + n > ARGS_WORDS) {
+        return; /* counted */
+    }
+    if (f->told++) buf_put_text(&f->words, "; ");
+    buf_put_text(&f->words, sentence);
 }
 
-static err_t check_one(const struct arg *a, const struct json *v, struct args_wrong *wrong)
+static void check_one(const struct arg *a, const struct json *v, struct findings *f)
 {
-    AUTO(buf) expected = {0};
+    AUTO(buf) expected = {0}, sentence = {0};
     bool is_absent = !v || json_kind(v) == JSON_NIL;
 
-    if (is_absent ? !a->required : types[a->type].check(a, v)) return OK;
+    if (is_absent ? !a->required : types[a->type].check(a, v)) return;
     arg_expected(a, &expected);
-    if (!is_absent) return refuse(a->name, buf_text(&expected), wrong);
-    refuse(a->name, buf_text(&expected), wrong);
-    return fail(BAD_ARGUMENT, "%s is missing: it must be %s", a->name, wrong->expected);
+    buf_printf(&sentence, is_absent ? "%s is missing: it must be %s" : "%s must be %s", a->name,
+               buf_text(&expected));
+    note_wrong(f, a->name, buf_text(&expected), buf_text(&sentence));
 }
 
 static const struct arg *find_arg(const struct tool *t, struct slice name)
@@ -221,34 +237,57 @@ static const struct arg *find_arg(const struct tool *t, struct slice name)
     return NULL;
 }
 
-static err_t refuse_unknown(const struct tool *t, struct slice name, struct args_wrong *wrong)
+static void put_names(const struct tool *t, struct buf *out)
 {
-    AUTO(buf) known = {0};
     const struct arg *a;
-    char field[60];
 
     for (size_t i = 0; (a = tool_arg(t, i)); i++)
-        buf_printf(&known, "%s%s", i ? ", " : "", a->name);
+        buf_printf(out, "%s%s", i ? ", " : "", a->name);
+    if (!out->len) buf_put_text(out, "none");
+}
+
+static void note_unknown(const struct tool *t, struct slice name, struct findings *f)
+{
+    AUTO(buf) sentence = {0};
+    char field[60];
+
     name = text_cut(name, sizeof(field) - 1);
     snprintf(field, sizeof(field), SLICE_FMT, SLICE_ARG(name));
-    refuse(field, "left out", wrong);
-    return fail(BAD_ARGUMENT, "%s has no argument %s; it takes %s", t->name, field,
-                known.len ? buf_text(&known) : "none");
+    buf_printf(&sentence, "%s has no argument %s", t->name, field);
+    if (f->count == 0) {
+        buf_put_text(&sentence, "; it takes ");
+        put_names(t, &sentence);
+    }
+    note_wrong(f, field, "left out", buf_text(&sentence));
+}
+
+static err_t conclude(struct findings *f)
+{
+    size_t untold = f->count - f->told;
+
+    if (untold) buf_printf(&f->words, "; and %zu more", untold);
+    return f->count ? fail(BAD_ARGUMENT, "%s", buf_text(&f->words)) : OK;
 }
 
 err_t args_check(const struct tool *t, const struct json *args, struct args_wrong *wrong)
 {
+    struct findings f = {.first = wrong};
     const struct json *v;
     const struct arg *a;
     struct slice key;
     void *at = NULL;
 
-    if (args && json_kind(args) != JSON_OBJ) return refuse("arguments", "an object", wrong);
-    while (json_next(args, &at, &key, &v))
-        if (!find_arg(t, key)) return refuse_unknown(t, key, wrong);
-    for (size_t i = 0; (a = tool_arg(t, i)); i++)
-        TRY(check_one(a, json_get(args, a->name), wrong));
-    return OK;
+    if (args && json_kind(args) != JSON_OBJ) {
+        note_wrong(&f, "arguments", "an object", "arguments must be an object");
+    } else {
+        while (json_next(args, &at, &key, &v))
+            if (!find_arg(t, key)) note_unknown(t, key, &f);
+        for (size_t i = 0; (a = tool_arg(t, i)); i++)
+            check_one(a, json_get(args, a->name), &f);
+    }
+    err_t e = conclude(&f);
+    buf_done(&f.words);
+    return e;
 }
 
 /* ---- reading ---- */

@@ -1,7 +1,8 @@
 /* Arguments of a call: checked against the tool's rows once, then read by name without errors.
  *
- * The check names the first field that is wrong and what would be right, in fail()'s words and,
- * for the problem's JSON, in struct args_wrong. Any thread. */
+ * The check names what is wrong and what would be right: all of it, up to ARGS_WRONG_MAX fields and
+ * ARGS_WORDS bytes, in fail()'s words, and the first, for the problem's JSON, in struct args_wrong.
+ * Any thread. */
 #pragma once
 #include "proto/base/buf.h"
 #include "proto/base/err.h"
@@ -9,6 +10,8 @@
 
 struct call;
 struct json;
+
+enum { ARGS_WRONG_MAX = 5, ARGS_WORDS = 300 };
 
 struct args_wrong {
     char field[64];

@@ -80,6 +80,7 @@ static const struct step steps[] = {
     {"--key $TEST list_chats --limit 5", 0, "+" FRIEND, NULL},
     {"--key $LIVE search_messages --query hello", 1, "account", "\"hello\""},
     {"--key $TEST search_messages --query hello", 0, "\"hello\"", NULL},
+    {"--key $TEST search_messages --query hello", 0, ".000Z\",\"status\":", NULL}, /* sent_at */
     {"check $DATA", 0, " 0 damaged, 0 hidden, 0 out of order", NULL},
     {"check /nowhere/at/all", 1, "no database", NULL},
 };

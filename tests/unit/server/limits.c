@@ -28,6 +28,7 @@
 #include "server/account/link.h"
 #include "server/account/terms.h"
 #include "server/account/turn.h"
+#include "server/api/args.h"
 #include "server/api/call.h"
 #include "server/api/json.h"
 #include "server/api/tool.h"

@@ -1,6 +1,7 @@
 /* Every type of argument: what it takes, what it refuses, and how it words the difference. */
 #include <criterion/criterion.h>
 
+#include "server/account/account.h"
 #include "server/api/args.h"
 #include "server/api/json.h"
 #include "server/api/tool.h"
@@ -117,6 +118,48 @@ Test(args, refuse_what_does_not)
 {
     for (size_t i = 0; i < ARRAY_LEN(refused); i++)
         cr_assert_eq(check(refused[i]), ERR_BAD_ARGUMENT, "%s", refused[i]);
+}
+
+/* Who made two mistakes hears of both at once. */
+Test(args, every_wrong_one_is_named)
+{
+    static const struct {
+        const char *text, *words;
+    } rows[] = {
+        {"{\"int\":9,\"bool\":1}",
+         "int must be an integer from -2 to 7; bool must be true or false"},
+        {"{\"other\":1,\"bool\":1}", "; it takes text, int, bool, "},
+        {"{\"other\":1,\"bool\":1}", "; bool must be true or false"},
+        {"{\"other\":1,\"else\":1}", "place; probe has no argument else"},
+        {"{\"int\":9,\"bool\":1,\"text\":1,\"enum\":1,\"cursor\":1,\"seq\":-1,\"place\":1}",
+         "; and 2 more"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cr_expect_eq(check(rows[i].text), ERR_BAD_ARGUMENT);
+        cr_expect(strstr(err_words(), rows[i].words), "%s: %s", rows[i].text, err_words());
+        cr_expect_lt(strlen(err_words()), ACCOUNT_WORDS_MAX);
+    }
+}
+
+/* The first of them stands in the problem's JSON. */
+Test(args, many_that_are_unknown_are_counted)
+{
+    AUTO(buf) text = {0};
+    struct args_wrong wrong;
+    struct json *j = NULL;
+
+    buf_put_text(&text, "{\"text\":9");
+    for (int i = 0; i < 1000; i++)
+        buf_printf(&text, ",\"unknown argument %d\":1", i);
+    buf_put_u8(&text, '}');
+    cr_assert_eq(json_parse(buf_slice(&text), 1 << 20, &j), OK);
+    cr_assert_eq(args_check(&tool, j, &wrong), ERR_BAD_ARGUMENT);
+    json_free(j);
+    cr_expect(strstr(err_words(), "; and 99"), "%s", err_words());
+    cr_expect_lt(strlen(err_words()), ACCOUNT_WORDS_MAX);
+    cr_expect(strstr(wrong.field, "unknown argument "), "%s", wrong.field);
+    cr_expect_str_eq(wrong.expected, "left out");
 }
 
 Test(args, every_type_says_what_it_expects)
