@@ -361,7 +361,7 @@ static void wait_for_messages(void)
     struct json *page;
     int64_t unread = 0;
 
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 3000; i++) {
         line_say(&good, "GET /v1/chats", authorization_header, NULL);
         if (json_parse(slice_text(line_hear(&good)), DOOR_ANSWER_MAX, &page) != OK) break;
         unread = unread_of(json_get(page, "chats"), "+" OTHER);
