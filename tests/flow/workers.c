@@ -175,6 +175,8 @@ static void *press(void *arg)
         "{\"uri\":\"whatsapp://accounts\"}}",
         "{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"logging/setLevel\",\"params\":"
         "{\"level\":\"debug\"}}",
+        "{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"tools/call\",\"params\":"
+        "{\"name\":\"subscribe_events\",\"arguments\":{\"events\":[\"account.unpaired\"]}}}",
     };
     const struct presser *p = arg;
     struct line *l = p->line;
