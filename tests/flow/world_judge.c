@@ -354,16 +354,23 @@ static size_t memory_of(struct town *w, unsigned resident)
     return wa_client_memory(a->client);
 }
 
-/* Accounts that lived through all that are as small as ones that were just opened. */
+/* Accounts that lived through all that are as small as ones that were just opened; the server with
+ * all its tables is not much larger. */
 void judge_memory(struct town *w)
 {
-    enum { BUFFER = 1024 /* what a link keeps between two frames */ };
+    enum {
+        BUFFER = 1024, /* what a link keeps between two frames */
+        HOUSE = 192 * 1024, /* tables that have grown once; 70 KB at most in 261 worlds */
+    };
     size_t before[RESIDENTS];
 
     for (unsigned i = 0; i < RESIDENTS; i++)
         before[i] = memory_of(w, i);
+    size_t all = memory_in_use();
     house_restart(w);
     world_settle_down(w);
+    if (all > memory_in_use() + HOUSE)
+        violated(w, "the server has %zu bytes more than a fresh one", all - memory_in_use());
     for (unsigned i = 0; i < RESIDENTS; i++) {
         size_t fresh = memory_of(w, i);
         if (before[i] > fresh + BUFFER)
