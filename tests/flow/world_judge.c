@@ -359,7 +359,7 @@ static size_t memory_of(struct town *w, unsigned resident)
 void judge_memory(struct town *w)
 {
     enum {
-        BUFFER = 1024, /* what a link keeps between two frames */
+        BUFFER = 1024,      /* what a link keeps between two frames */
         HOUSE = 192 * 1024, /* tables that have grown once; 70 KB at most in 261 worlds */
     };
     size_t before[RESIDENTS];
