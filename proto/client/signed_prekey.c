@@ -8,7 +8,8 @@ void wa_rotation_plan(struct wa_client *c)
 {
     struct wa_account *a = &c->account;
 
-    if (!a->signed_prekey_at_s) { /* paired before this was noted */
+    /* Paired before this was noted, or by a clock that went years ahead. */
+    if (!a->signed_prekey_at_s || a->signed_prekey_at_s > c->now / 1000) {
         a->signed_prekey_at_s = c->now / 1000;
         wa_save_account(c);
     }

@@ -83,6 +83,27 @@ Test(signed_prekey, is_replaced_after_27_days)
     world_done(&w);
 }
 
+/* A machine that starts in 2036, and learns the time later. */
+Test(signed_prekey, made_by_a_clock_that_was_ahead_is_replaced_all_the_same)
+{
+    struct world w;
+
+    after(&w, DAYS(3650));
+    cr_expect_eq(expect_rotation(&w, "result").id, 2u);
+    world_cut(&w);
+    w.now -= DAYS(3650);
+    wa_client_clock(w.client, w.now);
+    log_in(&w);
+    world_sleep(&w, 1);
+    world_expect_quiet(&w);
+    world_cut(&w);
+    w.now += DAYS(28);
+    log_in(&w);
+    world_sleep(&w, 1);
+    cr_expect_eq(expect_rotation(&w, "result").id, 3u);
+    world_done(&w);
+}
+
 Test(signed_prekey, three_generations_are_kept)
 {
     struct world w;
