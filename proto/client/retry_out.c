@@ -1,6 +1,7 @@
 #include "proto/client/retry_out.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "proto/base/reader.h"
 #include "proto/base/text.h"
@@ -144,7 +145,8 @@ static bool is_hopeless(struct wa_client *c, const struct asked *q, const struct
     if (registration && registration != info->registration_id) return true;
     if (q->count > 2 && m->has_base && memcmp(&m->base, &info->base, sizeof(m->base)) == 0)
         return true;
-    *out_by_clock = q->count >= 2 && c->now - m->recreated_at >= WA_RECREATE_MS;
+    /* A moment to come was noted by a clock that was ahead. */
+    *out_by_clock = q->count >= 2 && llabs(c->now - m->recreated_at) >= WA_RECREATE_MS;
     return *out_by_clock;
 }
 

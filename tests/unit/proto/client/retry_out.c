@@ -226,6 +226,27 @@ Test(retry_out, makes_a_new_session_when_asked_twice_but_once_an_hour)
     cast_done(&x);
 }
 
+/* Noted by a clock that was ahead: it would be years until the hour is over. */
+Test(retry_out, makes_a_new_session_when_the_clock_was_set_back)
+{
+    struct cast x;
+    struct slice id;
+
+    start(&x, &id);
+    ask(&x, COMPANION, id, 2, x.companion.ks.registration_id, "");
+    world_next(&x.w);
+    serve_bundle(&x);
+    expect_resend(&x, COMPANION, "2");
+    x.w.now -= 2 * 3600 * 1000;
+    wa_client_clock(x.w.client, x.w.now);
+    ask(&x, COMPANION, id, 3, x.companion.ks.registration_id, "");
+    const char *iq = world_next(&x.w);
+    cr_assert(strstr(iq, "xmlns=\"encrypt\""), "%s", iq);
+    serve_bundle(&x);
+    expect_resend(&x, COMPANION, "3");
+    cast_done(&x);
+}
+
 Test(retry_out, gives_our_own_phone_the_copy)
 {
     struct cast x;
