@@ -15,13 +15,13 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/api/json.h"
 #include "server/http/http.h"
 #include "tests/flow/rig_door.h"
 #include "tests/support/arguments.h"
+#include "tests/support/clock.h"
 
 enum {
     MESSAGES = 300,
@@ -104,14 +104,6 @@ static struct attacker {
 static size_t attacker_count;
 static atomic_bool over;
 
-static int64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-static int64_t now_ms(void) { return now_us() / 1000; }
-
 /* ---- attackers ---- */
 
 static void launch(const struct attack *how)
@@ -170,7 +162,7 @@ static void *attack(void *arg)
             listen_to(&attackers[i], now);
             press(&attackers[i], now);
         }
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        nap(20);
     }
     return NULL;
 }
@@ -254,8 +246,6 @@ static void ask_livez(void)
     close(l.fd);
 }
 
-static void rest(int ms) { nanosleep(&(struct timespec){0, ms * 1000000L}, NULL); }
-
 /* Asks for `ms`; the slowest answer, ms. */
 static double ask_for(const char *when, int64_t ms, bool may_come)
 {
@@ -270,7 +260,7 @@ static double ask_for(const char *when, int64_t ms, bool may_come)
         if (good.status != 200) door_failed("the good client", good.answer);
         took[n++] = now_us() - from;
         if (may_come && n % 10 == 0) ask_livez();
-        rest(10);
+        nap(10);
     }
     return tell(&answers, when, took, n);
 }
@@ -316,7 +306,7 @@ static void *live_on(void *arg)
     for (size_t n = 0; !atomic_load(&over) && n < BEATS_MAX; n++) {
         beat_us[n] = one_beat(&stream, n);
         atomic_store(&beats, n + 1);
-        rest(20);
+        nap(20);
     }
     close(stream.fd);
     return NULL;
@@ -367,7 +357,7 @@ static void wait_for_messages(void)
         unread = unread_of(json_get(page, "chats"), "+" OTHER);
         json_free(page);
         if (unread == MESSAGES) return;
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        nap(20);
     }
     fprintf(stderr, "%ld messages of %d\n", (long)unread, MESSAGES);
     door_failed("messages were lost beside the attack", good.answer);
@@ -424,7 +414,7 @@ static void disperse(void)
         close(crowd[i]);
     for (size_t i = 0; i < attacker_count; i++)
         close(attackers[i].fd);
-    nanosleep(&(struct timespec){1, 0}, NULL);
+    nap(1000);
     ask_livez();
 }
 

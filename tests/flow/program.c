@@ -9,18 +9,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "storage/store.h"
 #include "storage/writer.h"
 #include "tests/flow/rig_port.h"
+#include "tests/support/clock.h"
 
 static char folder[64], data[96], out_path[96], listen_at[32];
 static int port;
 static pid_t server;
-
-static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
 /* One that somebody has. */
 static int take_port(void)

@@ -33,15 +33,7 @@
 #include "storage/messages.h"
 #include "storage/writer.h"
 #include "tests/flow/rig_port.h"
-
-static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+#include "tests/support/clock.h"
 
 /* ==== the server's side, in the child ==== */
 

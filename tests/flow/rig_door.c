@@ -7,12 +7,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/buf.h"
-#include "tests/flow/rig_port.h"
 #include "server/api/json.h"
+#include "tests/flow/rig_port.h"
+#include "tests/support/clock.h"
 
 void door_failed(const char *what, const char *text)
 {
@@ -120,7 +120,7 @@ void door_pair(struct line *l, const char *headers, int control_port, const char
     for (int i = 0; i < DOOR_PATIENCE_S * 50; i++) {
         line_say(l, "GET /v1/accounts", headers, NULL);
         if (strstr(line_hear(l), "\"connected\"")) return;
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        nap(20);
     }
     door_failed("the account does not connect", l->answer);
 }
@@ -167,7 +167,7 @@ static void wait_for_port(int port)
             close(fd);
             return;
         }
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        nap(20);
     }
     door_failed("a program does not start", NULL);
 }

@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "proto/client/pair_qr.h"
@@ -18,6 +17,7 @@
 #include "tests/flow/rig_door.h"
 #include "tests/flow/rig_hostile.h"
 #include "tests/support/arguments.h"
+#include "tests/support/clock.h"
 
 enum {
     BEATS_ALONE = 100,
@@ -37,15 +37,6 @@ static struct hostile hostile;
 static struct line control; /* the live account's owner */
 static char honest_headers[192], live_headers[192], victim_id[64];
 char hostile_message_id[64];
-
-static int64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void rest(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
 /* ---- the honest account: a message in, an answer, and its measure, over and over ---- */
 
@@ -112,7 +103,7 @@ static void *live_honestly(void *arg)
         answer_us[n % BEATS_MAX] = one_answer(&asking);
         note_memory();
         atomic_store(&beats, n + 1);
-        rest(10);
+        nap(10);
     }
     close(stream.fd);
     close(asking.fd);
@@ -165,7 +156,7 @@ static void await(const char *id, const char *status, const char *reason, const 
 {
     for (int i = 0; i < PATIENCE_MS / 20; i++) {
         if (shows(id, status, reason)) return;
-        rest(20);
+        nap(20);
     }
     fprintf(stderr, "%s: not %s%s%s\n", name, status, reason ? ", " : "", reason ? reason : "");
     door_failed("the struck account does not show it", control.answer);
@@ -181,7 +172,7 @@ static void reconnect(const char *id)
         line_hear(&control);
         if (control.status == 200) return;
         if (control.status != 429) break; /* its turns are still being written */
-        rest(20);
+        nap(20);
     }
     door_failed(head, control.answer);
 }
@@ -217,7 +208,7 @@ static void await_pong(struct order *o)
 {
     o->done = false;
     for (int i = 0; i < PATIENCE_MS / 5 && !o->done; i++) {
-        rest(5);
+        nap(5);
         hostile_do(&hostile, listen_for, o);
     }
     if (!o->done) door_failed("the struck account hears nothing any more", o->how->name);
@@ -298,7 +289,7 @@ static void besiege(const struct strike *how, unsigned want, double base)
         if (!how->is_silent || times < how->times) times += blow(how);
         note_memory();
         if (how->reason && how->strike) heal();
-        rest(5);
+        nap(5);
     }
     print(how->name, times, from, base);
     if (how->phase != SIM_PAIRING) heal();
@@ -319,7 +310,7 @@ static void pairing(const struct strike *how, unsigned want, double base)
     snprintf(id, sizeof(id), SLICE_FMT, SLICE_ARG(account));
     json_free(j);
     besiege(how, want, base);
-    rest(200);
+    nap(200);
     j = status_of(id);
     json_int(json_get(j, "codes_left"), &left);
     if (left > WA_REFS_MAX) door_failed("codes without end", control.answer);
@@ -343,7 +334,7 @@ static void pester(const struct peer *p, unsigned want, double base)
         for (; times < 3 * (done + 1); times++)
             peer_send(&door, p, MALLORY, HOSTILE_HONEST);
         note_memory();
-        rest(5);
+        nap(5);
     }
     print(p->name, times, from, base);
 }
@@ -426,7 +417,7 @@ int main(int argc, char **argv)
     open_all();
     if (pthread_create(&honest, NULL, live_honestly, NULL)) door_failed("thread", NULL);
     while (atomic_load(&beats) < BEATS_ALONE)
-        rest(20);
+        nap(20);
     double base = spread(message_us, 0, BEATS_ALONE, &worst);
     print("alone", 0, 0, base);
     long before = door_anon_kb(&door);

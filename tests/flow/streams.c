@@ -19,6 +19,7 @@
 
 #include "tests/flow/streams.h"
 #include "tests/support/arguments.h"
+#include "tests/support/clock.h"
 
 enum { DEADLINE_S = 500 };
 #define MAP_SIZE ((size_t)4 << 30)
@@ -53,11 +54,6 @@ static void open_house(const char *plant)
     must(writer_start(s->writer), "writer");
 }
 
-static void pause_ms(long ms)
-{
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
 /* Typing and the like: reaches who listens now, moves no cursor. */
 static void say_something_passing(void)
 {
@@ -70,7 +66,7 @@ static bool wait_for(atomic_uint *count, unsigned target, time_t deadline)
     while (atomic_load(count) < target) {
         if (time(NULL) > deadline) return false;
         say_something_passing();
-        pause_ms(5);
+        nap(5);
     }
     return true;
 }

@@ -16,6 +16,7 @@
 #include "server/api/json.h"
 #include "tests/flow/rig_door.h"
 #include "tests/support/arguments.h"
+#include "tests/support/clock.h"
 
 enum { CONNECTIONS = 5, ACCOUNTS = 4, ROUNDS = 100, SENDS_EVERY = 10 };
 
@@ -109,7 +110,7 @@ static void cancel(void)
         "{\"jsonrpc\":\"2.0\",\"id\":77,\"method\":\"tools/call\",\"params\":{\"name\":"
         "\"wait_for_event\",\"arguments\":{\"timeout_ms\":20000}}}");
     do { /* again, for who comes before the call is there cancels nothing */
-        nanosleep(&(struct timespec){0, 300000000}, NULL);
+        nap(300);
         post(&a, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":"
                  "{\"requestId\":77}}");
         if (a.status != 202) door_failed("cancellation", a.answer);

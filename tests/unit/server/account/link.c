@@ -24,16 +24,8 @@
 
 #include "proto/crypto/crypto.h"
 #include "server/net/resolve.h"
+#include "tests/support/clock.h"
 #include "tests/unit/server/account/link_peer.h"
-
-static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* The libc's lookup, with a gate in front for one name, and a name of two houses. */
 static sem_t gate;

@@ -6,7 +6,8 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
+
+#include "tests/support/clock.h"
 
 /* The libc's lookup, with a gate in front for one name. */
 static atomic_int asked;
@@ -83,8 +84,6 @@ static void stop(void)
 }
 
 TestSuite(resolve, .init = start, .fini = stop, .timeout = 20);
-
-static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
 static void post_ask(struct asker *a)
 {

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/log.h"
+#include "tests/support/clock.h"
 
 #define HEX "142375574d0a587166aae71ebe516437c4a28b73e3695c6ce1f7f9545da8ee6b"
 static const char bare[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" HEX "\n";
@@ -19,8 +19,6 @@ static const char json[] =
 static const char refused[] = "HTTP/1.1 404 Not Found\r\n\r\n" HEX;
 static const char too_short[] = "HTTP/1.1 200 OK\r\n\r\n1423755\n";
 static const char silence[] = "";
-
-static void nap(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
 
 /* Gives one answer after the other, each to a connection of its own, the last one for ever. */
 static const char *answers[4];
