@@ -8,16 +8,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "server/http/http.h"
 #include "server/worker.h"
 #include "tests/support/dial.h"
+#include "tests/support/free_port.h"
 
 #define H "Host: localhost\r\n"
 #define CLOSE "Connection: close\r\n"
 
 static struct worker *door_main, *door_workers[2];
 static struct http_server *door_server;
-static char door_at[32];
 static int door_port;
 static bool door_is_stopped; /* by the test itself */
 static const char *const door_hosts[] = {"parley.example", NULL};
@@ -55,15 +54,11 @@ static inline void door_start_as(const struct route *routes, struct http_config 
 
     signal(SIGPIPE, SIG_IGN); /* as parleyd does */
     tables[0] = routes;
-    config.listen = door_at;
     config.tables = tables;
     door_main = worker_new(-1);
     for (int i = 0; i < 2; i++)
         door_workers[i] = worker_new(i);
-    for (door_port = 20000 + getpid() % 20000;; door_port++) {
-        snprintf(door_at, sizeof(door_at), "127.0.0.1:%d", door_port);
-        if (http_open(&config, door_main, door_workers, 2, &door_server) == OK) break;
-    }
+    door_port = http_open_somewhere(config, door_main, door_workers, 2, &door_server);
     for (int i = 0; i < 2; i++)
         cr_assert_eq(worker_start(door_workers[i]), OK);
     cr_assert_eq(worker_start(door_main), OK);

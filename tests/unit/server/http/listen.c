@@ -24,10 +24,12 @@ TestSuite(listen, .init = start, .fini = door_stop);
 
 Test(listen, a_busy_port_names_its_owner)
 {
-    struct http_config config = {.listen = door_at,
+    char taken[32], pid[16];
+    struct http_config config = {.listen = taken,
                                  .tables = (const struct route *const[]){routes, NULL}};
     struct http_server *second = NULL;
-    char pid[16];
+
+    snprintf(taken, sizeof(taken), "127.0.0.1:%d", door_port);
     cr_assert_eq(http_open(&config, door_main, door_workers, 2, &second), ERR_BAD_ARGUMENT);
     snprintf(pid, sizeof(pid), "pid %d", getpid());
     cr_assert(strstr(err_words(), pid), "%s", err_words());

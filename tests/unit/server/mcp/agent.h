@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "server/http/http.h"
 #include "server/mcp/inside.h"
 #include "server/mcp/mcp_events.h"
 #include "tests/support/dial.h"
+#include "tests/support/free_port.h"
 #include "tests/unit/server/api/house.h"
 
 static struct worker *door_main;
@@ -32,15 +32,11 @@ static void door_step(void)
 
 static void door_open(void)
 {
-    char listen_at[32];
-    struct http_config config = {.listen = listen_at, .tables = door_tables, .context = &H.server};
+    struct http_config config = {.tables = door_tables, .context = &H.server};
 
     CHECK_OK(mcp_open(&H.server, door_offer, &H.server.mcp));
     door_main = worker_new(-1);
-    for (door_port = 20000 + getpid() % 20000;; door_port++) {
-        snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", door_port);
-        if (http_open(&config, door_main, &H.worker, 1, &door_server) == OK) break;
-    }
+    door_port = http_open_somewhere(config, door_main, &H.worker, 1, &door_server);
 }
 
 static bool door_is_closed;

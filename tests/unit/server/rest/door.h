@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "server/http/http.h"
 #include "server/http/pages.h"
 #include "server/rest/rest.h"
 #include "tests/support/dial.h"
+#include "tests/support/free_port.h"
 #include "tests/unit/server/api/house.h"
 
 static struct worker *door_main;
@@ -25,16 +25,11 @@ static void door_step(void)
 static void door_setup_as(const char *const *hosts)
 {
     static const struct route *const tables[] = {rest_routes, page_routes, NULL};
-    char listen_at[32];
-    struct http_config config = {
-        .listen = listen_at, .tables = tables, .hosts = hosts, .context = &H.server};
+    struct http_config config = {.tables = tables, .hosts = hosts, .context = &H.server};
 
     house_setup();
     door_main = worker_new(-1);
-    for (door_port = 20000 + getpid() % 20000;; door_port++) {
-        snprintf(listen_at, sizeof(listen_at), "127.0.0.1:%d", door_port);
-        if (http_open(&config, door_main, &H.worker, 1, &door_server) == OK) break;
-    }
+    door_port = http_open_somewhere(config, door_main, &H.worker, 1, &door_server);
     snprintf(door_live, sizeof(door_live), "Authorization: Bearer %s\r\n", house_live_key);
     snprintf(door_test, sizeof(door_test), "Authorization: Bearer %s\r\n", house_test_key);
 }
