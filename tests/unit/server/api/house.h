@@ -553,6 +553,17 @@ static inline uint32_t merge_people(struct account *a, const char *lid, const ch
     return peer;
 }
 
+/* What retention does to the oldest events. */
+static inline void trim_log(uint64_t through)
+{
+    struct batch b;
+
+    batch_init(&b);
+    batch_trim(&b, 1, through);
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+}
+
 /* `n` (a multiple of 100) sandbox events of 4 KB: more than a reader takes at once. `step` lets the
  * house work between the commits. */
 static inline void log_large_events(const struct account *acc, int n, void (*step)(void))

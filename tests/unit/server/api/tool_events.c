@@ -311,15 +311,11 @@ Test(event_tools, the_log_shows_the_keys_world_and_selection)
 Test(event_tools, a_lost_position_is_told)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
-    struct batch b;
     struct answer a;
 
     for (int i = 0; i < 5; i++)
         log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
-    batch_init(&b);
-    batch_trim(&b, 1, 3);
-    CHECK_OK(writer_commit(H.f.writer, &b));
-    batch_done(&b);
+    trim_log(3);
     a = use(&H.test, "list_events", "{\"cursor\":1}");
     cr_assert(flag(&a, "truncated"));
     cr_assert_eq(count(&a), 2);

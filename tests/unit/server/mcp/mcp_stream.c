@@ -287,16 +287,12 @@ Test(mcp_stream, lost_events_are_announced_first)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
     struct agent a;
-    struct batch b;
 
     open_session();
     subscribe("whatsapp://events");
     for (int i = 0; i < 5; i++)
         log_event(acc, EVENT_MESSAGE_RECEIVED, 0);
-    batch_init(&b);
-    batch_trim(&b, 1, 3);
-    CHECK_OK(writer_commit(H.f.writer, &b));
-    batch_done(&b);
+    trim_log(3);
     a = listen_from("g-1");
     hear(&a);
     cr_assert(has(&a, "id: g-3\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":"
