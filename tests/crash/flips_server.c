@@ -257,19 +257,10 @@ static void read_whole(const char *folder, struct slice *out)
 /* Dies with sends and letters under way, and is not opened again here. */
 static void die_for_good(struct town *w)
 {
-    struct faults *faults = writer_faults(w->server.writer);
-
     for (int i = 0; i < 6; i++)
         calls_send(w);
     world_pass(w, 40);
-    w->deaf = true;
-    streams_cut(w);
-    calls_cut(w);
-    atomic_store(&faults->full, 1);
-    do {
-        clock_posts(w);
-    } while (writer_step(w->server.writer));
-    clock_posts(w);
+    house_lose_queued(w);
     net_kill(w);
     traffic_lose_calls(w);
     mcp_close(w->server.mcp);

@@ -232,6 +232,8 @@ void house_close(struct town *w);
 void house_start(struct town *w);
 void house_stop(struct town *w);
 void house_remove_folder(struct town *w);
+/* Nothing gets in or out any more, and what is queued fails, as if it had never been. */
+void house_lose_queued(struct town *w);
 /* The process dies: what was not committed is gone. */
 void house_kill(struct town *w);
 /* It is stopped as by SIGTERM, and started again. */

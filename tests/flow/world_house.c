@@ -254,12 +254,10 @@ void house_restart(struct town *w)
     house_start(w);
 }
 
-/* What is queued fails, as if it had never been; then everything is let go. */
-void house_kill(struct town *w)
+void house_lose_queued(struct town *w)
 {
     struct faults *faults = writer_faults(w->server.writer);
 
-    note(w, "the server is killed");
     w->deaf = true;
     streams_cut(w);
     calls_cut(w);
@@ -268,6 +266,12 @@ void house_kill(struct town *w)
         clock_posts(w);
     } while (writer_step(w->server.writer));
     clock_posts(w);
+}
+
+void house_kill(struct town *w)
+{
+    note(w, "the server is killed");
+    house_lose_queued(w);
     w->probing = false;
     net_kill(w);
     traffic_lose_calls(w);
