@@ -74,28 +74,12 @@ static void must(err_t e)
     if (e != OK) abort();
 }
 
-static void meet(void)
-{
-    struct wa_bundle bundle;
-    struct wa_encrypted e;
-    struct wa_decrypted d;
-    struct slice skdm;
-    bool changed;
-
-    crypto_start();
-    party_init(&us, "us@lid", 0, 1);
-    party_init(&them, "them@lid", 1, 2);
-    bundle = party_bundle(&us, true);
-    must(wa_session_from_bundle(&them.ks, &them.arena, &us.address, &bundle, &changed));
-    must(wa_session_encrypt(&them.ks, &them.arena, &us.address, SLICE("x\1"), &e));
-    must(wa_session_decrypt(&us.ks, &us.arena, &them.address, true, e.bytes, &d));
-    must(wa_group_distribute(&them.ks, &them.arena, group, &them.address, &skdm));
-    must(wa_group_process(&us.ks, &us.arena, group, &them.address, skdm));
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!us.rows.count) meet();
+    if (!us.rows.count) {
+        crypto_start();
+        must(party_meet(&us, &them, true, SLICE("x\1"), group));
+    }
     if (!size) return 0;
 
     size_t before = us.saves;

@@ -138,3 +138,24 @@ static inline struct wa_bundle party_bundle(struct party *p, bool with_prekey)
     }
     return b;
 }
+
+/* The two know each other: `us` has a session with `them`, opened by the message `first`, and their
+ * sender key of `group`. Both are new. */
+static inline err_t party_meet(struct party *us, struct party *them, bool with_prekey,
+                               struct slice first, struct slice group)
+{
+    struct wa_bundle bundle;
+    struct wa_encrypted e;
+    struct wa_decrypted d;
+    struct slice key;
+    bool changed;
+
+    party_init(us, "us@lid", 0, 1);
+    party_init(them, "them@lid", 1, 2);
+    bundle = party_bundle(us, with_prekey);
+    TRY(wa_session_from_bundle(&them->ks, &them->arena, &us->address, &bundle, &changed));
+    TRY(wa_session_encrypt(&them->ks, &them->arena, &us->address, first, &e));
+    TRY(wa_session_decrypt(&us->ks, &us->arena, &them->address, true, e.bytes, &d));
+    TRY(wa_group_distribute(&them->ks, &them->arena, group, &them->address, &key));
+    return wa_group_process(&us->ks, &us->arena, group, &them->address, key);
+}
