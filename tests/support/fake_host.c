@@ -167,6 +167,19 @@ static void put_receipt(struct buf *out, const struct wa_receipt *r)
         buf_printf(out, " " SLICE_FMT, SLICE_ARG(r->ids[i]));
 }
 
+static void put_both(struct buf *out, const char *what, const struct wa_jid *pn,
+                     const struct wa_jid *lid)
+{
+    buf_put_text(out, what);
+    put_jid(out, pn);
+    put_jid(out, lid);
+}
+
+static void put_end(struct buf *out, struct slice id, err_t error)
+{
+    buf_printf(out, "outbox_done " SLICE_FMT " %s", SLICE_ARG(id), error ? err_name(error) : "OK");
+}
+
 static void put_event(struct buf *out, const struct wa_event *e)
 {
     switch (e->kind) {
@@ -174,17 +187,11 @@ static void put_event(struct buf *out, const struct wa_event *e)
         buf_printf(out, "qr " SLICE_FMT " left %u", SLICE_ARG(e->qr.code), e->qr.left);
         break;
     case WA_EVENT_PAIRED:
-        buf_put_text(out, "paired");
-        put_jid(out, &e->paired.pn);
-        put_jid(out, &e->paired.lid);
+        put_both(out, "paired", &e->paired.pn, &e->paired.lid);
         buf_printf(out, " " SLICE_FMT, SLICE_ARG(e->paired.platform));
         break;
     case WA_EVENT_PAIR_FAILED: put_down(out, "pair_failed", e); break;
-    case WA_EVENT_CONNECTED:
-        buf_put_text(out, "connected");
-        put_jid(out, &e->connected.pn);
-        put_jid(out, &e->connected.lid);
-        break;
+    case WA_EVENT_CONNECTED: put_both(out, "connected", &e->connected.pn, &e->connected.lid); break;
     case WA_EVENT_DISCONNECTED: put_down(out, "disconnected", e); break;
     case WA_EVENT_UNPAIRED: put_down(out, "unpaired", e); break;
     case WA_EVENT_MESSAGE: put_message(out, &e->message); break;
@@ -193,19 +200,12 @@ static void put_event(struct buf *out, const struct wa_event *e)
         buf_printf(out, "outbox " SLICE_FMT "%s", SLICE_ARG(e->outbox.id),
                    e->outbox.is_message ? "" : " receipt");
         break;
-    case WA_EVENT_OUTBOX_DONE:
-        buf_printf(out, "outbox_done " SLICE_FMT " %s", SLICE_ARG(e->outbox_done.id),
-                   e->outbox_done.error ? err_name(e->outbox_done.error) : "OK");
-        break;
+    case WA_EVENT_OUTBOX_DONE: put_end(out, e->outbox_done.id, e->outbox_done.error); break;
     case WA_EVENT_SEND_FAILED:
         buf_printf(out, "send_failed %u %s", (unsigned)e->send_failed.operation,
                    err_name(e->send_failed.error));
         break;
-    case WA_EVENT_MAPPING:
-        buf_put_text(out, "mapping");
-        put_jid(out, &e->mapping.pn);
-        put_jid(out, &e->mapping.lid);
-        break;
+    case WA_EVENT_MAPPING: put_both(out, "mapping", &e->mapping.pn, &e->mapping.lid); break;
     case WA_EVENT_IDENTITY:
         buf_put_text(out, "identity ");
         put_party(out, &e->identity);

@@ -75,22 +75,30 @@ Test(retention, trims_a_long_log_in_slices)
     cr_assert_eq(stat.entries, 1); /* the number row */
 }
 
-Test(retention, a_damaged_event_keeps_no_other_in_the_log)
+/* Damages what says "spoiled", then lets the oldest go; the log that is left. */
+static struct db_log trim_with_damage(const struct retention *limits)
 {
-    struct retention limits = {.event_age_ms = 1};
-    struct event_head head = {.at_ms = 5};
     struct db_log log;
     bool more;
 
-    for (int i = 0; i < 3; i++)
-        batch_event(&w.batch, 1, &head, i == 0 ? SLICE("spoiled") : SLICE("sound"));
     world_commit(&w);
     view_end(w.f.view);
     fixture_flip(&w.f, "spoiled");
     world_turn(&w);
-    CHECK_OK(retention_step(&w.batch, w.f.view, 1, &limits, 1000, &more));
+    CHECK_OK(retention_step(&w.batch, w.f.view, 1, limits, 1000, &more));
     world_commit(&w);
     CHECK_OK(db_log_find(w.f.view, 1, &log));
+    return log;
+}
+
+Test(retention, a_damaged_event_keeps_no_other_in_the_log)
+{
+    struct retention limits = {.event_age_ms = 1};
+    struct event_head head = {.at_ms = 5};
+
+    for (int i = 0; i < 3; i++)
+        batch_event(&w.batch, 1, &head, i == 0 ? SLICE("spoiled") : SLICE("sound"));
+    struct db_log log = trim_with_damage(&limits);
     cr_expect_eq(log.first_seq, log.next_seq, "%u are left",
                  (unsigned)(log.next_seq - log.first_seq));
 }
@@ -102,8 +110,7 @@ Test(retention, a_damaged_session_keeps_nothing_else)
     static const char *const ids[] = {"a", "b", "c"};
     struct retention limits = {.event_age_ms = 1, .session_idle_ms = 1};
     struct db_session row;
-    struct db_log log;
-    bool more, found;
+    bool found;
 
     for (int i = 0; i < 3; i++)
         db_session_put(&w.batch, 1,
@@ -113,13 +120,7 @@ Test(retention, a_damaged_session_keeps_nothing_else)
     db_subscription_put(&w.batch, 1, SLICE("b"),
                         &(struct db_subscription){.name = SLICE("x"), .filter = SLICE("spoiled")});
     batch_event(&w.batch, 1, &(struct event_head){.at_ms = 5}, SLICE("{}"));
-    world_commit(&w);
-    view_end(w.f.view);
-    fixture_flip(&w.f, "spoiled");
-    world_turn(&w);
-    CHECK_OK(retention_step(&w.batch, w.f.view, 1, &limits, 1000, &more));
-    world_commit(&w);
-    CHECK_OK(db_log_find(w.f.view, 1, &log));
+    struct db_log log = trim_with_damage(&limits);
     cr_expect_eq(log.first_seq, log.next_seq, "the log was not cut");
     for (int i = 1; i < 3; i++) {
         CHECK_OK(db_session_find(w.f.view, 1, slice_text(ids[i]), &found, &row));

@@ -392,14 +392,20 @@ static int in_child(void (*run)(void))
 
 static char crash_path[256];
 
-static void fail_a_flush(void)
+static struct writer *writer_that_dies(void)
 {
     struct store *s;
-    struct batch b;
 
     if (store_open(&(struct store_options){.path = crash_path, .map_size = FIXTURE_MAP}, &s) != OK)
         _exit(3);
-    struct writer *w = writer_new(&(struct writer_options){.store = s});
+    return writer_new(&(struct writer_options){.store = s});
+}
+
+static void fail_a_flush(void)
+{
+    struct writer *w = writer_that_dies();
+    struct batch b;
+
     batch_init(&b);
     batch_put(&b, DB_data, SLICE("k"), SLICE("v"));
     atomic_store(&flush_fails, true);
@@ -580,12 +586,9 @@ Test(writer, tells_what_its_thread_wrote)
 /* Writes turns of two events for ever and reports each durable number through the pipe. */
 static void write_until_killed(int report)
 {
-    struct store *s;
+    struct writer *w = writer_that_dies();
     struct batch b;
 
-    if (store_open(&(struct store_options){.path = crash_path, .map_size = FIXTURE_MAP}, &s) != OK)
-        _exit(3);
-    struct writer *w = writer_new(&(struct writer_options){.store = s});
     batch_init(&b);
     for (;;) {
         batch_reset(&b);
