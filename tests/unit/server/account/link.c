@@ -508,6 +508,19 @@ static X509 *certify(EVP_PKEY *key, const char *name, X509 *issuer, EVP_PKEY *is
     return cert;
 }
 
+/* A server that likes HTTP/2 better: who offers that speaks it from there on, and no WebSocket. */
+static char offered[64]; /* as on the wire: lengths and names */
+
+static int choose(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
+                  unsigned in_len, void *arg)
+{
+    static const uint8_t likes[] = "\x02h2\x08http/1.1";
+
+    memcpy(offered, in, in_len < sizeof offered ? in_len : sizeof offered - 1);
+    SSL_select_next_proto((uint8_t **)(uintptr_t)out, out_len, likes, sizeof likes - 1, in, in_len);
+    return SSL_TLSEXT_ERR_OK;
+}
+
 static void tls_start(const char *name, long from_s, long to_s, bool trusted)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -529,6 +542,7 @@ static void tls_start(const char *name, long from_s, long to_s, bool trusted)
     }
     fclose(f);
     side.tls = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_alpn_select_cb(side.tls, choose, NULL);
     X509 *cert = certify(key, name, ca, ca_key, from_s, to_s);
     SSL_CTX_use_certificate(side.tls, cert);
     SSL_CTX_use_PrivateKey(side.tls, key);
@@ -561,6 +575,7 @@ Test(link, speaks_tls_to_a_trusted_server)
     start("wss", "localhost", ca_path);
     probe_open(&p);
     cr_assert(wait_for(&p.ups, 1), "%s", p.why);
+    cr_expect_str_eq(offered, "\x08http/1.1");
     run_on_worker(&p, write_and_close);
     wait_for_bytes(&p, 400005);
     cr_expect_eq(atomic_load(&p.bytes), 400005);
