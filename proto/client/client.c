@@ -44,7 +44,7 @@ void wa_client_clock(struct wa_client *c, int64_t now)
 /* Every input runs between these two: its arena and its time. */
 static void enter(struct wa_client *c, struct arena *arena, int64_t now)
 {
-    c->arena = arena;
+    wa_arena_set(c, arena);
     wa_client_clock(c, now);
 }
 
@@ -52,7 +52,7 @@ static void enter(struct wa_client *c, struct arena *arena, int64_t now)
 static void forget(struct wa_client *c)
 {
     arena_wipe(c->arena);
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
 }
 
 /* What a server or peer did wrong has been dealt with; only what ends the client gets out. */

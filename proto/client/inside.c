@@ -3,19 +3,74 @@
 
 #include "proto/base/text.h"
 
+/* ---- rows ---- */
+
+/* The newest of those that this input has read. */
+enum { ROWS_KEPT = 16 };
+struct wa_rows {
+    size_t next;
+    struct row {
+        struct wa_key key; /* ns 0: free */
+        struct slice value;
+    } rows[ROWS_KEPT];
+};
+
+void wa_arena_set(struct wa_client *c, struct arena *arena)
+{
+    c->arena = arena;
+    c->rows = NULL;
+}
+
+static bool is_key(const struct wa_key *a, const struct wa_key *b)
+{
+    return a->ns == b->ns && slice_eq(a->owner, b->owner) && slice_eq(a->name, b->name);
+}
+
+static struct row *find_row(struct wa_client *c, const struct wa_key *key)
+{
+    for (size_t i = 0; c->rows && i < ROWS_KEPT; i++)
+        if (is_key(&c->rows->rows[i].key, key)) return &c->rows->rows[i];
+    return NULL;
+}
+
+static void keep_row(struct wa_client *c, const struct wa_key *key, struct slice value)
+{
+    struct row *row;
+
+    if (!c->rows) c->rows = arena_new(c->arena, struct wa_rows);
+    row = &c->rows->rows[c->rows->next++ % ROWS_KEPT];
+    row->key.ns = key->ns;
+    row->key.owner = arena_dup(c->arena, key->owner);
+    row->key.name = arena_dup(c->arena, key->name);
+    row->value = value;
+}
+
+/* A message is in the host's own records, which change with what is emitted. */
+err_t wa_load_key(struct wa_client *c, struct wa_key key, struct arena *arena, struct slice *out)
+{
+    bool keeps = arena == c->arena && key.ns != WA_NS_MESSAGE;
+    struct row *known = keeps ? find_row(c, &key) : NULL;
+
+    *out = known ? known->value : SLICE_NONE;
+    if (known) return OK;
+    TRY(c->host.load(c->host.ctx, key, arena, out));
+    if (keeps) keep_row(c, &key, *out);
+    return OK;
+}
+
 err_t wa_load(struct wa_client *c, enum wa_ns ns, struct slice owner, struct slice name,
               struct slice *out)
 {
-    struct wa_key key = {ns, owner, name};
-
-    *out = SLICE_NONE;
-    return c->host.load(c->host.ctx, key, c->arena, out);
+    return wa_load_key(c, (struct wa_key){ns, owner, name}, c->arena, out);
 }
 
 void wa_save(struct wa_client *c, enum wa_ns ns, struct slice owner, struct slice name,
              struct slice value)
 {
     struct wa_key key = {ns, owner, name};
+    struct row *known = find_row(c, &key);
+
+    if (known) *known = (struct row){0};
     c->host.save(c->host.ctx, key, value);
 }
 

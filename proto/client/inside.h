@@ -31,11 +31,13 @@ enum wa_phase {
 };
 
 struct wa_pairing;
+struct wa_rows;
 
 struct wa_client {
     const struct wa_config *config;
     struct wa_host host;
     struct arena *arena;
+    struct wa_rows *rows; /* what was read into that arena; NULL: nothing yet */
     int64_t now;
 
     enum wa_client_state state;
@@ -81,6 +83,11 @@ struct wa_client {
 
 /* ---- rows and randomness ---- */
 
+/* Where the rows of this input are read to, and their texts made; NULL behind the last. */
+void wa_arena_set(struct wa_client *c, struct arena *arena);
+/* An input asks the host for a row once, however many files want it, until it saves that row. */
+err_t wa_load_key(struct wa_client *c, struct wa_key key, struct arena *arena,
+                  struct slice *out) MUST_CHECK;
 err_t wa_load(struct wa_client *c, enum wa_ns ns, struct slice owner, struct slice name,
               struct slice *out) MUST_CHECK;
 void wa_save(struct wa_client *c, enum wa_ns ns, struct slice owner, struct slice name,

@@ -17,8 +17,7 @@ static err_t load_row(void *ctx, struct wa_row row, struct arena *arena, struct 
     struct wa_client *c = ctx;
     struct wa_key key = {namespaces[row.kind], row.owner, row.name};
 
-    *out = SLICE_NONE;
-    return c->host.load(c->host.ctx, key, arena, out);
+    return wa_load_key(c, key, arena, out);
 }
 
 static void save_row(void *ctx, struct wa_row row, struct slice value)

@@ -254,12 +254,12 @@ err_t wa_link_feed(struct wa_client *c, struct slice bytes)
     c->received_at = c->now;
     wa_timer_set(c, WA_TIMER_DEAD, WA_NEVER);
 
-    c->arena = &own;
     while (e == OK && reads(c) && wa_frames_next(&c->frames, &frame)) {
+        wa_arena_set(c, &own);
         e = c->phase == WA_PHASE_HANDSHAKE ? on_server_hello(c, frame) : on_frame(c, frame);
         arena_wipe(&own); /* sessions and keys were in it */
     }
-    c->arena = outer;
+    wa_arena_set(c, outer);
     return e;
 }
 

@@ -55,9 +55,9 @@ static void upload(struct wa_client *c)
 {
     AUTO(arena) arena = {0};
 
-    c->arena = &arena;
+    wa_arena_set(c, &arena);
     if (wa_prekeys_check(c) != OK) err_clear();
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
 }
 
 static void log_out(struct wa_client *c)
@@ -108,12 +108,12 @@ static void have_sent(struct wa_client *c)
     struct wa_message m = {
         .from_me = true, .id = SLICE("3EB01"), .kind = WA_KIND_TEXT, .raw = SLICE("\x0a\x03hey")};
 
-    c->arena = &arena;
+    wa_arena_set(c, &arena);
     meet(c, 0);
     meet(c, companion.device);
     must(wa_session_delete(&c->keystore, c->arena, &companion));
     hold(c, &us, &m);
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
 }
 
 static void ask_phone(struct wa_client *c)
@@ -122,23 +122,23 @@ static void ask_phone(struct wa_client *c)
     struct wa_message m = {.id = SLICE("3EB0BB"), .waiting = true};
     struct wa_info info = {.id = m.id, .author_jid = peer, .time_s = c->now / 1000};
 
-    c->arena = &arena;
+    wa_arena_set(c, &arena);
     hold(c, &peer, &m);
     info.chat = m.chat;
     info.author = m.author;
     must(wa_ask_phone(c, &info, 0));
     must(on_ask_due(c));
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
 }
 
 static void rotate(struct wa_client *c)
 {
     AUTO(arena) arena = {0};
 
-    c->arena = &arena;
+    wa_arena_set(c, &arena);
     c->account.signed_prekey_id = WA_SIGNED_PREKEYS_KEPT;
     must(on_rotation_due(c));
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
 }
 
 static void (*const beginnings[])(struct wa_client *c) = {send_texts, pair,      upload,    log_out,
@@ -167,13 +167,13 @@ static void stanza(struct wa_client *c, struct fake_host *h, struct slice bytes)
     struct wa_node *node;
 
     fake_turn_open(h);
-    c->arena = &arena;
+    wa_arena_set(c, &arena);
     if (wa_node_decode(bytes, &arena, &node) == OK) {
         wa_stanza_fn *handler = wa_stanza_handler(node->tag);
         address(c, node);
         if (handler && wa_is_fatal(handler(c, node))) abort();
     }
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
     err_clear();
     fake_turn_close(h);
     fake_commit_all(h);

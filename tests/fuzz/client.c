@@ -25,7 +25,7 @@ static void stanza(struct wa_client *c, struct fake_host *h, struct slice bytes)
     struct arena arena = {0};
     struct wa_node *node;
 
-    c->arena = &arena;
+    wa_arena_set(c, &arena);
     fake_turn_open(h);
     if (wa_node_decode(bytes, &arena, &node) != OK) {
         read_inside(bytes, &arena);
@@ -36,7 +36,7 @@ static void stanza(struct wa_client *c, struct fake_host *h, struct slice bytes)
     }
     fake_turn_close(h);
     fake_commit_all(h);
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
     arena_done(&arena);
 }
 

@@ -145,13 +145,13 @@ static void deliver(struct wa_client *c, struct fake_host *h, const struct wa_no
 {
     struct arena arena = {0};
 
-    c->arena = &arena;
+    wa_arena_set(c, &arena);
     fake_turn_open(h);
     wa_stanza_fn *handler = wa_stanza_handler(n->tag);
     if (wa_is_fatal(handler(c, n))) abort();
     fake_turn_close(h);
     fake_commit_all(h);
-    c->arena = NULL;
+    wa_arena_set(c, NULL);
     arena_done(&arena);
 }
 
@@ -180,7 +180,7 @@ static void open_world(void)
         meet(&parties[i], client, &arena);
         introduce_group(&parties[i], client, &arena);
     }
-    client->arena = NULL;
+    wa_arena_set(client, NULL);
     fake_turn_close(&host);
     fake_commit_all(&host);
     /* Our phone has written, as it has after pairing: we can ask it. */
@@ -232,12 +232,12 @@ static void ask_phone(struct arena *arena)
         deliver(client, &host, n);
     }
     client->now += 2 * 60 * 1000; /* there are so many questions an hour */
-    client->arena = arena;
+    wa_arena_set(client, arena);
     fake_turn_open(&host);
     must(on_ask_due(client));
     fake_turn_close(&host);
     fake_commit_all(&host);
-    client->arena = NULL;
+    wa_arena_set(client, NULL);
 }
 
 /* We know the number alone again. */

@@ -110,9 +110,9 @@ Test(bounds, of_the_bundles_in_one_answer)
         wa_node_add_node(&iq->children[0], &x.w.arena, stanza(&x.w, arena_text(&x.w.arena, xml)));
     }
     fake_turn_open(&x.w.h);
-    x.w.client->arena = &x.w.arena;
+    wa_arena_set(x.w.client, &x.w.arena);
     cr_assert_eq(wa_bundles_take(x.w.client, iq, true), OK);
-    x.w.client->arena = NULL;
+    wa_arena_set(x.w.client, NULL);
     fake_turn_close(&x.w.h);
     fake_commit_all(&x.w.h);
     cr_assert_eq(fake_row_count(&x.w.h, WA_NS_SESSION), WA_BUNDLES_MAX);

@@ -171,12 +171,12 @@ Test(devices, are_not_forgotten_because_there_was_no_memory)
         AUTO(arena) arena = {0};
 
         fake_turn_open(&x.w.h);
-        x.w.client->arena = &arena;
+        wa_arena_set(x.w.client, &arena);
         refuse_memory(nth);
         err_t e = wa_devices_store(x.w.client, user, &kept);
         refused = refused_memory();
         cr_assert_eq(e, refused ? ERR_NO_MEMORY : OK, "%s at refusal %u", err_name(e), nth);
-        x.w.client->arena = NULL;
+        wa_arena_set(x.w.client, NULL);
         fake_crash(&x.w.h);
     }
     cr_assert_gt(nth, 2);

@@ -23,10 +23,10 @@ static err_t ask(struct world *w, struct told *t)
     AUTO(arena) arena = {0};
 
     fake_turn_open(&w->h);
-    w->client->arena = &arena;
+    wa_arena_set(w->client, &arena);
     w->client->now = w->now;
     err_t e = wa_iq_ask(w->client, wa_iq_new(w->client, "get", "x"), answer, t);
-    w->client->arena = NULL;
+    wa_arena_set(w->client, NULL);
     fake_turn_close(&w->h);
     world_settle(w);
     return e;
@@ -115,11 +115,11 @@ Test(iq, is_refused_when_too_many_wait)
     start(&w);
     w.hold = true;
     fake_turn_open(&w.h);
-    w.client->arena = &arena;
+    wa_arena_set(w.client, &arena);
     for (int i = 0; i <= WA_QUERIES_MAX && e == OK; i++)
         e = wa_iq_ask(w.client, wa_iq_new(w.client, "get", "x"), answer, &t);
     cr_assert_eq(e, ERR_TOO_BUSY);
-    w.client->arena = NULL;
+    wa_arena_set(w.client, NULL);
     fake_turn_close(&w.h);
     world_done(&w);
 }

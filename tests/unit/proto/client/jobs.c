@@ -12,7 +12,7 @@ Test(jobs, come_back_from_their_row_and_never_from_a_cut_one)
     AUTO(arena) arena = {0};
 
     world_init(&w);
-    w.client->arena = &arena;
+    wa_arena_set(w.client, &arena);
     fake_turn_open(&w.h);
     wa_job_save(w.client, SLICE("ID"), &job);
     fake_turn_close(&w.h);
@@ -22,6 +22,6 @@ Test(jobs, come_back_from_their_row_and_never_from_a_cut_one)
     cr_assert(out.kind == WA_JOB_HISTORY && out.time_s == 5 && slice_is(out.raw, "raw"));
     for (size_t n = 0; n < 10; n++)
         cr_assert_eq(wa_job_decode(slice_of(row->data, n), &out), ERR_STORE_DAMAGED);
-    w.client->arena = NULL;
+    wa_arena_set(w.client, NULL);
     world_done(&w);
 }

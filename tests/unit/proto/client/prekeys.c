@@ -136,14 +136,14 @@ Test(prekeys, an_upload_that_was_not_asked_is_asked_again)
     start(&w);
     w.hold = true;
     fake_turn_open(&w.h);
-    w.client->arena = &arena;
+    wa_arena_set(w.client, &arena);
     while (e == OK)
         e = wa_iq_ask(w.client, wa_iq_new(w.client, "get", "x"), wa_iq_ignore, NULL);
     cr_assert_eq(wa_prekeys_upload(w.client), ERR_TOO_BUSY);
     cr_assert_eq(wa_iq_drop_all(w.client, ERR_QUERY_TIMEOUT), OK);
     cr_assert_eq(wa_prekeys_upload(w.client), OK);
     cr_assert(w.client->uploading && !list_empty(&w.client->queries));
-    w.client->arena = NULL;
+    wa_arena_set(w.client, NULL);
     fake_turn_close(&w.h);
     world_done(&w);
 }
