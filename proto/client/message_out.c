@@ -341,13 +341,14 @@ static enum step_result open_sessions(void *arg)
     struct wa_sending *op = arg;
     struct wa_client *c = op->c;
     struct targets *targets = arena_new(c->arena, struct targets);
-    struct wa_jid *missing = arena_array(c->arena, struct wa_jid, (size_t)2 * WA_DEVICES_MAX);
-    size_t n;
+    struct wa_jid *missing;
+    size_t n = 0;
 
     if (op->answered && op->error == ERR_QUERY_REFUSED && !op->started_over) return start_over(op);
     if (op->answered) return op->error == OK ? next(op) : STEP_FAILED;
 
     err_t e = find_targets(op, targets);
+    missing = arena_array(c->arena, struct wa_jid, targets->count);
     if (e == OK) e = find_missing(op, targets, missing, &n);
     if (e != OK) return failed(op, e);
     return n == 0 ? next(op)
