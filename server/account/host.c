@@ -27,14 +27,29 @@ static enum contact_kind kind_of(struct slice address)
     return wa_jid_parse(address, &jid) == OK ? people_kind(&jid) : CONTACT_OTHER;
 }
 
+static uint32_t known_home(const struct turn *t, struct slice owner)
+{
+    for (unsigned i = 0; i < TURN_HOMES; i++)
+        if (t->homes[i].home && slice_eq(t->homes[i].owner, owner)) return t->homes[i].home;
+    return 0;
+}
+
+static void keep_home(struct turn *t, struct slice owner, uint32_t home)
+{
+    unsigned i = t->home_count++ % TURN_HOMES;
+
+    t->homes[i].owner = arena_dup(&t->arena, owner);
+    t->homes[i].home = home;
+}
+
 static err_t home_of(struct account *a, struct turn *t, struct slice owner, bool make,
                      uint32_t *out)
 {
     struct contact_ref ref;
     uint64_t secret;
 
-    *out = 0;
-    if (!owner.len) return OK;
+    *out = known_home(t, owner);
+    if (*out || !owner.len) return OK;
     if (!make) {
         TRY(db_contact_of(turn_view(t), a->scope, owner, &ref));
     } else {
@@ -43,6 +58,7 @@ static err_t home_of(struct account *a, struct turn *t, struct slice owner, bool
                             t->now, &ref));
     }
     *out = ref.home;
+    if (ref.peer) keep_home(t, owner, ref.home);
     return OK;
 }
 
@@ -89,25 +105,71 @@ bool host_is_self(const struct account *a, struct slice address)
     return address.len && (slice_is(address, a->text.pn) || slice_is(address, a->text.lid));
 }
 
+static struct unseen unseen_of(const struct db_contact *chat, struct slice author, struct slice id)
+{
+    struct unseen u = {.peers = {chat->peer}, .author = author, .id = id};
+
+    memcpy(u.peers + 1, chat->parts, sizeof(chat->parts));
+    return u;
+}
+
+static bool is_unseen(const struct turn *t, const struct unseen *u)
+{
+    for (unsigned i = 0; i < TURN_UNSEEN && i < t->unseen_count; i++) {
+        const struct unseen *known = &t->unseen[i];
+        if (memcmp(known->peers, u->peers, sizeof(u->peers)) == 0 &&
+            slice_eq(known->author, u->author) && slice_eq(known->id, u->id))
+            return true;
+    }
+    return false;
+}
+
+static void keep_unseen(struct turn *t, const struct unseen *u)
+{
+    struct unseen *known = &t->unseen[t->unseen_count++ % TURN_UNSEEN];
+
+    *known = *u;
+    known->author = arena_dup(&t->arena, u->author);
+    known->id = arena_dup(&t->arena, u->id);
+}
+
+/* The client asks before it decrypts, and ingest before it stores. */
 static err_t seen_as(struct account *a, struct turn *t, const struct db_contact *chat,
                      struct slice author, struct slice id, struct place *out)
 {
+    struct unseen u = unseen_of(chat, author, id);
+
     *out = (struct place){0};
-    return db_seen_find(turn_view(t), a->scope, chat, author, id, out);
+    if (is_unseen(t, &u)) return OK;
+    TRY(db_seen_find(turn_view(t), a->scope, chat, author, id, out));
+    if (place_is_none(*out)) keep_unseen(t, &u);
+    return OK;
+}
+
+/* The person of an address, peer 0 when it is nobody's; most write in their own chat. */
+static err_t author_of(struct account *a, struct turn *t, const struct db_contact *chat,
+                       struct slice address, struct db_contact *out)
+{
+    struct contact_ref ref;
+
+    *out = (struct db_contact){0};
+    if (slice_eq(address, chat->lid) || slice_eq(address, chat->pn)) {
+        *out = *chat;
+        return OK;
+    }
+    TRY(db_contact_of(turn_view(t), a->scope, address, &ref));
+    return ref.peer ? db_contact_get(turn_view(t), a->scope, ref.peer, out) : OK;
 }
 
 err_t host_find_message(struct account *a, struct turn *t, const struct db_contact *chat,
                         struct slice author, struct slice id, struct place *out)
 {
-    struct contact_ref ref;
     struct db_contact person;
 
     if (host_is_self(a, author)) author = SLICE_NONE;
     TRY(seen_as(a, t, chat, author, id, out));
     if (!place_is_none(*out) || !author.len) return OK;
-    TRY(db_contact_of(turn_view(t), a->scope, author, &ref));
-    if (!ref.peer) return OK;
-    TRY(db_contact_get(turn_view(t), a->scope, ref.peer, &person));
+    TRY(author_of(a, t, chat, author, &person));
     struct slice others[] = {person.lid, person.pn};
     for (size_t i = 0; i < ARRAY_LEN(others) && place_is_none(*out); i++)
         if (others[i].len && !slice_eq(others[i], author))

@@ -176,6 +176,7 @@ static err_t add_message(struct account *a, struct turn *t, const struct wa_mess
     TRY(put_in_chat(a, t, w, chat, &m));
     db_message_put(&t->batch, a->scope, &m);
     TRY(db_seen_put(&t->batch, turn_view(t), a->scope, chat->peer, by, w->id, m.place));
+    t->unseen_count = 0;
     TRY(make_searchable(a, t, &m));
     count(w);
     if (w->from_me) note_own(a, t, w, chat, &m);
@@ -213,6 +214,13 @@ static err_t complete_message(struct account *a, struct turn *t, const struct wa
     return tell(a, t, w, chat, &m);
 }
 
+/* Under the same addresses, so that who was looked up is both. */
+static bool writes_in_own_chat(const struct wa_message *w)
+{
+    return wa_jid_same_user(&w->author.pn, &w->chat.pn) &&
+           wa_jid_same_user(&w->author.lid, &w->chat.lid);
+}
+
 static err_t on_message(struct account *a, struct turn *t, const struct wa_event *event)
 {
     const struct wa_message *w = &event->message;
@@ -225,7 +233,8 @@ static err_t on_message(struct account *a, struct turn *t, const struct wa_event
     }
     TRY(people_open(a, t, &w->chat, &chat));
     if (!w->from_me) {
-        TRY(people_open(a, t, &w->author, &author));
+        author = chat;
+        if (!writes_in_own_chat(w)) TRY(people_open(a, t, &w->author, &author));
         people_name(a, t, &author, w->push_name);
         if (author.peer == chat.peer) chat = author;
     }

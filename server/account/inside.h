@@ -32,6 +32,8 @@ enum {
     ACCOUNT_READ_LOOK_MAX = 16384, /* messages looked at for them, whatever the count says */
     ACCOUNT_EVENT_IDS_MAX = 1024,  /* messages that one message.read names */
     ACCOUNT_LEAVE_MS = 10 * 1000,  /* for the logout of a deleted account */
+    TURN_HOMES = 4,                /* people whose rows a message's turn reads and writes */
+    TURN_UNSEEN = 2,               /* an author's number and LID */
 };
 
 /* What the accounts of one worker share. Its thread only. */
@@ -168,6 +170,17 @@ struct turn {
         struct place place;
         uint64_t operation;
     } own;
+    /* What this turn has looked up, the newest of it. A home is for ever; what was not seen is
+     * until a message is stored. */
+    struct {
+        struct slice owner;
+        uint32_t home;
+    } homes[TURN_HOMES];
+    struct unseen {
+        uint32_t peers[1 + CONTACT_PARTS_MAX];
+        struct slice author, id;
+    } unseen[TURN_UNSEEN];
+    unsigned home_count, unseen_count; /* in all; older ones give way */
 };
 
 /* ---- turn.c ---- */

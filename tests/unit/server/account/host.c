@@ -56,6 +56,23 @@ Test(host, keeps_the_addresses_of_one_person_apart)
     turn_close(t, OK);
 }
 
+/* A turn remembers where the rows of the people are that it met last. */
+Test(host, keeps_the_rows_of_many_people_apart_in_one_turn)
+{
+    char owner[32];
+    struct turn *t = turn_open(house.account);
+
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 2 * TURN_HOMES; i++) {
+            snprintf(owner, sizeof owner, "%d@lid", 3000 + i);
+            if (round == 0) cr_expect_null(house_load(owner, "0"));
+            if (round == 0) house_save(owner, "0", owner);
+            cr_expect_str_eq(house_load(owner, "0"), owner);
+        }
+    }
+    turn_close(t, OK);
+}
+
 /* Every row of the keys database, in the clear or not. */
 static bool stands_in_database(const char *text)
 {
@@ -124,7 +141,7 @@ Test(host, keeps_rows_whose_names_are_too_long_for_a_key)
 
 /* ---- messages we hold ---- */
 
-static void receive(const char *id, bool waiting)
+static struct wa_event message(const char *id, bool waiting)
 {
     struct wa_event e = {.kind = WA_EVENT_MESSAGE};
 
@@ -138,10 +155,17 @@ static void receive(const char *id, bool waiting)
         .text = waiting ? SLICE_NONE : SLICE("hello"),
         .raw = waiting ? SLICE_NONE : SLICE("raw bytes"),
     };
+    return e;
+}
+
+static void receive(const char *id, bool waiting)
+{
+    struct wa_event e = message(id, waiting);
+
     house_emit(&e);
 }
 
-static struct wa_held_message held(const char *owner, const char *author, const char *id)
+static struct wa_held_message held_now(const char *owner, const char *author, const char *id)
 {
     static struct arena arena;
     struct wa_held_message out = {0};
@@ -153,12 +177,19 @@ static struct wa_held_message held(const char *owner, const char *author, const 
     buf_put_u8(&name, 0);
     buf_put_text(&name, id);
     key.name = buf_slice(&name);
-    struct turn *t = turn_open(house.account);
     arena_done(&arena);
-    arena = (struct arena){0};
     cr_assert_eq(house.account->host.load(house.account, key, &arena, &value), OK);
-    turn_close(t, OK);
     if (!slice_is_none(value)) cr_assert_eq(wa_held_decode(value, &out), OK);
+    return out;
+}
+
+/* In a turn of its own. */
+static struct wa_held_message held(const char *owner, const char *author, const char *id)
+{
+    struct turn *t = turn_open(house.account);
+    struct wa_held_message out = held_now(owner, author, id);
+
+    turn_close(t, OK);
     return out;
 }
 
@@ -186,4 +217,47 @@ Test(host, knows_a_message_by_either_address_once_they_are_mapped)
     cr_expect_eq(held(ADA_PN, ADA_PN, "ONE").state, WA_HELD_WHOLE);
     cr_expect_eq(held(ADA_LID, ADA_PN, "ONE").state, WA_HELD_WHOLE);
     cr_expect_eq(held(ADA_LID, ADA_LID, "ONE").state, WA_HELD_WHOLE);
+}
+
+/* What was not there when the turn looked first is there once the turn has stored it. */
+Test(host, a_turn_sees_the_messages_that_it_stores)
+{
+    struct wa_event e;
+    struct turn *t;
+
+    receive("FIRST", false);
+    t = turn_open(house.account);
+    for (int i = 0; i < 2; i++)
+        cr_expect_eq(held_now(ADA_LID, ADA_LID, "ONE").state, WA_HELD_NO);
+    cr_expect_eq(held_now(ADA_LID, ADA_LID, "FIRST").state, WA_HELD_WHOLE);
+    e = message("ONE", true);
+    house.account->host.emit(house.account, &e);
+    cr_expect_eq(held_now(ADA_LID, ADA_LID, "ONE").state, WA_HELD_WAITING);
+    cr_expect_eq(held_now(ADA_LID, ADA_LID, "TWO").state, WA_HELD_NO);
+    e = message("ONE", false);
+    house.account->host.emit(house.account, &e);
+    cr_expect_eq(held_now(ADA_LID, ADA_LID, "ONE").state, WA_HELD_WHOLE);
+    cr_expect_eq(held_now(ADA_LID, ADA_LID, "TWO").state, WA_HELD_NO);
+    turn_close(t, OK);
+}
+
+Test(host, a_turn_that_learns_a_mapping_finds_what_it_did_not_find_before)
+{
+    struct wa_event mapping = {.kind = WA_EVENT_MAPPING,
+                               .mapping = {.pn = wa_jid_of(WA_SERVER_USER, SLICE("15550002222"), 0),
+                                           .lid = wa_jid_of(WA_SERVER_LID, SLICE("2222"), 0)}};
+    struct wa_event by_number = message("NUMBER", false);
+    struct turn *t;
+
+    by_number.message.chat = by_number.message.author =
+        (struct wa_party){.pn = wa_jid_of(WA_SERVER_USER, SLICE("15550002222"), 0)};
+    house_emit(&by_number);
+    receive("LID", false);
+    t = turn_open(house.account);
+    cr_expect_eq(held_now(ADA_PN, ADA_PN, "LID").state, WA_HELD_NO);
+    cr_expect_eq(held_now(ADA_LID, ADA_LID, "NUMBER").state, WA_HELD_NO);
+    house.account->host.emit(house.account, &mapping);
+    cr_expect_eq(held_now(ADA_PN, ADA_PN, "LID").state, WA_HELD_WHOLE);
+    cr_expect_eq(held_now(ADA_LID, ADA_LID, "NUMBER").state, WA_HELD_WHOLE);
+    turn_close(t, OK);
 }
