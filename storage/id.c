@@ -14,8 +14,8 @@ enum { BODY_MAX = 24 };
 
 static void put_be(uint8_t *at, uint64_t v, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
+    for (; n; v >>= 8)
+        at[--n] = (uint8_t)v;
 }
 
 static uint64_t get_be(const uint8_t *at, size_t n)
@@ -30,15 +30,16 @@ static uint64_t get_be(const uint8_t *at, size_t n)
 static const char *format(enum id_type type, const uint8_t *body, char out[ID_TEXT_MAX])
 {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuv";
-    size_t at = strlen(rows[type].prefix), bits = rows[type].body * 8;
+    size_t at = strlen(rows[type].prefix);
+    unsigned held = 0, bits = 0; /* of the body, not written yet */
 
     memcpy(out, rows[type].prefix, at);
-    for (size_t bit = 0; bit < bits; bit += 5) {
-        unsigned v = 0;
-        for (size_t i = bit; i < bit + 5; i++)
-            v = v << 1 | (i < bits ? body[i / 8] >> (7 - i % 8) & 1u : 0u);
-        out[at++] = digits[v];
+    for (size_t i = 0; i < rows[type].body; i++) {
+        held = (held & 0x1f) << 8 | body[i];
+        for (bits += 8; bits >= 5; bits -= 5)
+            out[at++] = digits[held >> (bits - 5) & 0x1f];
     }
+    if (bits) out[at++] = digits[held << (5 - bits) & 0x1f];
     out[at] = '\0';
     return out;
 }
@@ -53,22 +54,21 @@ static int digit(uint8_t c)
 static bool parse(enum id_type type, struct slice text, uint8_t body[BODY_MAX])
 {
     struct slice prefix = slice_text(rows[type].prefix);
-    size_t bits = rows[type].body * 8, bit = 0;
+    unsigned held = 0, bits = 0;
+    size_t at = 0;
 
     if (!slice_starts_with(text, prefix)) return false;
     text = slice_from(text, prefix.len);
-    if (text.len != (bits + 4) / 5) return false;
-    memset(body, 0, BODY_MAX);
+    if (text.len != (rows[type].body * 8 + 4) / 5) return false;
     for (size_t i = 0; i < text.len; i++) {
         int v = digit(text.data[i]);
         if (v < 0) return false;
-        for (int b = 4; b >= 0; b--, bit++) {
-            if (!(v >> b & 1)) continue;
-            if (bit >= bits) return false; /* one text per id */
-            body[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
-        }
+        held = (held & 0xff) << 5 | (unsigned)v;
+        if ((bits += 5) < 8) continue;
+        bits -= 8;
+        body[at++] = (uint8_t)(held >> bits);
     }
-    return true;
+    return !(held & ((1u << bits) - 1)); /* one text per id */
 }
 
 int place_cmp(struct place a, struct place b)

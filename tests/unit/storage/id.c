@@ -25,6 +25,21 @@ Test(id, comes_back_as_it_was)
     cr_assert(account == 42 && place.peer == 7 && place_cmp(place, p) == 0);
 }
 
+/* Clients keep them: the text of an id never changes. */
+Test(id, is_written_as_it_always_was)
+{
+    char text[ID_TEXT_MAX];
+    const uint8_t random[10] = {0, 1, 2, 3, 4, 250, 251, 252, 253, 254};
+    struct place p = {.peer = 7, .sec = 1763632800, .seq = 9, .secret = 0xfedcba9876543210};
+
+    cr_assert_str_eq(id_number_text(ID_ACCOUNT, 42, p.secret, text), "acc_00000anurit9gtik6880");
+    cr_assert_str_eq(id_chat_text(ID_GROUP, 42, 7, p.secret, text),
+                     "grp_00000ag00000fvmsnac7cl1i20");
+    cr_assert_str_eq(id_message_text(ID_MESSAGE, 42, p, text),
+                     "msg_d4fed8000002k000003g000017vdpekoepa3440");
+    cr_assert_str_eq(id_event_text(1763632800123, random, text), "evt_06da1d71fc0020g30jtfnv7tvo");
+}
+
 Test(id, sorts_by_time)
 {
     char a[ID_TEXT_MAX], b[ID_TEXT_MAX];
