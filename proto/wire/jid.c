@@ -1,7 +1,7 @@
 /* Addresses as text. How they travel in a stanza is in node_decode.c and node_encode.c. */
 #include "proto/wire/jid.h"
 
-#include <stdio.h>
+#include <string.h>
 
 #include "proto/base/text.h"
 
@@ -95,16 +95,40 @@ err_t wa_jid_parse(struct slice text, struct wa_jid *out)
     return OK;
 }
 
+static char *put(char *at, struct slice text)
+{
+    if (text.len) memcpy(at, text.data, text.len);
+    return at + text.len;
+}
+
+static char *put_number(char *at, uint16_t n)
+{
+    char digits[5];
+    size_t first = sizeof(digits);
+
+    do
+        digits[--first] = (char)('0' + n % 10);
+    while (n /= 10);
+    return put(at, slice_of(digits + first, sizeof(digits) - first));
+}
+
+/* By hand: every message has some twenty written. */
 const char *wa_jid_text(const struct wa_jid *jid, char out[WA_JID_TEXT_MAX])
 {
-    int user = (int)(jid->user.len < WA_JID_USER_MAX ? jid->user.len : WA_JID_USER_MAX);
-    char integrator[8] = "", device[8] = "";
+    struct slice user = slice_sub(jid->user, 0, WA_JID_USER_MAX);
+    char *at = out;
 
-    if (jid->server == WA_SERVER_INTEROP)
-        snprintf(integrator, sizeof(integrator), "%u-", jid->integrator);
-    if (jid->device) snprintf(device, sizeof(device), ":%u", jid->device);
-    snprintf(out, WA_JID_TEXT_MAX, "%s%.*s%s@%s", integrator, user, (const char *)jid->user.data,
-             device, wa_server_text(jid->server));
+    if (jid->server == WA_SERVER_INTEROP) {
+        at = put_number(at, jid->integrator);
+        *at++ = '-';
+    }
+    at = put(at, slice_sub(user, 0, slice_find(user, 0)));
+    if (jid->device) {
+        *at++ = ':';
+        at = put_number(at, jid->device);
+    }
+    *at++ = '@';
+    *put(at, servers[jid->server]) = '\0';
     return out;
 }
 

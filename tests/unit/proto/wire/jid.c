@@ -95,6 +95,14 @@ Test(jid, the_longest_text_fits)
     cr_assert_eq(strlen(text), 6 + WA_JID_USER_MAX + strlen(":65535@interop"));
 }
 
+Test(jid, a_user_with_a_zero_character_ends_there)
+{
+    char text[WA_JID_TEXT_MAX];
+    struct wa_jid jid = wa_jid_of(WA_SERVER_LID, slice_of("1\0002", 3), 10);
+
+    cr_assert_str_eq(wa_jid_text(&jid, text), "1:10@lid");
+}
+
 Test(jid, knows_kinds_and_equality)
 {
     struct wa_jid user = parsed("1@s.whatsapp.net"), device = parsed("1:5@s.whatsapp.net");
