@@ -11,8 +11,8 @@ static uint8_t *extend(struct key *k, size_t n)
 static void put_be(struct key *k, uint64_t v, size_t n)
 {
     uint8_t *at = extend(k, n);
-    for (size_t i = 0; i < n; i++)
-        at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
+    for (; n; v >>= 8)
+        at[--n] = (uint8_t)v;
 }
 
 void key_int(struct key *k, uint32_t v)

@@ -45,7 +45,7 @@ err_t buf_try_reserve(struct buf *b, size_t more)
 
 uint8_t *buf_extend(struct buf *b, size_t n)
 {
-    buf_reserve(b, n);
+    if (n > b->cap - b->len) buf_reserve(b, n);
     uint8_t *at = b->data + b->len;
     b->len += n;
     return at;
@@ -61,8 +61,8 @@ void buf_put_u8(struct buf *b, uint8_t v) { *buf_extend(b, 1) = v; }
 static void put_be(struct buf *b, uint64_t v, size_t n)
 {
     uint8_t *at = buf_extend(b, n);
-    for (size_t i = 0; i < n; i++)
-        at[i] = (uint8_t)(v >> 8 * (n - 1 - i));
+    for (; n; v >>= 8)
+        at[--n] = (uint8_t)v;
 }
 
 void buf_put_be16(struct buf *b, uint16_t v) { put_be(b, v, 2); }

@@ -1,6 +1,6 @@
 #include "proto/base/reader.h"
 
-static const uint8_t *take(struct reader *r, size_t n)
+static inline const uint8_t *take(struct reader *r, size_t n)
 {
     if (r->error != OK) return NULL;
     if (n > reader_left(r)) {
@@ -11,7 +11,7 @@ static const uint8_t *take(struct reader *r, size_t n)
     return r->in.data + r->at - n;
 }
 
-static uint64_t be(struct reader *r, size_t n)
+static inline uint64_t be(struct reader *r, size_t n)
 {
     const uint8_t *p = take(r, n);
     uint64_t v = 0;
