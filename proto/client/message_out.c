@@ -264,7 +264,7 @@ struct target {
 struct targets {
     struct wa_jid to; /* the chat */
     size_t count, peer_count;
-    struct target list[2 * WA_DEVICES_MAX];
+    struct target *list;
 };
 
 static void add_targets(struct wa_client *c, const struct wa_jid *user,
@@ -282,20 +282,19 @@ static err_t find_targets(struct wa_sending *op, struct targets *out)
 {
     struct wa_client *c = op->c;
     struct wa_party self = self_of(c), chat;
-    struct wa_devices devices;
+    struct wa_devices theirs = {0}, ours;
 
+    *out = (struct targets){0};
     TRY(note_addresses(op)); /* the LID may have been learnt while we waited */
     chat = chat_of(op);
-    out->count = out->peer_count = 0;
     TRY(wa_chat_jid(c, &chat, &out->to));
-    if (!wa_party_same(&chat, &self)) {
-        TRY(wa_devices_load(c, &chat, &devices));
-        add_targets(c, &out->to, &devices, false, out);
-    }
-    TRY(wa_devices_load(c, &self, &devices));
-    if (devices.count == 0) devices.count = 1; /* device 0, the phone */
+    if (!wa_party_same(&chat, &self)) TRY(wa_devices_load(c, &chat, &theirs));
+    TRY(wa_devices_load(c, &self, &ours));
+    if (ours.count == 0) ours.count = 1; /* device 0, the phone */
+    out->list = arena_array(c->arena, struct target, theirs.count + ours.count);
+    add_targets(c, &out->to, &theirs, false, out);
     bool by_lid = out->to.server == WA_SERVER_LID && !wa_jid_is_none(&self.lid);
-    add_targets(c, by_lid ? &self.lid : &self.pn, &devices, true, out);
+    add_targets(c, by_lid ? &self.lid : &self.pn, &ours, true, out);
     return OK;
 }
 
@@ -340,16 +339,16 @@ static enum step_result open_sessions(void *arg)
 {
     struct wa_sending *op = arg;
     struct wa_client *c = op->c;
-    struct targets *targets = arena_new(c->arena, struct targets);
+    struct targets targets;
     struct wa_jid *missing;
     size_t n = 0;
 
     if (op->answered && op->error == ERR_QUERY_REFUSED && !op->started_over) return start_over(op);
     if (op->answered) return op->error == OK ? next(op) : STEP_FAILED;
 
-    err_t e = find_targets(op, targets);
-    missing = arena_array(c->arena, struct wa_jid, targets->count);
-    if (e == OK) e = find_missing(op, targets, missing, &n);
+    err_t e = find_targets(op, &targets);
+    missing = arena_array(c->arena, struct wa_jid, targets.count);
+    if (e == OK) e = find_missing(op, &targets, missing, &n);
     if (e != OK) return failed(op, e);
     return n == 0 ? next(op)
                   : asked(op, wa_bundles_ask(c, missing, n, NULL, on_bundles, op, false));
@@ -448,20 +447,20 @@ static err_t encrypt(struct wa_sending *op)
 {
     AUTO(buf) stanza = {0};
     struct wa_client *c = op->c;
-    struct targets *targets = arena_new(c->arena, struct targets);
+    struct targets targets;
     struct wa_party self = self_of(c), chat;
     struct wa_thread thread;
     size_t peers;
 
-    TRY(find_targets(op, targets));
+    TRY(find_targets(op, &targets));
     chat = chat_of(op);
     TRY(wa_thread_load(c, &chat, &thread));
 
     struct wa_node *message = wa_node_new(c->arena, "message");
-    wa_node_set_jid(message, c->arena, "to", targets->to);
+    wa_node_set_jid(message, c->arena, "to", targets.to);
     wa_node_set_text(message, c->arena, "id", op->id);
     wa_node_set_text(message, c->arena, "type", wa_body_stanza_type(buf_slice(&op->raw)));
-    TRY(encrypt_all(op, targets, message, &peers));
+    TRY(encrypt_all(op, &targets, message, &peers));
     bool to_self = wa_party_same(&chat, &self);
     if (peers == 0 && !to_self) return fail(NO_SESSION, "no device of the recipient");
     if (!to_self) wa_token_attach(c, &thread, message);

@@ -37,9 +37,10 @@ enum { MENTIONS_SHOWN = 256 };
 
 static void read_mentions(struct arena *arena, struct slice packed, struct face_message *out)
 {
-    struct slice *list = arena_array(arena, struct slice, MENTIONS_SHOWN);
-    struct slice jid;
+    struct slice *list, jid;
 
+    if (!packed.len) return; /* most have none, and the array is long */
+    list = arena_array(arena, struct slice, MENTIONS_SHOWN);
     out->mentions = list;
     while (out->mention_count < MENTIONS_SHOWN && slice_split(&packed, '\n', &jid)) {
         struct slice phone = face_phone(arena, jid);
