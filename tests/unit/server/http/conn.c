@@ -134,7 +134,7 @@ static int dead_weight(void)
 }
 
 /* Progress does not count: a whole request has its time. All run at once. */
-Test(conn, what_comes_too_slowly_is_not_waited_for, .timeout = 100)
+Test(conn, what_comes_too_slowly_is_not_waited_for, .timeout = 200)
 {
     int left = dead_weight();
     int headers = slow_client("GET /echo HTTP/1.1\r\n" H "X: ");
