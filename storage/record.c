@@ -56,6 +56,42 @@ void record_head(uint8_t out[RECORD_HEAD], unsigned db, struct slice key, struct
         out[1 + i] = (uint8_t)(crc >> (24 - 8 * i));
 }
 
+static const char *kind_name(unsigned kind)
+{
+    switch (kind) {
+#define KIND(name, number, rest, value, why)                                                       \
+    case number:                                                                                   \
+        return #name;
+#include "storage/kinds.def"
+#undef KIND
+    default: return "?";
+    }
+}
+
+/* Whose row it is, as far as its key says: the numbers that ids hold. What follows them may be a
+ * name, and the key itself may be what is damaged. */
+static void name_row(enum db db, struct slice key, struct buf *out)
+{
+    struct reader r = reader_of(key);
+
+    buf_put_text(out, store_db_name(db));
+    if (db == DB_meta || db == DB_logins) return;
+    buf_printf(out, ", tenant %u", key_read_int(&r));
+    if (db == DB_events) buf_printf(out, ", event %llu", (unsigned long long)reader_be64(&r));
+    if (db == DB_accounts || db == DB_data) buf_printf(out, ", account %u", key_read_int(&r));
+    if (db != DB_data) return;
+    buf_printf(out, ", peer %u", key_read_int(&r));
+    buf_printf(out, ", %s", kind_name(reader_u8(&r)));
+}
+
+static err_t refuse_sum(enum db db, struct slice key)
+{
+    AUTO(buf) name = {0};
+
+    name_row(db, key, &name);
+    return fail(STORE_DAMAGED, "checksum of a record does not match (%s)", buf_text(&name));
+}
+
 err_t record_open(unsigned db, struct slice key, struct slice value, struct slice *out_payload)
 {
     struct reader r = reader_of(value);
@@ -66,9 +102,7 @@ err_t record_open(unsigned db, struct slice key, struct slice value, struct slic
     if (r.error != OK)
         return fail(STORE_DAMAGED, "a record of %s has %zu bytes", store_db_name((enum db)db),
                     value.len);
-    if (crc != sum_of(version, db, key, payload))
-        return fail(STORE_DAMAGED, "checksum of a record of %s does not match",
-                    store_db_name((enum db)db));
+    if (crc != sum_of(version, db, key, payload)) return refuse_sum((enum db)db, key);
     if (version > RECORD_VERSION) return fail(STORE_VERSION, "record of version %u", version);
     *out_payload = payload;
     return OK;

@@ -26,7 +26,8 @@ enum { RECORD_VERSION = 1, RECORD_HEAD = 5 };
 uint32_t crc32c(uint32_t crc, struct slice bytes);
 
 void record_head(uint8_t out[RECORD_HEAD], unsigned db, struct slice key, struct slice payload);
-/* STORE_DAMAGED when the sum does not match, STORE_VERSION when a newer program wrote it. */
+/* STORE_DAMAGED when the sum does not match, with words that say whose row it is; STORE_VERSION
+ * when a newer program wrote it. */
 err_t record_open(unsigned db, struct slice key, struct slice value,
                   struct slice *out_payload) MUST_CHECK;
 

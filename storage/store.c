@@ -43,6 +43,7 @@ err_t store_error(int code, const char *what)
 }
 
 const char *store_path(const struct store *s) { return s->path; }
+uint64_t store_damaged(const struct store *s) { return atomic_load(&s->damaged); }
 const char *store_db_name(enum db db) { return db < DB_COUNT ? names[db] : "?"; }
 enum db store_db_of(struct slice name)
 {

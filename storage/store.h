@@ -51,6 +51,8 @@ struct store_stat {
 };
 /* False when a read-only open did not find the sub-database. */
 bool store_has(const struct store *store, enum db db);
+/* How often a row was met that is damaged, since the opening; one row may be met often. */
+uint64_t store_damaged(const struct store *store);
 /* LMDB's own figures of one sub-database. */
 err_t store_stat(struct store *store, enum db db, struct store_stat *out) MUST_CHECK;
 

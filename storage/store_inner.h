@@ -2,6 +2,8 @@
 #pragma once
 #include <lmdb.h>
 
+#include <stdatomic.h>
+
 #include "storage/store.h"
 
 enum { STORE_NO_DB = 0xffffffffu }; /* a read-only open found no such sub-database yet */
@@ -11,7 +13,8 @@ struct store {
     MDB_dbi dbs[DB_COUNT];
     size_t page_size;
     char *path;
-    int lock_fd; /* -1: read only */
+    int lock_fd;           /* -1: read only */
+    atomic_ullong damaged; /* store_damaged() */
 };
 
 /* LMDB's or the system's code as ours, with the trail started; OK for 0. */

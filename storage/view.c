@@ -15,6 +15,8 @@ struct view {
     MDB_txn *txn; /* kept between uses: a reset transaction keeps its reader slot */
     bool begun;
     const struct list *overlay;
+    enum db damaged_db; /* of view_damaged() */
+    struct key damaged; /* empty: none */
 };
 
 err_t view_new(struct store *store, struct view **out)
@@ -45,6 +47,7 @@ err_t view_begin(struct view *v)
         v->txn ? mdb_txn_renew(v->txn) : mdb_txn_begin(v->store->env, NULL, MDB_RDONLY, &v->txn);
     TRY(store_error(rc, "read transaction"));
     v->begun = true;
+    v->damaged.len = 0;
     if (monitor_is_on()) monitor_reads(view_commit(v));
     return OK;
 }
@@ -104,13 +107,38 @@ static enum batch_found find_pending(const struct view *v, enum db db, struct sl
     return BATCH_NOTHING;
 }
 
-/* What LMDB found, as a record. */
-static err_t open_row(const struct view *v, enum db db, struct slice key, MDB_val value,
-                      struct slice *out)
+/* `key` empty: nobody knows whose row it is. */
+static void note_damage(struct view *v, enum db db, struct slice key)
+{
+    atomic_fetch_add_explicit(&v->store->damaged, 1, memory_order_relaxed);
+    v->damaged_db = db;
+    v->damaged.len = 0;
+    key_bytes(&v->damaged, slice_sub(key, 0, KEY_MAX));
+}
+
+bool view_damaged(const struct view *v, enum db *out_db, struct slice *out_key)
+{
+    *out_db = v->damaged_db;
+    *out_key = key_slice(&v->damaged);
+    return v->damaged.len > 0;
+}
+
+static err_t open_value(const struct view *v, enum db db, struct slice key, MDB_val value,
+                        struct slice *out)
 {
     if (!pages_is_in_use(value.mv_data, key.len, v->store->page_size))
         return fail(STORE_DAMAGED, "a page of %s leads to a row that is gone", store_db_name(db));
     return record_open(db, key, store_slice(value), out);
+}
+
+/* What LMDB found, as a record. */
+static err_t open_row(struct view *v, enum db db, struct slice key, MDB_val value,
+                      struct slice *out)
+{
+    err_t e = open_value(v, db, key, value, out);
+
+    if (e == ERR_STORE_DAMAGED) note_damage(v, db, key);
+    return e;
 }
 
 err_t view_find(struct view *v, enum db db, struct slice key, struct slice *out)
@@ -197,39 +225,46 @@ static int step(struct range *r, MDB_val *key, MDB_val *value)
 
 /* A row outside the range ends it, unless it is one whose key was damaged: then what is behind it
  * may belong to the range, and the walk must not end in silence. */
-static err_t check_end(struct range *r, MDB_val key, MDB_val value)
+static bool goes_on_behind(struct range *r, MDB_val *key, MDB_val *value)
 {
     enum { PASSED_MAX = 4 };
     struct slice payload;
     err_t e;
 
     for (int i = 0; i < PASSED_MAX; i++) {
-        e = record_open(r->db, store_slice(key), store_slice(value), &payload);
-        if (e == OK) return i && is_inside(r, store_slice(key)) ? ERR_STORE_DAMAGED : OK;
+        e = record_open(r->db, store_slice(*key), store_slice(*value), &payload);
+        if (e == OK) return i && is_inside(r, store_slice(*key));
         err_clear();
-        if (step(r, &key, &value) != 0) return OK;
+        if (step(r, key, value) != 0) return false;
     }
-    return OK;
+    return false;
+}
+
+static void stored_keep(struct range *r, MDB_val key, MDB_val value)
+{
+    r->stored_key = store_slice(key);
+    r->stored_value = store_slice(value);
+    r->stored_ready = true;
 }
 
 /* Takes what LMDB's cursor stands on as the next stored row. */
 static void stored_take(struct range *r, int rc, MDB_val key, MDB_val value)
 {
+    bool outside = rc == 0 && !is_inside(r, store_slice(key));
+
     r->stored_ready = false;
-    if (rc == 0 && !is_inside(r, store_slice(key)) && check_end(r, key, value) != OK) {
+    if (outside && goes_on_behind(r, &key, &value)) {
+        note_damage(r->view, r->db, SLICE_NONE);
+        stored_keep(r, key, value);
+        r->astray = true;
         r->error = fail(STORE_DAMAGED, "a row of %s lies where its key does not belong",
                         store_db_name(r->db));
         return;
     }
-    if (rc == MDB_NOTFOUND || (rc == 0 && !is_inside(r, store_slice(key)))) {
-        r->stored_end = true;
-        return;
-    }
+    r->stored_end = rc == MDB_NOTFOUND || outside;
+    if (r->stored_end) return;
     r->error = store_error(rc, store_db_name(r->db));
-    if (r->error != OK) return;
-    r->stored_key = store_slice(key);
-    r->stored_value = store_slice(value);
-    r->stored_ready = true;
+    if (r->error == OK) stored_keep(r, key, value);
 }
 
 static void stored_next(struct range *r)
@@ -311,9 +346,10 @@ static bool hand_out_stored(struct range *r)
 
 void range_resume(struct range *r)
 {
-    assert(r->damaged);
-    r->damaged = false;
+    assert(r->damaged || r->astray);
+    r->damaged = r->astray = false;
     r->error = OK;
+    r->view->damaged.len = 0;
 }
 
 bool range_pass_damage(struct range *r)

@@ -33,6 +33,10 @@ void view_overlay(struct view *view, const struct list *batches);
 uint64_t view_commit(const struct view *view);
 err_t view_count(const struct view *view, enum db db, size_t *out) MUST_CHECK;
 
+/* The row that is damaged and that nobody has passed over: what STORE_DAMAGED was about. False when
+ * there is none, or nobody knows which. A key that a walk came to may itself be what is damaged. */
+bool view_damaged(const struct view *view, enum db *out_db, struct slice *out_key);
+
 /* What is laid over now. */
 const struct list *view_overlaid(const struct view *view);
 
@@ -69,6 +73,7 @@ struct range {
     size_t write_count, write_at;
     err_t error;
     bool damaged; /* the error is the checksum of the row at `key`; see range_resume() */
+    bool astray;  /* the error is that rows with other keys stand in between */
 };
 
 void range_between(struct range *r, struct view *view, enum db db, struct slice from,
@@ -79,10 +84,11 @@ bool range_next(struct range *r);
 /* Jumps onwards: the next range_next() stands on the first key that is not before `key` in the
  * direction of the walk. Never goes back. */
 void range_skip_to(struct range *r, struct slice key);
-/* Goes on behind a damaged record, for who counts them (check.h). */
+/* Goes on behind a damaged record (`damaged`), or behind rows that do not belong there (`astray`),
+ * for who counts them. */
 void range_resume(struct range *r);
 /* True when range_next() gave false because of a damaged record: goes on behind it, for who serves
- * the others. Says which database in err_words() until then. */
+ * the others; its key is at least near. Says which database in err_words() until then. */
 bool range_pass_damage(struct range *r);
 /* Why range_next() gave false: OK at the end. */
 err_t range_error(const struct range *r) MUST_CHECK;

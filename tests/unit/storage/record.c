@@ -109,3 +109,24 @@ Test(record, envelope_finds_every_flipped_bit)
     for (size_t n = 0; n < sizeof(value); n++)
         cr_assert_eq(record_open(DB_data, k, slice_of(value, n), &payload), ERR_STORE_DAMAGED);
 }
+
+/* Who reads it finds the row: ids hold these numbers. */
+Test(record, a_damaged_one_says_whose_it_is)
+{
+    struct key message = key_of_kind((struct scope){3, 200}, 70000, KIND_message);
+    struct key event = key_of_tenant(3), login = {0};
+    static const char *const words[] = {"(data, tenant 3, account 200, peer 70000, message)",
+                                        "(events, tenant 3, event 9)", "(logins)"};
+    enum db dbs[] = {DB_data, DB_events, DB_logins};
+    uint8_t value[RECORD_HEAD + 4] = {RECORD_VERSION};
+    struct slice payload;
+
+    key_be64(&event, 9);
+    key_be64(&login, 12345);
+    struct key *keys[] = {&message, &event, &login};
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(record_open(dbs[i], key_slice(keys[i]), SLICE_ARRAY(value), &payload),
+                     ERR_STORE_DAMAGED);
+        cr_expect(strstr(err_words(), words[i]), "%s", err_words());
+    }
+}

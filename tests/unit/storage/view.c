@@ -127,3 +127,60 @@ Test(view, keeps_its_snapshot_while_the_writer_goes_on)
     cr_assert(slice_is(out, "new"));
     view_end(f.view);
 }
+
+/* ---- damage ---- */
+
+Test(view, names_the_damaged_row_until_somebody_passes_over_it)
+{
+    AUTO(range) r = {0};
+    struct slice key, value;
+    struct batch b;
+    enum db db;
+
+    batch_init(&b);
+    put(&b, "a", "sound");
+    put(&b, "b", "spoiled");
+    put(&b, "c", "sound");
+    fixture_commit(&f, &b);
+    batch_done(&b);
+    fixture_flip(&f, "spoiled");
+    CHECK_OK(view_begin(f.view));
+    CHECK_OK(view_find(f.view, DB_data, SLICE("a"), &value));
+    cr_expect(!view_damaged(f.view, &db, &key));
+    cr_expect_eq(view_find(f.view, DB_data, SLICE("b"), &value), ERR_STORE_DAMAGED);
+    cr_expect(view_damaged(f.view, &db, &key) && db == DB_data && slice_is(key, "b"));
+    range_prefix(&r, f.view, DB_data, SLICE_NONE, RANGE_FORWARDS);
+    while (range_next(&r) || range_pass_damage(&r))
+        ;
+    CHECK_OK(range_error(&r));
+    cr_expect(!view_damaged(f.view, &db, &key));
+    cr_expect_eq(store_damaged(f.store), 2u);
+    range_done(&r);
+    view_end(f.view);
+}
+
+/* Of "c1 c2 c3" the one in the middle became "s2": behind it the range goes on. */
+Test(view, a_walk_goes_on_behind_a_row_that_went_astray)
+{
+    AUTO(range) r = {0};
+    struct batch b;
+
+    batch_init(&b);
+    put(&b, "key-c1", "old");
+    put(&b, "key-c2", "old");
+    put(&b, "key-c3", "old");
+    fixture_commit(&f, &b);
+    batch_done(&b);
+    fixture_flip(&f, "y-c2");
+    CHECK_OK(view_begin(f.view));
+    range_prefix(&r, f.view, DB_data, SLICE("key-c"), RANGE_FORWARDS);
+    cr_assert(range_next(&r) && slice_is(r.key, "key-c1"));
+    cr_assert(!range_next(&r) && r.astray && range_error(&r) == ERR_STORE_DAMAGED);
+    cr_assert(!range_pass_damage(&r), "nobody knows its key");
+    range_resume(&r);
+    cr_assert(range_next(&r) && slice_is(r.key, "key-c3"));
+    cr_assert(!range_next(&r));
+    CHECK_OK(range_error(&r));
+    range_done(&r);
+    view_end(f.view);
+}
