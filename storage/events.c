@@ -1,5 +1,7 @@
 #include "storage/events.h"
 
+#include "storage/record.h"
+
 static uint8_t *put_be(uint8_t *at, uint64_t v, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -91,3 +93,67 @@ bool db_event_next(struct range *r, struct db_event *out)
     r->error = event_decode(r->value, &out->head, &out->bytes);
     return r->error == OK;
 }
+
+/* --- the walk that nothing stops ---------------------------------------------------------- */
+
+void log_walk_init(struct log_walk *w, struct view *v, uint32_t tenant, uint64_t after,
+                   uint64_t through)
+{
+    if (after > through) after = through;
+    *w = (struct log_walk){.seq = after, .view = v, .tenant = tenant, .through = through};
+    db_events(&w->range, v, tenant, after, through, RANGE_FORWARDS);
+}
+
+/* A row counts as one number, whatever its key says: the key may be what is damaged. */
+static enum log_step lose_one(struct log_walk *w)
+{
+    w->lost_bytes = 0;
+    w->seq++;
+    if (!w->range.damaged) {
+        w->through = w->seq; /* LMDB has no way on from here; the next walk begins behind it */
+        return LOG_LOST;
+    }
+    w->lost_bytes = slice_from(w->range.stored_value, RECORD_HEAD).len;
+    range_resume(&w->range);
+    return LOG_LOST;
+}
+
+static enum log_step lose_through(struct log_walk *w, uint64_t last)
+{
+    (void)fail(STORE_DAMAGED, "the events %llu to %llu are not found",
+               (unsigned long long)(w->seq + 1), (unsigned long long)last);
+    w->lost_bytes = 0;
+    w->seq = last;
+    return LOG_LOST;
+}
+
+/* What stands in between is no event of this log: those that it hides leave a hole. */
+static bool find_ahead(struct log_walk *w)
+{
+    bool found = w->has_ahead || db_event_next(&w->range, &w->ahead);
+
+    while (!found && w->range.astray) {
+        range_resume(&w->range);
+        found = db_event_next(&w->range, &w->ahead);
+    }
+    return found;
+}
+
+enum log_step log_walk_next(struct log_walk *w, struct db_event *out)
+{
+    if (w->error != OK || w->seq >= w->through) return LOG_END;
+    if (!find_ahead(w)) {
+        err_t e = range_error(&w->range);
+        if (e == ERR_STORE_DAMAGED) return lose_one(w);
+        if (e == OK) return lose_through(w, w->through);
+        w->error = e;
+        return LOG_END;
+    }
+    w->has_ahead = w->ahead.seq > w->seq + 1;
+    if (w->has_ahead) return lose_through(w, w->ahead.seq - 1);
+    *out = w->ahead;
+    w->seq = out->seq;
+    return LOG_EVENT;
+}
+
+void log_walk_done(struct log_walk *w) { range_done(&w->range); }

@@ -35,3 +35,36 @@ err_t log_decode(struct slice payload, struct db_log *out) MUST_CHECK;
 void db_events(struct range *r, struct view *v, uint32_t tenant, uint64_t after, uint64_t through,
                enum range_direction direction);
 bool db_event_next(struct range *r, struct db_event *out);
+
+/* The same forwards, for who serves a whole tenant: no damaged row stops it. Every number of the
+ * log is an event, so one that cannot be read, or is not found, is told as lost and the walk goes
+ * on behind it:
+ *
+ *     AUTO(log_walk) w = {0};
+ *     log_walk_init(&w, view, tenant, after, log.next_seq - 1);
+ *     while ((step = log_walk_next(&w, &e)) != LOG_END) …
+ *     TRY(w.error);
+ */
+enum log_step {
+    LOG_END,   /* w.error, or there is no way on: w.seq says how far it came */
+    LOG_EVENT, /* w.seq is its number */
+    LOG_LOST,  /* all behind the last step up to w.seq; err_trail() says why */
+};
+
+struct log_walk {
+    uint64_t seq;      /* how far it has come */
+    size_t lost_bytes; /* payload of what LOG_LOST is about, as far as it is known */
+    err_t error;
+    struct view *view;
+    uint32_t tenant;
+    uint64_t through;
+    struct range range;
+    struct db_event ahead; /* found behind numbers that are lost */
+    bool has_ahead;
+};
+
+/* `through` is in the log, or 0 when it is empty: then nothing is lost at its end. */
+void log_walk_init(struct log_walk *w, struct view *v, uint32_t tenant, uint64_t after,
+                   uint64_t through);
+enum log_step log_walk_next(struct log_walk *w, struct db_event *out);
+void log_walk_done(struct log_walk *w);

@@ -13,34 +13,35 @@ static bool is_full(const struct batch *b)
     return b->op_count >= ROWS_PER_SLICE || b->bytes >= BATCH_SLICE;
 }
 
-/* Finds how far the log is too old or too large, a slice at a time. */
+static uint64_t less(uint64_t bytes, size_t size) { return bytes - (size < bytes ? size : bytes); }
+
+/* Finds how far the log is too old or too large, a slice at a time. What is lost has no age: it
+ * goes with the next event that can be read, however far behind it that is. */
 static err_t trim_events(struct batch *b, struct view *v, uint32_t tenant,
                          const struct retention *limits, int64_t now_ms, bool *out_more)
 {
-    AUTO(range) r = {0};
+    AUTO(log_walk) w = {0};
     struct db_log log;
     struct db_event e;
+    enum log_step step;
     uint64_t through = 0;
-    size_t rows = 0;
 
     TRY(db_log_find(v, tenant, &log));
-    uint64_t bytes = log.bytes;
-    db_events(&r, v, tenant, log.first_seq - 1, 0, RANGE_FORWARDS);
-    for (; rows < ROWS_PER_SLICE; rows++) {
-        if (!db_event_next(&r, &e)) {
-            if (range_pass_damage(&r)) continue; /* goes with the next one */
-            break;
-        }
-        bool is_old = limits->event_age_ms && e.head.at_ms < now_ms - limits->event_age_ms;
+    uint64_t bytes = log.bytes, slice = log.first_seq - 1 + ROWS_PER_SLICE;
+    log_walk_init(&w, v, tenant, log.first_seq - 1, log.next_seq - 1);
+    while (through < slice && (step = log_walk_next(&w, &e)) != LOG_END) {
+        bool is_old = step == LOG_EVENT && limits->event_age_ms &&
+                      e.head.at_ms < now_ms - limits->event_age_ms;
         bool is_too_much = limits->event_bytes && bytes > limits->event_bytes;
-        if (!is_old && !is_too_much) break;
-        size_t size = EVENT_HEAD + e.bytes.len;
-        bytes -= size < bytes ? size : bytes;
-        through = e.seq;
+        if (step == LOG_EVENT && !is_old && !is_too_much) break;
+        bytes = less(bytes, step == LOG_EVENT ? EVENT_HEAD + e.bytes.len : w.lost_bytes);
+        if (step == LOG_EVENT || is_too_much) through = w.seq;
     }
-    TRY(range_error(&r));
+    TRY(w.error);
+    err_clear();
+    if (through > slice) through = slice;
     if (through) batch_trim(b, tenant, through);
-    *out_more |= through && rows == ROWS_PER_SLICE;
+    *out_more |= through == slice;
     return OK;
 }
 

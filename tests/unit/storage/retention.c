@@ -103,6 +103,55 @@ Test(retention, a_damaged_event_keeps_no_other_in_the_log)
                  (unsigned)(log.next_seq - log.first_seq));
 }
 
+static struct db_log trim_all(struct retention limits)
+{
+    struct db_log log;
+    bool more = true;
+
+    for (size_t slices = 0; more; slices++) {
+        cr_assert_lt(slices, 10u, "no end");
+        CHECK_OK(retention_step(&w.batch, w.f.view, 1, &limits, 1000, &more));
+        world_commit(&w);
+    }
+    CHECK_OK(db_log_find(w.f.view, 1, &log));
+    return log;
+}
+
+static void log_events(size_t spoiled, size_t sound)
+{
+    struct event_head head = {.at_ms = 5};
+
+    for (size_t i = 0; i < spoiled + sound; i++)
+        batch_event(&w.batch, 1, &head, i < spoiled ? SLICE("spoiled") : SLICE("as such"));
+    world_commit(&w);
+    view_end(w.f.view);
+    fixture_flip(&w.f, "spoiled");
+    world_turn(&w);
+}
+
+/* More of them than a slice holds, and none that says how old they are. */
+Test(retention, damaged_events_do_not_stop_the_log_from_being_cut)
+{
+    struct db_log log;
+
+    log_events(2500, 3);
+    log = trim_all((struct retention){.event_age_ms = 1});
+    cr_expect_eq(log.first_seq, 2504u, "%u are left", (unsigned)(log.next_seq - log.first_seq));
+    cr_expect_eq(log.bytes, 0u);
+}
+
+Test(retention, the_room_of_damaged_events_is_counted)
+{
+    struct db_log log;
+    uint64_t one = EVENT_HEAD + strlen("spoiled");
+
+    log_events(1200, 300);
+    log = trim_all((struct retention){.event_bytes = 350 * one});
+    cr_expect_eq(log.first_seq, 1151u, "cut up to %u", (unsigned)log.first_seq);
+    log = trim_all((struct retention){.event_bytes = 200 * one});
+    cr_expect_eq(log.first_seq, 1301u, "cut up to %u", (unsigned)log.first_seq);
+}
+
 /* One of them cannot be read, and of another a subscription: the log is cut all the same, and so
  * are the sessions that can. */
 Test(retention, a_damaged_session_keeps_nothing_else)
