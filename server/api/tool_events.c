@@ -4,6 +4,7 @@
 #include "server/api/tool.h"
 #include "server/api/tools_all.h"
 #include "server/events/hub.h"
+#include "server/log.h"
 #include "server/release.h"
 #include "server/tenant/subscriptions.h"
 #include "storage/events.h"
@@ -230,53 +231,81 @@ static bool is_selected(const struct call *c, const struct selection *sel,
            event_filter_matches(&sel->filter, head);
 }
 
-/* Rows behind `*cursor`, which moves over what it passed; at most so many that one call stays
- * short, however few of them match. */
-static err_t write_rows(struct call *c, struct view *v, const struct selection *sel, struct pen *p,
-                        uint64_t *cursor)
+/* A page of the log while it is written. */
+struct page {
+    const struct selection *sel;
+    struct pen pen;
+    uint64_t cursor; /* moves over what was passed */
+    bool truncated;  /* something behind the caller's cursor is lost */
+    bool logged;
+};
+
+/* Logged once a page: a log may have lost many. */
+static void tell_lost(struct call *c, struct page *page, const struct log_walk *w)
+{
+    char subject[96];
+
+    snprintf(subject, sizeof(subject), "call=%llu tool=%s key=%s", (unsigned long long)c->id,
+             c->tool->name, c->who.key);
+    if (!page->logged)
+        LOG(ERROR, subject, "event %llu of tenant %u is passed over and told as truncated: %s",
+            (unsigned long long)w->seq, c->who.tenant, err_trail());
+    err_clear();
+    page->truncated = page->logged = true;
+}
+
+/* At most so many rows that one call stays short, however few of them match. */
+static err_t write_rows(struct call *c, struct view *v, struct page *page, uint64_t last)
 {
     int64_t left = arg_int_or(c, "limit", 100);
-    AUTO(range) r = {0};
+    AUTO(log_walk) w = {0};
     struct db_event row;
+    enum log_step step;
     unsigned scanned = 0;
 
-    db_events(&r, v, c->who.tenant, *cursor, 0, RANGE_FORWARDS);
+    log_walk_init(&w, v, c->who.tenant, page->cursor, last);
     while (left && scanned++ < EVENTS_SCAN_MAX && c->result.len < EVENTS_BYTES_MAX &&
-           db_event_next(&r, &row)) {
-        *cursor = row.seq;
-        if (!is_selected(c, sel, &row.head)) continue;
-        pen_raw(p, NULL, SLICE(""));
-        event_json(p->out, row.seq, row.bytes);
+           (step = log_walk_next(&w, &row)) != LOG_END) {
+        page->cursor = w.seq;
+        if (step == LOG_LOST) tell_lost(c, page, &w);
+        if (step == LOG_LOST || !is_selected(c, page->sel, &row.head)) continue;
+        pen_raw(&page->pen, NULL, SLICE(""));
+        event_json(page->pen.out, row.seq, row.bytes);
         left--;
     }
-    return range_error(&r);
+    return w.error;
+}
+
+/* Cursors that the log does not reach, either way. */
+static bool is_beyond(struct call *c, uint64_t cursor, const struct db_log *log)
+{
+    if (!arg_given(c, "cursor")) return false;
+    if (cursor + 1 >= log->first_seq && cursor < log->next_seq) return false;
+    if (atomic_load(&writer_faults(c->server->writer)->silent_page) <= 0) return true;
+    fault_count("silent_page");
+    return false;
 }
 
 static err_t read_events(struct call *c, struct view *v)
 {
-    struct pen p = pen_on(&c->result);
+    struct page page = {.pen = pen_on(&c->result), .cursor = arg_seq_or(c, "cursor", 0)};
     struct selection sel = {0};
-    uint64_t cursor = arg_seq_or(c, "cursor", 0);
     struct db_log log;
-    bool truncated;
 
     TRY(read_selection(c, v, &sel));
     TRY(db_log_find(v, c->who.tenant, &log));
-    truncated = arg_given(c, "cursor") && (cursor + 1 < log.first_seq || cursor >= log.next_seq);
-    if (truncated && atomic_load(&writer_faults(c->server->writer)->silent_page) > 0) {
-        fault_count("silent_page");
-        truncated = false;
-    }
-    if (cursor + 1 < log.first_seq) cursor = log.first_seq - 1;
-    if (cursor >= log.next_seq) cursor = log.next_seq - 1;
-    pen_object(&p, NULL);
-    pen_array(&p, "events");
-    TRY(write_rows(c, v, &sel, &p, &cursor));
-    pen_end(&p);
-    write_seq(&p, "next_cursor", cursor);
-    pen_bool(&p, "has_more", cursor + 1 < log.next_seq);
-    pen_bool(&p, "truncated", truncated);
-    pen_end(&p);
+    page.sel = &sel;
+    page.truncated = is_beyond(c, page.cursor, &log);
+    if (page.cursor + 1 < log.first_seq) page.cursor = log.first_seq - 1;
+    if (page.cursor >= log.next_seq) page.cursor = log.next_seq - 1;
+    pen_object(&page.pen, NULL);
+    pen_array(&page.pen, "events");
+    TRY(write_rows(c, v, &page, log.next_seq - 1));
+    pen_end(&page.pen);
+    write_seq(&page.pen, "next_cursor", page.cursor);
+    pen_bool(&page.pen, "has_more", page.cursor + 1 < log.next_seq);
+    pen_bool(&page.pen, "truncated", page.truncated);
+    pen_end(&page.pen);
     return OK;
 }
 

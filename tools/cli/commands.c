@@ -365,7 +365,9 @@ static int print_page(struct cli *c, struct buf *cursor, const char *names, stru
     bool wanted = true, truncated = false;
     *more = false;
     if (json_bool(json_get(j, "truncated"), &truncated) && truncated)
-        fprintf(stderr, "events behind that position are not in the log (any more)\n");
+        fprintf(
+            stderr,
+            "events behind that position are not in the log (any more), or cannot be read there\n");
     json_bool(json_get(j, "has_more"), more);
     *more = *more && !slice_eq(next, buf_slice(cursor));
     for (size_t i = 0; wanted && i < json_count(events); i++) {

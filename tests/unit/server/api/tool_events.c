@@ -338,6 +338,87 @@ Test(event_tools, a_lost_position_is_told)
     answer_done(&a);
 }
 
+/* The event's row, wherever the file holds it; "seq" of what is left is told by the answer. */
+static void spoil_event(struct account *acc, const char *word)
+{
+    struct event_head head = {
+        .account = acc->scope.account, .type = 1, .world = acc->status.sandbox, .at_ms = 1};
+    AUTO(buf) bytes = {0};
+    struct batch b;
+
+    buf_printf(&bytes, "{\"event\":\"%s\"}", word);
+    batch_init(&b);
+    batch_event(&b, 1, &head, buf_slice(&bytes));
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    fixture_flip(&H.f, word);
+}
+
+static int64_t seq_of(const struct answer *a, size_t i)
+{
+    int64_t seq = 0;
+
+    json_int(json_get(json_at(json_get(a->json, "events"), i), "seq"), &seq);
+    return seq;
+}
+
+/* The log is the tenant's: who asks for one account has no loss by the damage of another's event
+ * but hears that something is missing. */
+Test(event_tools, a_damaged_event_is_told_and_hides_no_other)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct account *other = add_account(true, ACCOUNT_CONNECTED);
+    struct answer a;
+
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    spoil_event(other, "spoiled");
+    log_event(acc, EVENT_ACCOUNT_DISCONNECTED, 0);
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    a = use(&H.test, "list_events", args("{\"account_id\":\"%s\"}", acc->status.id, ""));
+    cr_assert_eq(a.error, OK);
+    cr_expect(flag(&a, "truncated") && !flag(&a, "has_more"));
+    cr_expect(count(&a) == 3 && seq_of(&a, 0) == 1 && seq_of(&a, 1) == 3 && seq_of(&a, 2) == 4);
+    cr_expect_str_eq(member(&a, "next_cursor"), "4");
+    answer_done(&a);
+    a = use(&H.test, "list_events", "{\"limit\":1}"); /* the page ends in front of it */
+    cr_expect(!flag(&a, "truncated") && count(&a) == 1);
+    cr_expect_str_eq(member(&a, "next_cursor"), "1");
+    answer_done(&a);
+    a = use(&H.test, "list_events", "{\"limit\":1,\"cursor\":1}");
+    cr_expect(flag(&a, "truncated") && flag(&a, "has_more") && seq_of(&a, 0) == 3);
+    answer_done(&a);
+    a = use(&H.test, "list_events", "{\"cursor\":2}"); /* it stands before the cursor */
+    cr_expect(!flag(&a, "truncated") && count(&a) == 2);
+    answer_done(&a);
+    a = use(&H.test, "wait_for_event", "{\"cursor\":1}"); /* the streams' way says the same */
+    cr_expect(flag(&a, "truncated") && seq_of(&a, 0) == 3);
+    answer_done(&a);
+}
+
+Test(event_tools, a_log_that_ends_with_damage_is_read_to_its_end)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct key hidden = event_key(1, 3);
+    struct batch b;
+    struct answer a;
+
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    spoil_event(acc, "spoiled");
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    batch_init(&b);
+    batch_delete(&b, DB_events, key_slice(&hidden));
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    a = use(&H.test, "list_events", "{\"cursor\":1}");
+    cr_expect(flag(&a, "truncated") && !flag(&a, "has_more") && count(&a) == 0);
+    cr_expect_str_eq(member(&a, "next_cursor"), "3");
+    answer_done(&a);
+    log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    a = use(&H.test, "list_events", "{\"cursor\":3}");
+    cr_expect(!flag(&a, "truncated") && seq_of(&a, 0) == 4);
+    answer_done(&a);
+}
+
 /* ---- wait_for_event ---- */
 
 Test(event_tools, waiting_ends_with_what_comes)
