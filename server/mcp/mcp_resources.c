@@ -224,37 +224,48 @@ static bool is_seen(const struct mcp_ask *a, const struct event_filter *f, const
            event_filter_matches(f, &e->head);
 }
 
-/* The newest that match, oldest first; `newest` gets them newest first. */
+/* What an events resource shows. */
+struct newest {
+    struct slice events[EVENTS_READ]; /* newest first */
+    size_t count;
+    uint64_t last;  /* number of the log */
+    bool truncated; /* one that is damaged may be missing */
+};
+
 static err_t collect_events(struct mcp_ask *a, struct view *v, const struct event_filter *f,
-                            struct slice *newest, size_t *out_n, uint64_t *out_last)
+                            struct newest *out)
 {
     AUTO(range) r = {0};
     AUTO(buf) json = {0};
+    struct db_log log;
     struct db_event e;
-    size_t scanned = 0;
 
+    TRY(db_log_find(v, a->who.tenant, &log));
+    out->last = log.next_seq - 1;
     db_events(&r, v, a->who.tenant, 0, 0, RANGE_BACKWARDS);
-    while (*out_n < EVENTS_READ && scanned++ < EVENTS_SCAN && db_event_next(&r, &e)) {
-        if (scanned == 1) *out_last = e.seq;
+    for (size_t scanned = 0; out->count < EVENTS_READ && scanned < EVENTS_SCAN; scanned++) {
+        if (!db_event_next(&r, &e)) {
+            if (!range_pass_damage(&r)) break;
+            out->truncated = true;
+            continue;
+        }
         if (!is_seen(a, f, &e)) continue;
         buf_reset(&json);
         event_json(&json, e.seq, e.bytes);
-        newest[(*out_n)++] = arena_dup(&a->arena, buf_slice(&json));
+        out->events[out->count++] = arena_dup(&a->arena, buf_slice(&json));
     }
     return range_error(&r);
 }
 
 static void read_events(struct mcp_ask *a, const struct event_filter *f)
 {
-    struct slice newest[EVENTS_READ];
+    struct newest newest = {.count = 0};
     AUTO(buf) text = {0};
     struct pen p = pen_on(&text);
-    uint64_t last = 0;
-    size_t n = 0;
     err_t e = principal_may(&a->who, RIGHT_READ) ? view_begin(a->home->view)
                                                  : fail(FORBIDDEN, "this key has no right to read");
 
-    if (e == OK) e = collect_events(a, a->home->view, f, newest, &n, &last);
+    if (e == OK) e = collect_events(a, a->home->view, f, &newest);
     view_end(a->home->view);
     if (e != OK) {
         mcp_refuse_error(a, e);
@@ -262,10 +273,11 @@ static void read_events(struct mcp_ask *a, const struct event_filter *f)
     }
     pen_object(&p, NULL);
     pen_array(&p, "events");
-    while (n)
-        pen_raw(&p, NULL, newest[--n]);
+    while (newest.count)
+        pen_raw(&p, NULL, newest.events[--newest.count]);
     pen_end(&p);
-    pen_text(&p, "next_cursor", arena_printf(&a->arena, "%llu", (unsigned long long)last));
+    pen_text(&p, "next_cursor", arena_printf(&a->arena, "%llu", (unsigned long long)newest.last));
+    pen_bool(&p, "truncated", newest.truncated);
     pen_end(&p);
     answer_contents(a, buf_slice(&text));
 }

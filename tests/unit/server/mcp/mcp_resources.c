@@ -90,3 +90,29 @@ Test(mcp_resources, events_are_the_newest_that_match)
     snprintf(uri, sizeof(uri), "whatsapp://accounts/%s/events", acc->status.id);
     cr_assert_eq(json_count(json_get(read_uri(uri), "events")), 50);
 }
+
+/* The log is everybody's: one damaged event of it is missing, and told. */
+Test(mcp_resources, a_damaged_event_is_told_and_hides_no_other)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct event_head head = {.account = 2, .type = 1, .world = 1, .at_ms = 1};
+    const struct json *j;
+    bool truncated;
+    char uri[200];
+    struct batch b;
+
+    log_event(acc, EVENT_MESSAGE_SENT, 0);
+    batch_init(&b);
+    batch_event(&b, 1, &head, SLICE("{\"event\":\"spoiled\"}"));
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    open_session();
+    snprintf(uri, sizeof(uri), "whatsapp://accounts/%s/events", acc->status.id);
+    j = read_uri(uri);
+    cr_assert(json_bool(json_get(j, "truncated"), &truncated) && !truncated);
+    fixture_flip(&H.f, "spoiled");
+    j = read_uri(uri);
+    cr_assert_eq(json_count(json_get(j, "events")), 1);
+    cr_assert_str_eq(text_at(j, "next_cursor"), "2");
+    cr_assert(json_bool(json_get(j, "truncated"), &truncated) && truncated);
+}
