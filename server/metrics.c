@@ -91,6 +91,7 @@ static uint64_t gauge(const struct scrape *s, enum metric m)
     case METRIC_events: return s->writer.events;
     case METRIC_store_bytes: return used_bytes(s);
     case METRIC_store_full: return s->writer.full;
+    case METRIC_rows_damaged: return store_damaged(s->server->store);
     case METRIC_memory_bytes: return anonymous_bytes();
     case METRIC_uptime_seconds: return uptime(s);
     default: return 0;

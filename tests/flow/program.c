@@ -244,6 +244,7 @@ Test(program, answers_its_probes)
         cr_expect(strstr(get(aliases[i]), "HTTP/1.1 200"), "%s", aliases[i]);
     cr_expect(strstr(get("/metrics"), "\nparley_release_before_commit_total 0\n"));
     cr_expect(strstr(get("/metrics"), "\nparley_accounts{state=\"connected\"} 0\n"));
+    cr_expect(strstr(get("/metrics"), "\nparley_store_damaged_total 0\n"));
     cr_expect(strstr(get("/metrics/accounts"), "# TYPE parley_account_memory_bytes gauge"));
     cr_expect(strstr(get("/metrics/accounts"), "# TYPE parley_account_lag_ms gauge"));
 }
