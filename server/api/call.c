@@ -27,10 +27,11 @@ static void write_problem(struct call *c)
 
 static void log_failure(const struct call *c)
 {
+    const char *account = *c->ask.account ? c->ask.account : c->about;
     char subject[160];
 
     snprintf(subject, sizeof(subject), "call=%llu tool=%s key=%s%s%s", (unsigned long long)c->id,
-             c->tool->name, c->who.key, *c->ask.account ? " account=" : "", c->ask.account);
+             c->tool->name, c->who.key, *account ? " account=" : "", account);
     edge_log(c->error, subject, "call failed", c->trail);
 }
 
@@ -109,14 +110,17 @@ enum step_result call_step(struct call *c, err_t e)
 enum step_result call_read(struct call *c, err_t (*read)(struct call *c, struct view *v))
 {
     struct view *v;
+    enum step_result r;
     err_t e = view_new(c->server->store, &v);
 
     if (e != OK) return call_step(c, e);
     e = view_begin(v);
     if (e == OK) e = read(c, v);
+    r = call_step(c, e);
+    if (e == ERR_STORE_DAMAGED) call_word_damage(c, v);
     view_end(v);
     view_free(v);
-    return call_step(c, e);
+    return r;
 }
 
 /* ---- acting on the account's worker ---- */
@@ -170,6 +174,7 @@ static void on_answer(struct account_call *ask, struct worker *home)
 
     c->travelling = false;
     note_error(c, ask->error, ask->words, ask->trail);
+    if (c->error == ERR_STORE_DAMAGED) call_word_damage(c, NULL);
     if (c->error != OK && c->act->failed) c->act->failed(c);
     if (c->error != OK) {
         end(c);

@@ -67,6 +67,7 @@ struct call {
     void *state;                       /* of the tool, in the arena */
     void (*on_cancel)(struct call *c); /* of a tool that waits at home: ends it */
     struct buf problem_text;
+    char about[ACCOUNT_ID_MAX]; /* the account that the arguments name; "" none */
     char words[ACCOUNT_WORDS_MAX];
     char trail[ACCOUNT_WORDS_MAX];
     char field[64], expected[160]; /* of a refused argument */

@@ -25,14 +25,17 @@ static const struct {
 static const struct {
     err_t error;
     struct edge edge;
+    bool shows_words; /* also when those of its class do not */
 } exceptions[] = {
     /* Without a link a call leaves nothing behind; the surface has one code for both. */
-    {ERR_NOT_CONNECTED, {409, -31009, "account_not_paired", 5}},
+    {ERR_NOT_CONNECTED, {409, -31009, "account_not_paired", 5}, false},
     /* Waiting mends neither: somebody must look at options, versions or certificates first. */
-    {ERR_NOT_TRUSTED, {500, -32603, "server_error", 0}},
-    {ERR_PAIRING_REFUSED, {500, -32603, "server_error", 0}},
-    {ERR_TOO_BUSY, {429, -31029, "rate_limited", 1}},
-    {ERR_CANCELLED, {400, -32800, "invalid_request", 0}},
+    {ERR_NOT_TRUSTED, {500, -32603, "server_error", 0}, false},
+    {ERR_PAIRING_REFUSED, {500, -32603, "server_error", 0}, false},
+    /* They say what is damaged and what helps (call_word_damage). */
+    {ERR_STORE_DAMAGED, {500, -32603, "server_error", 0}, true},
+    {ERR_TOO_BUSY, {429, -31029, "rate_limited", 1}, false},
+    {ERR_CANCELLED, {400, -32800, "invalid_request", 0}, false},
 };
 
 static unsigned class_of(err_t e)
@@ -49,6 +52,13 @@ const struct edge *edge_of(err_t e)
     return &classes[class_of(e)].edge;
 }
 
+static bool shows_words(err_t e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(exceptions); i++)
+        if (exceptions[i].error == e && exceptions[i].shows_words) return true;
+    return classes[class_of(e)].shows_words;
+}
+
 void edge_problem(struct buf *out, err_t e, const char *words, const char *field,
                   const char *expected)
 {
@@ -57,8 +67,7 @@ void edge_problem(struct buf *out, err_t e, const char *words, const char *field
 
     pen_object(&p, NULL);
     pen_word(&p, "code", edge->code);
-    pen_word(&p, "message",
-             classes[class_of(e)].shows_words && words && *words ? words : err_text(e));
+    pen_word(&p, "message", shows_words(e) && words && *words ? words : err_text(e));
     if (edge->retry_after_s) pen_int(&p, "retry_after", edge->retry_after_s);
     if (field && *field) {
         pen_word(&p, "field", field);

@@ -23,8 +23,10 @@ int64_t call_now(const struct call *c)
 err_t call_account(struct call *c, struct slice id, struct account_status *out)
 {
     if (directory_status(c->server->directory, id, out) &&
-        principal_sees(&c->who, out->tenant, out->sandbox))
+        principal_sees(&c->who, out->tenant, out->sandbox)) {
+        memcpy(c->about, out->id, sizeof(c->about));
         return OK;
+    }
     return fail(NOT_FOUND, "there is no account " SLICE_FMT, SLICE_ARG(id));
 }
 
@@ -53,8 +55,7 @@ err_t call_account_arg(struct call *c, struct account_status *out)
     if (n > 1)
         return fail(BAD_ARGUMENT, "account_id is missing: this key has several accounts; "
                                   "list_accounts names them");
-    *out = two[0];
-    return OK;
+    return call_account(c, slice_text(two[0].id), out);
 }
 
 /* ---- chats and messages ---- */
@@ -128,6 +129,46 @@ err_t call_message(struct call *c, struct view *v, struct slice message_id, stru
     if (e == ERR_NOT_FOUND)
         return fail(NOT_FOUND, "there is no message " SLICE_FMT, SLICE_ARG(message_id));
     return e;
+}
+
+/* ---- damage ---- */
+
+/* True when the row that stopped the call is one of the account it is about. Not believed without:
+ * the key may be what is damaged, and name another. */
+static bool find_damage(const struct call *c, const struct view *v, struct scope *out,
+                        uint32_t *out_peer)
+{
+    struct key prefix;
+    struct slice key;
+    uint64_t secret;
+    uint8_t kind;
+    enum db db;
+
+    if (!view_damaged(v, &db, &key) || db != DB_data) return false;
+    if (!id_number_parse(ID_ACCOUNT, slice_text(c->about), &out->account, &secret)) return false;
+    out->tenant = c->who.tenant;
+    prefix = key_of_scope(*out);
+    key_read_peer(key, out_peer, &kind);
+    return slice_starts_with(key, key_slice(&prefix));
+}
+
+void call_word_damage(struct call *c, struct view *v)
+{
+    const char *account = v ? "" : c->ask.account;
+    char chat[ID_TEXT_MAX] = "";
+    struct db_contact contact;
+    struct scope scope;
+    uint32_t peer;
+
+    if (v && find_damage(c, v, &scope, &peer)) {
+        account = c->about;
+        if (peer && db_contact_resolve(v, scope, peer, 0, &contact) == OK)
+            id_chat_text(ID_CHAT, scope.account, contact.peer, contact.secret, chat);
+    }
+    snprintf(c->words, sizeof(c->words),
+             "%s%s%s is damaged on disk; `parleyctl check` says how far. Bring back a backup%s",
+             chat, *chat ? " of " : "", *account ? account : "what this call reads",
+             *account ? ", or pair the phone anew" : "");
 }
 
 /* ---- writing ---- */

@@ -24,6 +24,10 @@ void call_fail(struct call *c, err_t e);
 /* The same as the outcome of a step. */
 enum step_result call_step(struct call *c, err_t e);
 
+/* Puts words to STORE_DAMAGED: what is damaged, by the ids that the caller knows, and what helps.
+ * `v` NULL: the account that the call went to. */
+void call_word_damage(struct call *c, struct view *v);
+
 /* Runs `read` over a fresh snapshot and ends the call with what it says. */
 enum step_result call_read(struct call *c, err_t (*read)(struct call *c, struct view *v));
 

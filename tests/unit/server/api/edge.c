@@ -44,12 +44,16 @@ static struct slice message_of(struct buf *b, err_t e, const char *words, struct
 
 Test(edge, shows_words_only_to_who_can_act_on_them)
 {
-    AUTO(buf) a = {0}, b = {0};
+    AUTO(buf) a = {0}, b = {0}, c = {0};
     struct json *j = NULL;
 
     cr_assert(slice_is(message_of(&a, ERR_BAD_ARGUMENT, "limit is \"a\"", &j), "limit is \"a\""));
     json_free(j);
     cr_assert(slice_is(message_of(&b, ERR_INTERNAL, "secret state", &j), "an internal error"));
     cr_assert(json_get(j, "retry_after"));
+    json_free(j);
+    cr_assert(
+        slice_is(message_of(&c, ERR_STORE_DAMAGED, "acc_x is damaged", &j), "acc_x is damaged"));
+    cr_assert(!json_get(j, "retry_after"), "waiting does not mend it");
     json_free(j);
 }

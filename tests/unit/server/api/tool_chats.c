@@ -1,4 +1,5 @@
 /* Chats and the history in them. */
+#include "server/metrics.h"
 #include "tests/unit/server/api/house.h"
 
 TestSuite(chats, .init = house_setup, .fini = house_teardown);
@@ -247,4 +248,116 @@ Test(chats, marking_read_empties_the_count)
     a = use(&H.test, "get_chat", args("{\"chat_id\":\"%s\"}", c, ""));
     cr_assert(json_int(json_get(a.json, "unread_count"), &unread) && unread == 0);
     answer_done(&a);
+}
+
+/* ---- damage ---- */
+
+static void expect_damage(const char *tool, const char *arguments, const char *words)
+{
+    struct answer a = use(&H.test, tool, arguments);
+
+    cr_expect_eq(a.error, ERR_STORE_DAMAGED, "%s: %s", tool, err_name(a.error));
+    cr_expect_str_eq(member(&a, "code"), "server_error");
+    cr_expect(strstr(member(&a, "message"), words), "%s: %s", tool, member(&a, "message"));
+    cr_expect(!json_get(a.json, "retry_after"), "waiting does not mend it");
+    answer_done(&a);
+}
+
+static void expect_fine(const char *tool, const char *arguments)
+{
+    struct answer a = use(&H.test, tool, arguments);
+
+    cr_expect_eq(a.error, OK, "%s: %s", tool, member(&a, "message"));
+    answer_done(&a);
+}
+
+/* Who reads it can act: it says what is damaged, in the caller's own ids, and what helps. Nothing
+ * is said of other accounts, and they go on. */
+Test(chats, a_damaged_row_is_named_and_stops_its_account_alone)
+{
+    struct account *one = add_account(true, ACCOUNT_CONNECTED);
+    struct account *two = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], c2[ID_TEXT_MAX], words[300], ask[300];
+    AUTO(buf) scrape = {0};
+
+    receive(one, ben, false, 100, "sound", m, c2);
+    receive(one, anna, false, 200, "SPOILED", m, c); /* the index holds "spoiled", and is sound */
+    fixture_flip(&H.f, "SPOILED");
+    snprintf(words, sizeof(words),
+             "%s of %s is damaged on disk; `parleyctl check` says how far. Bring back a backup, or "
+             "pair the phone anew",
+             c, one->status.id);
+    snprintf(ask, sizeof(ask), "{\"account_id\":\"%s\"}", one->status.id);
+    expect_damage("list_chats", ask, words);
+    snprintf(ask, sizeof(ask), "{\"account_id\":\"%s\",\"query\":\"sound\"}", one->status.id);
+    expect_fine("search_messages", ask);
+    expect_damage("get_chat", args("{\"chat_id\":\"%s\"}", c, ""), words);
+    expect_damage("list_messages", args("{\"chat_id\":\"%s\"}", c, ""), words);
+    expect_damage("get_message", args("{\"message_id\":\"%s\"}", m, ""), words);
+    expect_fine("list_messages", args("{\"chat_id\":\"%s\"}", c2, ""));
+    expect_fine("list_accounts", "{}");
+    receive(two, anna, false, 100, "sound", m, c);
+    expect_fine("list_messages", args("{\"chat_id\":\"%s\"}", c, ""));
+    snprintf(ask, sizeof(ask), "{\"account_id\":\"%s\"}", two->status.id);
+    expect_fine("list_chats", ask);
+    metrics_write(&H.server, &scrape);
+    snprintf(words, sizeof(words), "\nparley_store_damaged_total %llu\n",
+             (unsigned long long)store_damaged(H.f.store));
+    cr_expect(store_damaged(H.f.store) == 4 && strstr(buf_text(&scrape), words), "%s",
+              buf_text(&scrape));
+}
+
+/* A call that acts is stopped by the account itself. */
+Test(chats, damage_is_named_by_calls_that_act_too)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], words[300];
+    uint32_t account, peer;
+    uint64_t secret;
+    struct batch b;
+
+    receive(acc, anna, false, 100, "x", m, c);
+    cr_assert(id_chat_parse(ID_CHAT, slice_text(c), &account, &peer, &secret));
+    struct key chat = key_of_kind(acc->scope, peer, KIND_chat);
+    batch_init(&b);
+    batch_put(&b, DB_data, key_slice(&chat), SLICE("spoiled"));
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    fixture_flip(&H.f, "spoiled");
+    snprintf(words, sizeof(words), "%s is damaged on disk", acc->status.id);
+    expect_damage("open_chat", "{\"phone\":\"+15551110001\"}", words);
+}
+
+/* What is not a chat's, or not the account's, is worded without guessing. */
+Test(chats, damage_without_a_chat_is_named_as_far_as_it_is_known)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct account *other = add_account(true, ACCOUNT_CONNECTED);
+    char m[ID_TEXT_MAX], c[ID_TEXT_MAX], words[300], ask[300];
+    struct key list = key_of_kind(acc->scope, 0, KIND_chatlist);
+    struct db_account row = {.tenant = 1,
+                             .account = other->scope.account,
+                             .secret = 77,
+                             .world = true,
+                             .label = SLICE("misspelt")};
+    struct batch b;
+
+    receive(acc, anna, false, 100, "x", m, c);
+    key_int(&list, 1);
+    batch_init(&b);
+    batch_put(&b, DB_data, key_slice(&list), SLICE("spoiled"));
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    fixture_flip(&H.f, "spoiled");
+    snprintf(ask, sizeof(ask), "{\"account_id\":\"%s\"}", acc->status.id);
+    snprintf(words, sizeof(words), "%s is damaged on disk", acc->status.id);
+    expect_damage("list_chats", ask, words);
+    receive(other, anna, false, 100, "x", m, c);
+    batch_init(&b);
+    db_account_put(&b, &row);
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    fixture_flip(&H.f, "misspelt");
+    expect_damage("get_chat", args("{\"chat_id\":\"%s\"}", c, ""),
+                  "what this call reads is damaged on disk");
 }
