@@ -77,6 +77,20 @@ def flush_p50_ms(folder):
     return sorted(times)[50] * 1000
 
 
+flushes = []  # around each session of the benchmark that runs, ms
+
+
+def note_flush(folder):
+    flushes.append(flush_p50_ms(folder))
+
+
+def flush_ms():
+    """The middle one; without a session the disk as it is now."""
+    if not flushes:
+        note_flush(KEPT)
+    return sorted(flushes)[len(flushes) // 2]
+
+
 def settled_anon_kb(pid, seconds):
     """When the work of the login is over: the smallest of some readings, as allocators and collectors breathe."""
     time.sleep(seconds)
@@ -339,6 +353,7 @@ def session(options, accounts, tls=False, server=None, login=True, folder=None, 
     source = folder or (paired_peer(server, accounts) if server else paired(accounts))
     copy, load, who = copy_of(source, f"{server or 'parleyd'}-{os.getpid()}"), None, None
     try:
+        note_flush(copy)
         load = Load(f"{copy}/sim", tls_folder() if tls else None, least_prekeys)
         began = time.monotonic()
         who = Bridge(server, copy, load, accounts) if server else Parleyd(copy, load, options.workers)
@@ -347,6 +362,7 @@ def session(options, accounts, tls=False, server=None, login=True, folder=None, 
             load.task("wait")
             who.login_s, who.login_cpu_s = time.monotonic() - began, cpu_s(who.pid)
         yield load, who
+        note_flush(copy)
         who.stop()
         who = None
     finally:

@@ -2,7 +2,7 @@
 import os
 import sys
 
-from suite.rig import KEPT, flush_p50_ms
+from suite.rig import flush_ms
 
 missed, files = [], [sys.stdout]
 
@@ -37,7 +37,7 @@ class Table:
         self.title = title
         line()
         line(title)
-        line(f"  {load}; flush p50 {flush_p50_ms(KEPT):.2f} ms; load average {os.getloadavg()[0]:.1f}")
+        line(f"  {load}; flush p50 {flush_ms():.2f} ms; load average {os.getloadavg()[0]:.1f}")
 
     def row(self, what, value, unit, below=None, above=None, floor=None, peers=None, note=""):
         """`below` and `above` are goals; `floor` is (name, value), `peers` a dict of values by name."""
