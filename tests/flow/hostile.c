@@ -208,17 +208,11 @@ struct measure {
     double alone; /* p50 of the first time, ms */
 };
 
-static int by_size(const void *x, const void *y)
-{
-    int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
-    return (a > b) - (a < b);
-}
-
 /* Sorts and prints, also as multiples of the first time; the slowest, ms. */
 static double tell(struct measure *m, const char *when, int64_t *us, size_t n)
 {
     if (n == 0) door_failed(m->who, "nothing was measured");
-    qsort(us, n, sizeof(*us), by_size);
+    qsort(us, n, sizeof(*us), by_time);
     double p50 = (double)us[n / 2] / 1000;
     if (m->alone == 0) m->alone = p50;
     bool is_kept = p50 <= KEPT_MS || p50 <= KEPT_TIMES * m->alone;
@@ -270,31 +264,6 @@ static double ask_for(const char *when, int64_t ms, bool may_come)
 static int64_t beat_us[BEATS_MAX];
 static atomic_size_t beats;
 
-/* Much else may come: only the end can hold what is waited for. */
-static void forget_most(struct line *l)
-{
-    enum { KEPT = 256 };
-
-    if (l->len < KEPT) return;
-    memmove(l->answer, l->answer + l->len - KEPT, KEPT + 1);
-    l->len = KEPT;
-}
-
-static int64_t one_beat(struct line *stream, size_t n)
-{
-    char body[96], text[32];
-    int64_t from = now_us();
-
-    snprintf(text, sizeof(text), "beat %zu.", n);
-    snprintf(body, sizeof(body), "{\"to\":\"" ME "\",\"text\":\"%s\"}", text);
-    door_ask_sim(&door, "POST /phones/" FRIEND "/send", body);
-    while (!strstr(stream->answer, text)) {
-        forget_most(stream);
-        line_more(stream);
-    }
-    return now_us() - from;
-}
-
 static void *live_on(void *arg)
 {
     static struct line stream;
@@ -304,7 +273,7 @@ static void *live_on(void *arg)
     line_hear(&stream);
     if (stream.status != 200) door_failed("/v1/events", stream.answer);
     for (size_t n = 0; !atomic_load(&over) && n < BEATS_MAX; n++) {
-        beat_us[n] = one_beat(&stream, n);
+        beat_us[n] = door_beat(&door, &stream, FRIEND, ME, n);
         atomic_store(&beats, n + 1);
         nap(20);
     }

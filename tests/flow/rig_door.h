@@ -2,6 +2,7 @@
  * first failure ends the test; the children die with it. */
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "proto/base/slice.h"
@@ -48,5 +49,11 @@ void door_scan(int control_port, const char *number, struct slice code);
  * it is connected. `headers` authorises; its id goes into `out_id` (NULL: nobody asks). */
 void door_pair(struct line *l, const char *headers, int control_port, const char *number,
                char out_id[64]);
+/* One message, written by the phone `from` to the account `to`: how long, in us, until `stream`, an
+ * event stream, shows it. No two may have the same `n`. */
+int64_t door_beat(const struct door *d, struct line *stream, const char *from, const char *to,
+                  size_t n);
+/* For qsort(): int64_t. */
+int by_time(const void *x, const void *y);
 /* What parleyd has in memory of its own, KB. */
 long door_anon_kb(const struct door *d);

@@ -51,33 +51,6 @@ static void note_memory(void)
     if (kb > atomic_load(&most_kb)) atomic_store(&most_kb, kb);
 }
 
-/* Somebody else may write much: only the end can hold what is waited for. */
-static void forget_most(struct line *l)
-{
-    enum { KEPT = 256 };
-
-    if (l->len < KEPT) return;
-    memmove(l->answer, l->answer + l->len - KEPT, KEPT + 1);
-    l->len = KEPT;
-}
-
-static int64_t one_message(struct line *stream, unsigned n)
-{
-    char body[96], text[32];
-    int64_t from = now_us();
-
-    snprintf(text, sizeof(text), "beat %u.", n);
-    snprintf(body, sizeof(body), "{\"to\":\"" HOSTILE_HONEST "\",\"text\":\"%s\"}", text);
-    door_ask_sim(&door, "POST /phones/" OTHER "/send", body);
-    while (!strstr(stream->answer, text)) {
-        forget_most(stream);
-        line_more(stream);
-    }
-    stream->len = 0;
-    stream->answer[0] = '\0';
-    return now_us() - from;
-}
-
 static int64_t one_answer(struct line *l)
 {
     int64_t from = now_us();
@@ -96,10 +69,9 @@ static void *live_honestly(void *arg)
     asking.fd = door_dial(door.port);
     line_say(&stream, "GET /v1/events?events=message.received", honest_headers, NULL);
     line_hear(&stream);
-    stream.len = 0;
     while (!atomic_load(&over)) {
         unsigned n = atomic_load(&beats);
-        message_us[n % BEATS_MAX] = one_message(&stream, n);
+        message_us[n % BEATS_MAX] = door_beat(&door, &stream, OTHER, HOSTILE_HONEST, n);
         answer_us[n % BEATS_MAX] = one_answer(&asking);
         note_memory();
         atomic_store(&beats, n + 1);
@@ -110,12 +82,6 @@ static void *live_honestly(void *arg)
     return NULL;
 }
 
-static int by_size(const void *x, const void *y)
-{
-    int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
-    return (a > b) - (a < b);
-}
-
 /* In ms: the middle and the worst of what was measured from beat `from` on. */
 static double spread(const int64_t *us, unsigned from, unsigned to, double *out_max)
 {
@@ -124,7 +90,7 @@ static double spread(const int64_t *us, unsigned from, unsigned to, double *out_
 
     if (!n) return *out_max = 0;
     memcpy(sorted, us + from, n * sizeof(*us));
-    qsort(sorted, n, sizeof(*sorted), by_size);
+    qsort(sorted, n, sizeof(*sorted), by_time);
     *out_max = (double)sorted[n - 1] / 1000;
     return (double)sorted[n / 2] / 1000;
 }
