@@ -198,6 +198,7 @@ class Parleyd:
         except Failed as e:
             end_process(self.process)
             raise Failed(f"parleyd did not start: see {folder}/parleyd.log") from e
+        self.ready_cpu_s = cpu_s(self.pid)
 
     def key(self):
         with open(f"{self.folder}/data/first-keys", encoding="utf-8") as f:
@@ -355,12 +356,13 @@ def session(options, accounts, tls=False, server=None, login=True, folder=None, 
     try:
         note_flush(copy)
         load = Load(f"{copy}/sim", tls_folder() if tls else None, least_prekeys)
-        began = time.monotonic()
+        began, load_cpu = time.monotonic(), cpu_s(load.process.pid)
         who = Bridge(server, copy, load, accounts) if server else Parleyd(copy, load, options.workers)
         load.usual = {"http": who.listen, "key": who.key(), "pid": who.pid, "accounts": accounts}
         if login:
             load.task("wait")
             who.login_s, who.login_cpu_s = time.monotonic() - began, cpu_s(who.pid)
+            who.login_load_cpu_s = cpu_s(load.process.pid) - load_cpu
         yield load, who
         note_flush(copy)
         who.stop()
