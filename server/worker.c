@@ -240,6 +240,8 @@ static void on_after_sleep(uv_check_t *handle)
     int64_t before = w->wall_offset;
 
     read_clock(w);
+    /* Kept from the core between the two clocks, one sees a step that is none. */
+    if (llabs(w->wall_offset - before) > STEP_MS) read_clock(w);
     if (before - w->wall_offset > STEP_MS) bring_forward(w, before - w->wall_offset);
     /* The wall clock was stepped: the armed uv timer aims at the wrong moment. */
     if (llabs(w->wall_offset - before) > STEP_MS) aim_clock(w);
