@@ -539,7 +539,7 @@ static int check_apart(const struct store_options *options)
         return cli_failed("cannot check: %s", strerror(errno));
     if (WIFEXITED(status)) return WEXITSTATUS(status);
     if (!is_of_damage(WTERMSIG(status)))
-        return cli_failed("the check was ended by signal %d; it found nothing out",
+        return cli_failed("the check was ended by signal %d before it was through",
                           WTERMSIG(status));
     return cli_failed("the pages of the database in %s are damaged so far that reading on ended "
                       "the check (signal %d); what it found before stands above. The start of "
