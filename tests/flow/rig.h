@@ -61,3 +61,7 @@ void rig_pair(struct rig *r, const char *number, char out[64]);
 void rig_open_two(struct rig *r, char account[64]);
 /* Ada writes to the account. */
 void rig_other_writes(struct rig *r, const char *text);
+
+/* ---- rig_server.c: the server's side ---- */
+/* What the child is from its fork on: the exit status. */
+int rig_server_main(const struct rig *r);
