@@ -60,11 +60,12 @@ async function run() {
   [...streams, cuts.straggler].forEach((stream) => stream.close());
   await world.close();
   execFileSync(program('parleyctl'), ['check', world.parleyd.data], { stdio: ['ignore', 'ignore', 'inherit'] });
-  console.log(`rounds ${done} (${world.placed} kills where they were placed), messages ${traffic.inbound.size} in and ${traffic.outbound.size} out, events ${judge.log.length}, `
+  console.log(`rounds ${done} (${world.placed} kills where they were placed, ${world.aborted} aborts), messages ${traffic.inbound.size} in and ${traffic.outbound.size} out, events ${judge.log.length}, `
     + `resumptions ${streams.reduce((sum, { resumed }) => sum + resumed, 0)}, losses ${judge.losses}, doubles ${judge.doubles}`);
   console.log(`readings ${traffic.readings.size}, keys ${desk.keys.length}, sessions ${desk.sessions.length}, subscriptions ${desk.subscriptions.length}`);
   if (judge.broken.length === 0) console.log(`${desk.summary(done)}; ${cuts.summary(done)}`);
   if (traffic.inbound.size === 0 || traffic.outbound.size === 0) throw new Error('there was no traffic to judge');
+  if (done === count && !world.aborted) throw new Error('no round ended with an abort');
   return judge.broken.length === 0;
 }
 

@@ -16,11 +16,15 @@ const PLACES = ['kill_after=70', 'kill_before=70', 'kill_after=32', 'kill_after=
 const PLACED_EVERY = 4;
 const PLACED_MS = 6000;
 
+/** Every so many rounds it ends as when a library finds itself inconsistent: libwebsockets and LMDB abort then. */
+const ABORT_EVERY = 5;
+
 /** The sandbox, the server on it, its accounts and the phones they talk with. */
 export class World {
   accounts = [];
   phones = [];
   placed = 0; // kills that fell where they were placed
+  aborted = 0;
   isSmall = false; // the log of this server keeps little
   mayCut = false; // it does, or the one before did
 
@@ -82,7 +86,7 @@ export class World {
 
   /** Half the rounds run with slow commits, so that a kill finds turns in flight, a third on a log that is cut. */
   async kill(round) {
-    await this.#end();
+    await this.#end(round % ABORT_EVERY === 1 ? 'SIGABRT' : 'SIGKILL');
     this.parleyd.env = { PARLEY_FAULTS: [this.faults, round % 2 ? SLOW : ''].join(' ').trim() };
     const wasSmall = this.isSmall;
     this.parleyd.extra = [...EXTRA, ...keeps(round)];
@@ -92,12 +96,13 @@ export class World {
     await this.parleyd.start();
   }
 
-  async #end() {
+  async #end(signal) {
     if (this.place) await until(PLACED_MS, 'the placed kill', () => this.hasEnded, 20).catch(() => {});
     if (this.hasFallen) this.placed++;
     else {
       this.check();
-      await this.parleyd.kill();
+      await this.parleyd.kill(signal);
+      this.aborted += this.parleyd.child.end.signal === 'SIGABRT';
     }
     this.place = '';
   }

@@ -67,8 +67,8 @@ export class Parleyd {
     return this.child.stop(STOP_MS);
   }
 
-  kill() {
-    return this.child.kill();
+  kill(signal) {
+    return this.child.kill(signal);
   }
 
   /** When its case is over: at once, or so that who watches it can tell what it saw. */
