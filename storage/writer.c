@@ -484,6 +484,15 @@ static struct log_event told(const struct batch_op *op, uint8_t **at)
     return e;
 }
 
+/* With the planted bug that keeps notices back. */
+static bool is_told(struct writer *w, const struct batch_op *op)
+{
+    if (op->type != BATCH_NOTICE) return op->type == BATCH_EVENT;
+    if (atomic_load_explicit(&w->faults.lose_notice, memory_order_relaxed) <= 0) return true;
+    fault_count("lose_notice");
+    return false;
+}
+
 static struct log_events *collect_events(struct writer *w, struct batch **batches, size_t count)
 {
     size_t all = 0, bytes = 0;
@@ -501,7 +510,7 @@ static struct log_events *collect_events(struct writer *w, struct batch **batche
     for (size_t i = 0; i < count; i++) {
         if (!told_count(batches[i])) continue;
         for (const struct batch_op *op = batches[i]->first; op; op = op->next) {
-            if (op->type != BATCH_EVENT && op->type != BATCH_NOTICE) continue;
+            if (!is_told(w, op)) continue;
             struct log_event e = told(op, &at);
             if (e.seq && fault_due(&w->faults.wrong_tenant)) {
                 fault_count("wrong_tenant");

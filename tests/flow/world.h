@@ -9,6 +9,7 @@
  *   world_net.c     links as wires with latency, cuts and silence
  *   world_house.c   the server: open, kill, crash, close; commits
  *   world_traffic.c what people do, and work given to accounts
+ *   world_people.c  people who are met under two addresses, until an account learns who they are
  *   world_calls.c   calls of the API by agents, at any worker, again after a crash
  *   world_streams.c streams on the event log: slow, broken, resumed
  *   world_log.c     what the log was given, what retention cut from it, and who was told so
@@ -44,8 +45,9 @@ enum {
     LETTERS_MAX = 600,
     READINGS_MAX = 400,
     WORKERS_MAX = 3,
-    AGENTS = 2,  /* callers that follow the log with wait_for_event and list_events */
-    STREAMS = 5, /* of the hub */
+    AGENTS = 2,       /* callers that follow the log with wait_for_event and list_events */
+    STREAMS = 7,      /* of the hub; the last */
+    CHAT_STREAMS = 2, /* ask for one chat */
     REORDER_MS = 20001,
 };
 
@@ -57,6 +59,14 @@ struct resident {
     bool unlinked;             /* or not paired yet */
     uint16_t old_device;       /* which was unlinked, or asked to leave */
     int64_t known_from;        /* the phones know its device from here on */
+};
+
+/* Whom it meets under two addresses (world_people.c): one after the other. */
+struct neighbour {
+    uint32_t account; /* the resident's number then */
+    unsigned index, stage;
+    bool lid_first;
+    const struct errand *last; /* which makes the stage when it goes well */
 };
 
 /* What somebody wrote on a phone. */
@@ -101,6 +111,7 @@ struct loop {
 /* What the log was given, in order: number n stands at n - 1. Retention has cut all up to `cut`. */
 struct past_event {
     struct event_head head;
+    uint8_t due; /* bit per stream that asks for its chat: it must be shown this */
     struct buf bytes;
 };
 struct past {
@@ -165,6 +176,7 @@ struct town {
     unsigned refuse; /* so many of the next connections fail */
 
     struct resident residents[RESIDENTS];
+    struct neighbour neighbours[RESIDENTS];
     struct list errands;
     struct letter letters[LETTERS_MAX];
     unsigned letter_count, text_count;
@@ -272,6 +284,10 @@ void traffic_lose_calls(struct town *w);
 bool traffic_is_over(struct town *w);
 /* A call that sends a text of its own; freed by traffic_done(). */
 struct errand *traffic_send(struct town *w, unsigned resident, unsigned person);
+/* Any other call, in two steps. */
+struct errand *traffic_errand(struct town *w, unsigned resident,
+                              err_t (*act)(struct errand *, struct account *, struct turn *));
+void traffic_hand_over(struct errand *e);
 /* Somebody writes to the group, if he is in it. */
 void traffic_write_group(struct town *w);
 /* A letter from somebody to a resident; NULL when it could not be written. */
@@ -282,6 +298,12 @@ void traffic_read_all(struct town *w, unsigned person);
 void traffic_done(struct town *w);
 bool resident_is_connected(struct town *w, unsigned resident, struct account_status *out);
 struct sim_device *resident_device(struct town *w, unsigned resident);
+
+/* ---- world_people.c ---- */
+/* One thing that an account hears of its neighbour. */
+void people_meet(struct town *w);
+/* The chat_ id of somebody who may be met under another address too; false when it finds none. */
+bool people_chat(struct town *w, struct view *v, char out[ID_TEXT_MAX]);
 
 /* ---- world_calls.c ---- */
 /* send_message, with or without a key. */
@@ -330,6 +352,10 @@ void streams_cut(struct town *w);
 void streams_act(struct town *w);
 /* Everybody reads. */
 void streams_resume(struct town *w);
+/* The newest event of the log, before anybody hears of it. */
+void streams_take(struct town *w, struct past_event *e);
+/* Two chats became one, or may have: a commit is over. */
+void streams_look_up(struct town *w);
 /* Each has seen what the log holds for it, once and in order. */
 void streams_judge(struct town *w);
 /* Closed ones open, full ones go on. */

@@ -26,6 +26,7 @@ static void on_events(void *context, struct log_events *events)
         if (e->tenant != TENANT) violated(w, "an event of tenant %u", e->tenant);
         if (!e->seq) {
             note(w, "two chats became one: peer %u of account %u", e->head.peer, e->head.account);
+            streams_look_up(w);
             continue;
         }
         if (e->seq != w->last_seq + 1)
@@ -33,8 +34,10 @@ static void on_events(void *context, struct log_events *events)
                      (unsigned long long)w->last_seq);
         w->last_seq = e->seq;
         log_take(w, e);
+        streams_take(w, &w->past.events[w->past.count - 1]);
         mix(w, e->bytes);
     }
+    streams_look_up(w); /* also who was told of no merge */
     hubs_publish(w->server.hubs, events);
 }
 

@@ -29,8 +29,8 @@ static void done(struct account_call *c, struct worker *home)
          c->sent == ACCOUNT_SENT_PENDING ? " pending" : "");
 }
 
-static struct errand *errand_new(struct town *w, unsigned resident,
-                                 err_t (*act)(struct errand *, struct account *, struct turn *))
+struct errand *traffic_errand(struct town *w, unsigned resident,
+                              err_t (*act)(struct errand *, struct account *, struct turn *))
 {
     struct errand *e = xcalloc(sizeof *e);
 
@@ -70,7 +70,7 @@ static err_t reconnect(struct errand *e, struct account *a, struct turn *t)
     return account_reconnect(a, t);
 }
 
-static void hand_over(struct errand *e)
+void traffic_hand_over(struct errand *e)
 {
     clock_enter(e->call.home);
     account_ask(&e->world->server, &e->call);
@@ -79,32 +79,32 @@ static void hand_over(struct errand *e)
 
 void traffic_reconnect(struct town *w, unsigned resident)
 {
-    struct errand *e = errand_new(w, resident, reconnect);
+    struct errand *e = traffic_errand(w, resident, reconnect);
 
     note(w, "call: %u reconnects", resident);
-    hand_over(e);
+    traffic_hand_over(e);
 }
 
 struct errand *traffic_send(struct town *w, unsigned resident, unsigned person)
 {
-    struct errand *e = errand_new(w, resident, send);
+    struct errand *e = traffic_errand(w, resident, send);
 
     e->person = person;
     snprintf(e->text, sizeof e->text, "out %u.", ++w->text_count);
-    hand_over(e);
+    traffic_hand_over(e);
     return e;
 }
 
 static void call_send(struct town *w)
 {
-    struct errand *e = errand_new(w, (unsigned)roll(w, RESIDENTS), send);
+    struct errand *e = traffic_errand(w, (unsigned)roll(w, RESIDENTS), send);
 
     do {
         e->person = (unsigned)roll(w, PEOPLE);
     } while (e->person == e->resident);
     snprintf(e->text, sizeof e->text, "out %u.", ++w->text_count);
     note(w, "call: %u sends %s to %u", e->resident, e->text, e->person);
-    hand_over(e);
+    traffic_hand_over(e);
 }
 
 static void call_read(struct town *w)
@@ -113,7 +113,7 @@ static void call_read(struct town *w)
 
     if (!w->residents[resident].chat[0]) return;
     note(w, "call: %u has read", resident);
-    hand_over(errand_new(w, resident, mark_read));
+    traffic_hand_over(traffic_errand(w, resident, mark_read));
 }
 
 static void call_reconnect(struct town *w) { traffic_reconnect(w, (unsigned)roll(w, RESIDENTS)); }
@@ -430,10 +430,10 @@ bool traffic_leave(struct town *w, bool deletes)
     struct resident *r = &w->residents[resident];
 
     if (r->unlinked) return false;
-    struct errand *e = errand_new(w, resident, deletes ? delete : leave);
+    struct errand *e = traffic_errand(w, resident, deletes ? delete : leave);
     snprintf(e->text, sizeof e->text, "%s", deletes ? "deletes" : "logs out");
     note(w, "call: %u %s", resident, e->text);
-    hand_over(e);
+    traffic_hand_over(e);
     for (int i = 0; i < 60 && !e->done; i++)
         world_pass(w, 500);
     if (e->done && !e->lost && e->call.error == OK) {
@@ -467,12 +467,12 @@ static void ask_code(struct town *w, unsigned resident, struct account_status *o
 {
     struct resident *r = &w->residents[resident];
     bool known = r->id[0] && directory_status(w->server.directory, slice_text(r->id), out);
-    struct errand *e = errand_new(w, resident, pair);
+    struct errand *e = traffic_errand(w, resident, pair);
 
     snprintf(e->text, sizeof e->text, "pairs");
     note(w, "call: %u pairs", resident);
     if (known)
-        hand_over(e);
+        traffic_hand_over(e);
     else
         account_create(&w->server, w->who.tenant, true, &e->call);
     memcpy(r->id, e->call.account, sizeof r->id);

@@ -29,6 +29,7 @@ static void live(struct town *w)
     while (w->now < until && !w->violations) {
         world_pass(w, (int64_t)roll(w, 2500));
         traffic_act(w);
+        if (chance(w, 60)) people_meet(w);
         calls_follow(w);
         streams_act(w);
         if (w->now >= fault_at) {
