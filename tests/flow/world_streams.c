@@ -172,8 +172,8 @@ static bool with_view(struct town *w, struct stream *s,
     struct view *v;
     bool found;
 
-    if (view_new(w->server.store, &v) != OK || view_begin(v) != OK) abort();
-    found = act(w, s, v);
+    if (view_new(w->server.store, &v) != OK) return false; /* a point of world_loops.c */
+    found = view_begin(v) == OK && act(w, s, v);
     view_end(v);
     view_free(v);
     return found;
