@@ -66,11 +66,9 @@ struct links {
     void *closed_arg;
 };
 
-/* No pings and no hang-ups of libwebsockets' own: WhatsApp has its keepalive. */
-static const lws_retry_bo_t no_policy = {
-    .secs_since_valid_ping = 0xffff,
-    .secs_since_valid_hangup = 0xffff,
-};
+/* No pings and no hang-ups of libwebsockets' own: WhatsApp has its keepalive. Without a time to
+ * hang up at, a connection gets no timer at all; the longest there is ends it after 18 hours. */
+static const lws_retry_bo_t no_policy = {.secs_since_valid_ping = 0xffff};
 
 /* ---- the end ---- */
 

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <dlfcn.h>
+#include <libwebsockets.h>
 #include <netdb.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -51,6 +52,47 @@ int clock_gettime(clockid_t id, struct timespec *t)
 
     if (id == CLOCK_MONOTONIC) t->tv_sec += atomic_load(&skipped_s);
     return r;
+}
+
+/* What the library is asked for, and the lists that it keeps its timers in. */
+static struct lws_context_creation_info asked;
+static struct lws_protocols protocol;
+static lws_dll2_owner_t *timer_lists[8];
+static atomic_int timer_list_count;
+
+struct lws_context *lws_create_context(const struct lws_context_creation_info *info)
+{
+    struct lws_context *(*real)(const struct lws_context_creation_info *);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "lws_create_context");
+    asked = *info;
+    return real(info);
+}
+
+struct lws_vhost *lws_create_vhost(struct lws_context *context,
+                                   const struct lws_context_creation_info *info)
+{
+    struct lws_vhost *(*real)(struct lws_context *, const struct lws_context_creation_info *);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "lws_create_vhost");
+    protocol = info->protocols[0];
+    return real(context, info);
+}
+
+void lws_dll2_add_sorted(lws_dll2_t *entry, lws_dll2_owner_t *list,
+                         int (*compare)(const lws_dll2_t *, const lws_dll2_t *))
+{
+    void (*real)(lws_dll2_t *, lws_dll2_owner_t *, int (*)(const lws_dll2_t *, const lws_dll2_t *));
+    int n = atomic_load(&timer_list_count), i = 0;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "lws_dll2_add_sorted");
+    while (i < n && timer_lists[i] != list)
+        i++;
+    if (i == n && i < (int)ARRAY_LEN(timer_lists)) {
+        timer_lists[i] = list;
+        atomic_store(&timer_list_count, n + 1);
+    }
+    real(entry, list, compare);
 }
 
 /* ---- the client's side ---- */
@@ -140,6 +182,17 @@ static void write_and_close(struct post *p, struct worker *w)
     link_write(probe->link, buf_slice(&large));
 }
 
+static atomic_int timers; /* of the library, as counted last */
+
+static void count_timers(struct post *p, struct worker *w)
+{
+    int n = 0;
+
+    for (int i = 0; i < atomic_load(&timer_list_count); i++)
+        n += (int)timer_lists[i]->count;
+    atomic_store(&timers, n);
+}
+
 static void on_links_gone(void *arg) { atomic_store(&links_gone, 1); }
 static void close_links(struct post *p, struct worker *w)
 {
@@ -191,6 +244,16 @@ static bool wait_for(atomic_int *what, int value)
     for (int64_t until = now_ms() + PATIENCE_MS; atomic_load(what) < value; nap(2))
         if (now_ms() > until) return false;
     return true;
+}
+
+static int timers_now(void)
+{
+    static struct probe p;
+
+    atomic_store(&timers, -1);
+    run_on_worker(&p, count_timers);
+    cr_assert(wait_for(&timers, 0));
+    return atomic_load(&timers);
 }
 
 static void wait_for_bytes(const struct probe *p, long long n)
@@ -274,7 +337,8 @@ Test(link, carries_small_and_large_messages_both_ways)
     buf_done(&p.data);
 }
 
-/* By itself the library pings after 300 s without traffic and hangs up at 310 s. */
+/* By itself the library pings after 300 s without traffic and hangs up at 310 s; the largest number
+ * that its policy can hold is 18 hours. */
 Test(link, an_idle_link_is_neither_pinged_nor_dropped)
 {
     static struct probe p, others[5];
@@ -284,7 +348,7 @@ Test(link, an_idle_link_is_neither_pinged_nor_dropped)
     probe_open(&p);
     cr_assert(wait_for(&p.ups, 1), "%s", p.why);
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        atomic_fetch_add(&skipped_s, 152);
+        atomic_fetch_add(&skipped_s, i ? 20000 : 320);
         probe_open(&others[i]); /* its timers run when something happens */
         cr_assert(wait_for(&others[i].ups, 1), "%s", others[i].why);
         run_on_worker(&others[i], close_now);
@@ -297,6 +361,41 @@ Test(link, an_idle_link_is_neither_pinged_nor_dropped)
     run_on_worker(&p, close_now);
     cr_assert(wait_for(&p.downs, 1));
     buf_done(&p.data);
+}
+
+/* The library walks the list of its timers whenever it adds one: a timer for each connection makes
+ * every connect slower (tests/bench/link_traps). */
+Test(link, a_connected_link_has_no_timer_of_the_library)
+{
+    static struct probe probes[5];
+    int of_context = 0;
+
+    server_start(ECHO);
+    start("ws", "127.0.0.1", NULL);
+    for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
+        probe_open(&probes[i]);
+        cr_assert(wait_for(&probes[i].ups, 1), "%s", probes[i].why);
+        if (i == 0) of_context = timers_now();
+    }
+    cr_expect_gt(of_context, 0, "the context has its own, so that its list has been seen");
+    cr_expect_eq(timers_now(), of_context, "%d for 1 link, %d for 5", of_context, timers_now());
+}
+
+/* With a limit of its own the library searches for each descriptor, and without a size to send by
+ * it sends as much at a time as it reads (tests/bench/link_traps). */
+Test(link, the_library_gets_the_sizes_that_cost_least)
+{
+    static struct probe p;
+
+    server_start(ECHO);
+    start("ws", "127.0.0.1", NULL);
+    probe_open(&p);
+    cr_assert(wait_for(&p.ups, 1), "%s", p.why);
+    cr_assert_eq(asked.foreign_loops != NULL, 1, "this is the context of the links");
+    cr_expect_eq(asked.fd_limit_per_thread, 0);
+    cr_expect_str_eq(protocol.name, "link");
+    cr_expect_eq(protocol.rx_buffer_size, LINK_RX_BYTES);
+    cr_expect_geq(protocol.tx_packet_size, 4096);
 }
 
 Test(link, a_refused_connection_ends)
