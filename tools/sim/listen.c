@@ -166,9 +166,9 @@ static err_t check_port(const struct sim_endpoint *at)
     return OK;
 }
 
-/* Pings and hang-ups are WhatsApp's own business, so the policy waits for hours. */
-static const lws_retry_bo_t policy = {.secs_since_valid_ping = 60000,
-                                      .secs_since_valid_hangup = 65000};
+/* Pings and hang-ups are WhatsApp's own business. Without a time to hang up at, a connection gets
+ * no timer for them. */
+static const lws_retry_bo_t policy = {.secs_since_valid_ping = 60000};
 
 err_t sim_listener_open(struct sim_server *s, struct sim_listener **out)
 {
