@@ -229,8 +229,17 @@ struct newest {
     struct slice events[EVENTS_READ]; /* newest first */
     size_t count;
     uint64_t last;  /* number of the log */
-    bool truncated; /* one that is damaged may be missing */
+    bool truncated; /* one that is damaged, or that damage hides, may be missing */
 };
+
+/* Past a row that is damaged, and past rows that a damaged key has put among ours. */
+static bool pass_damage(struct range *r)
+{
+    if (!r->astray) return range_pass_damage(r);
+    range_resume(r);
+    err_clear();
+    return true;
+}
 
 static err_t collect_events(struct mcp_ask *a, struct view *v, const struct event_filter *f,
                             struct newest *out)
@@ -241,14 +250,16 @@ static err_t collect_events(struct mcp_ask *a, struct view *v, const struct even
     struct db_event e;
 
     TRY(db_log_find(v, a->who.tenant, &log));
-    out->last = log.next_seq - 1;
+    uint64_t next = out->last = log.next_seq - 1;
     db_events(&r, v, a->who.tenant, 0, 0, RANGE_BACKWARDS);
     for (size_t scanned = 0; out->count < EVENTS_READ && scanned < EVENTS_SCAN; scanned++) {
         if (!db_event_next(&r, &e)) {
-            if (!range_pass_damage(&r)) break;
-            out->truncated = true;
-            continue;
+            out->truncated |= next >= log.first_seq;
+            if (pass_damage(&r)) continue;
+            break;
         }
+        out->truncated |= e.seq != next;
+        next = e.seq - 1;
         if (!is_seen(a, f, &e)) continue;
         buf_reset(&json);
         event_json(&json, e.seq, e.bytes);

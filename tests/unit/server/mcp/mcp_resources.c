@@ -1,3 +1,8 @@
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "storage/events.h"
+#include "storage/record.h"
 #include "tests/unit/server/mcp/agent.h"
 
 TestSuite(mcp_resources, .init = agent_setup, .fini = agent_teardown);
@@ -115,4 +120,82 @@ Test(mcp_resources, a_damaged_event_is_told_and_hides_no_other)
     cr_assert_eq(json_count(json_get(j, "events")), 1);
     cr_assert_str_eq(text_at(j, "next_cursor"), "2");
     cr_assert(json_bool(json_get(j, "truncated"), &truncated) && truncated);
+}
+
+/* Flips a bit of the key of the event whose JSON begins with `json`, wherever the file holds it: it
+ * looks like one of another tenant. */
+static void flip_key_of(uint64_t seq, const char *json)
+{
+    struct key key = event_key(1, seq);
+    size_t ahead = key.len + RECORD_HEAD + EVENT_HEAD, found = 0;
+    char path[300];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/data.mdb", H.f.path);
+    int fd = open(path, O_RDWR);
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+    uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    uint8_t *end = file + st.st_size, *at = file + ahead;
+    for (; (at = memmem(at, (size_t)(end - at), json, strlen(json))); at++) {
+        if (memcmp(at - ahead, key.data, key.len) != 0) continue;
+        at[-(ptrdiff_t)ahead] ^= 0x01;
+        found++;
+    }
+    cr_assert_gt(found, 0u);
+    munmap(file, (size_t)st.st_size);
+    close(fd);
+}
+
+Test(mcp_resources, an_event_whose_key_is_damaged_is_told_and_hides_no_other)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    struct event_head head = {.account = 2, .type = 1, .world = 1, .at_ms = 1};
+    const struct json *j;
+    bool truncated;
+    struct batch b;
+
+    log_event(acc, EVENT_MESSAGE_SENT, 0);
+    batch_init(&b);
+    batch_event(&b, 1, &head, SLICE("{\"event\":\"spoiled\"}"));
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    for (int i = 0; i < 9; i++)
+        log_event(acc, EVENT_MESSAGE_SENT, 0);
+    open_session();
+    flip_key_of(2, "{\"event\":\"spoiled\"}");
+    j = read_uri("whatsapp://events");
+    cr_assert_eq(json_count(json_get(j, "events")), 10);
+    cr_assert_str_eq(text_at(j, "next_cursor"), "11");
+    cr_assert(json_bool(json_get(j, "truncated"), &truncated) && truncated);
+}
+
+static bool is_truncated_without(uint64_t seq)
+{
+    struct key key = event_key(1, seq);
+    bool truncated;
+    struct batch b;
+
+    batch_init(&b);
+    batch_delete(&b, DB_events, key_slice(&key));
+    CHECK_OK(writer_commit(H.f.writer, &b));
+    batch_done(&b);
+    cr_assert(json_bool(json_get(read_uri("whatsapp://events"), "truncated"), &truncated));
+    return truncated;
+}
+
+/* The oldest, one in between, the newest; there is no seventh. */
+Test(mcp_resources, events_that_damage_hides_are_told)
+{
+    static const uint64_t hidden[] = {1, 3, 6};
+
+    open_session();
+    cr_expect(!is_truncated_without(7), "an empty log");
+    for (size_t i = 0; i < 3; i++) {
+        struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+        for (int n = 0; n < 6; n++)
+            log_event(acc, EVENT_MESSAGE_SENT, 0);
+        cr_expect(!is_truncated_without(7 + 6 * i));
+        cr_expect(is_truncated_without(6 * i + hidden[i]), "%zu", i);
+        trim_log(6 * (i + 1));
+    }
 }
