@@ -100,7 +100,7 @@ void log_walk_init(struct log_walk *w, struct view *v, uint32_t tenant, uint64_t
                    uint64_t through)
 {
     if (after > through) after = through;
-    *w = (struct log_walk){.seq = after, .view = v, .tenant = tenant, .through = through};
+    *w = (struct log_walk){.seq = after, .through = through};
     db_events(&w->range, v, tenant, after, through, RANGE_FORWARDS);
 }
 

@@ -55,8 +55,6 @@ struct log_walk {
     uint64_t seq;      /* how far it has come */
     size_t lost_bytes; /* payload of what LOG_LOST is about, as far as it is known */
     err_t error;
-    struct view *view;
-    uint32_t tenant;
     uint64_t through;
     struct range range;
     struct db_event ahead; /* found behind numbers that are lost */
