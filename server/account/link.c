@@ -426,7 +426,10 @@ size_t link_queued(const struct link *k) { return k->queued; }
 /* ---- all links of a worker ---- */
 
 static const struct lws_protocols protocols[] = {
-    {.name = "link", .callback = on_lws, .rx_buffer_size = LINK_RX_BYTES, .tx_packet_size = 4096},
+    {.name = "link",
+     .callback = on_lws,
+     .rx_buffer_size = LINK_RX_BYTES,
+     .tx_packet_size = LINK_TX_BYTES},
     {0},
 };
 

@@ -18,7 +18,8 @@ struct resolver;
 enum {
     LINK_CONNECT_MS = 20 * 1000, /* lookup, connect, TLS and upgrade, of all addresses together */
     LINK_CLOSE_MS = 2 * 1000,    /* to write what is queued and say goodbye */
-    LINK_RX_BYTES = 1024,
+    LINK_RX_BYTES = 1024,        /* of each link */
+    LINK_TX_BYTES = 64 << 10,    /* of a frame, to the kernel at once; takes no memory */
     LINK_HOST_MAX = 256,
     LINK_PATH_MAX = 512,
     LINK_QUEUE_MAX = 16 << 20, /* bytes queued to write; more closes the link */
