@@ -5,7 +5,7 @@ import subprocess
 
 from suite import table
 from suite.idle import empty_anon_kb
-from suite.rig import BUILD, PEER_ACCOUNTS, PEERS, session, settled_anon_kb
+from suite.rig import BUILD, Failed, PEER_ACCOUNTS, PEERS, session, settled_anon_kb
 from suite.table import Table
 
 FLOOR_RUNNING_US = 20.9  # an echo over libwebsockets (11.4) and one decryption with load and store (9.5)
@@ -166,7 +166,7 @@ def bytes_written(options):
               note=f"{of_stored(r)}; {r['count']} messages; {cpu_of_all(r)}")
     table.line()
     table.line("the same at the storage's own door, LMDB's writes counted:")
-    of_storage("bytes")(options)
+    of_program("bytes")(options)
     return results
 
 
@@ -174,15 +174,17 @@ def nearest_row(results, per_commit):
     return min(results, key=lambda window: abs(math.log(max(results[window]["per_commit"], 0.1) / per_commit)))
 
 
-def of_storage(name):
-    """A program of tests/bench that prints its own table."""
+def of_program(name):
+    """A program of tests/bench that prints its own table, and ends with 1 when it misses a goal."""
     def run(options):
         program = os.path.join(BUILD, "tests", "bench", "bench_" + name)
-        sizes = options.storage.get(name, ())
-        answer = subprocess.run([program, *map(str, sizes)], check=True, capture_output=True, text=True).stdout
+        sizes = options.programs.get(name, ())
+        ended = subprocess.run([program, *map(str, sizes)], check=False, capture_output=True, text=True)
         table.line()
-        for text in answer.rstrip("\n").split("\n"):
+        for text in ended.stdout.rstrip("\n").split("\n"):
             table.line("  " + text)
+        if ended.returncode:
+            raise Failed(f"{os.path.basename(program)} ended with {ended.returncode} {ended.stderr}")
     return run
 
 
