@@ -1,11 +1,14 @@
 /* parleyctl against a running parleyd and its sandbox, as somebody types it: each line of the
  * table must end with its exit code and print its words. */
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -263,6 +266,59 @@ static void stop_pairing(const char *account)
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGINT) door_failed("Ctrl-C", printed);
 }
 
+/* Somebody who listens and is not parleyd; his port. */
+static int listen_alone(int *out_port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 60};
+    socklen_t length = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    if (fd < 0 || bind(fd, (void *)&at, sizeof(at)) != 0 || listen(fd, 1) != 0 ||
+        getsockname(fd, (void *)&at, &length) != 0)
+        door_failed("listen", NULL);
+    *out_port = ntohs(at.sin_port);
+    return fd;
+}
+
+/* SIGTERM before the server answers, and then there is no code: it ends by the signal all the same,
+ * and its words are the server's. */
+static void stop_without_code(void)
+{
+    static const char answer[] = "HTTP/1.1 504 x\r\nContent-Length: 50\r\nConnection: close\r\n\r\n"
+                                 "{\"code\":\"server_error\",\"message\":\"later: acc_one\"}";
+    char url[64], request[4096];
+    int port, status, fd = listen_alone(&port), ends[2];
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d", port);
+    if (pipe(ends) != 0) door_failed("pipe", "");
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], 2);
+        execl(PARLEYCTL, "parleyctl", "--url", url, "--key", new_test, "pair", NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    int peer = accept(fd, NULL, NULL);
+    if (read(peer, request, sizeof(request)) <= 0) door_failed("no request", NULL);
+    kill(child, SIGTERM);
+    if (write(peer, answer, sizeof(answer) - 1) != sizeof(answer) - 1) door_failed("write", NULL);
+    shutdown(peer, SHUT_WR);
+    while (read(peer, request, sizeof(request)) > 0) {
+    }
+    close(peer);
+    close(fd);
+    size_t n = 0;
+    for (ssize_t got; (got = read(ends[0], printed + n, sizeof(printed) - 1 - n)) > 0;)
+        n += (size_t)got;
+    printed[n] = '\0';
+    close(ends[0]);
+    waitpid(child, &status, 0);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGTERM || !strstr(printed, "later: acc_one"))
+        door_failed("SIGTERM before the code", printed);
+}
+
 /* No account is left that nobody asked for; one that was named stays. */
 static void stop_pairings(void)
 {
@@ -347,6 +403,7 @@ int main(void)
     revoke_key();
     look_and_write();
     stop_pairings();
+    stop_without_code();
     ask_figures();
     check_what_is_damaged();
     check_for_nobody();

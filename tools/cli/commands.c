@@ -293,7 +293,10 @@ static int run_pair(struct cli *c, int argc, char **argv)
     if (sandbox && !make_phone(c, number, sizeof(number))) return CLI_FAILED;
     p.is_ours = !account;
     hear_stops();
-    if (!ask_for_code(c, account, &p)) return CLI_FAILED;
+    if (!ask_for_code(c, account, &p)) {
+        if (stopped_by) raise(stopped_by); /* what the server said of it stands above */
+        return CLI_FAILED;
+    }
     if (!sandbox) {
         draw_code(slice_text(p.code), p.url);
         return await_scan(c, &p, NULL);
