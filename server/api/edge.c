@@ -59,6 +59,11 @@ static bool shows_words(err_t e)
     return classes[class_of(e)].shows_words;
 }
 
+const char *edge_words(err_t e)
+{
+    return classes[class_of(e)].shows_words && *err_words() ? err_words() : err_text(e);
+}
+
 void edge_problem(struct buf *out, err_t e, const char *words, const char *field,
                   const char *expected)
 {

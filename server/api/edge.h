@@ -14,6 +14,9 @@ struct edge {
 };
 /* Any err_t but OK. */
 const struct edge *edge_of(err_t e);
+/* What a caller may read of the error that fail() left on this thread: its words when the class is
+ * one the caller can act on, else the row's sentence. Of damage too: fail() names rows of ours. */
+const char *edge_words(err_t e);
 /* {"code":…,"message":…[,"retry_after":N][,"field":…,"expected":…]}. `words` are fail()'s; they are
  * shown when the class is one the caller can act on, else the row's sentence alone. `field` and
  * `expected` name a wrong argument; NULL or "" when it is none. */

@@ -168,7 +168,7 @@ void call_word_damage(struct call *c, struct view *v)
     snprintf(c->words, sizeof(c->words),
              "%s%s%s is damaged on disk; `parleyctl check` says how far. Bring back a backup%s",
              chat, *chat ? " of " : "", *account ? account : "what this call reads",
-             *account ? ", or pair the phone anew" : "");
+             *account ? ", or delete the account and pair the phone anew" : "");
 }
 
 /* ---- writing ---- */

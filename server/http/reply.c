@@ -153,7 +153,7 @@ void reply_refuse(struct request *r, err_t e)
     const struct edge *edge = edge_of(e);
     AUTO(buf) body = {0};
 
-    edge_problem(&body, e, err_words(), NULL, NULL);
+    edge_problem(&body, e, edge_words(e), NULL, NULL);
     edge_log(e, NULL, "a request was refused", err_trail());
     if (edge->status == 401) reply_header(r, "WWW-Authenticate", SLICE("Bearer realm=\"parley\""));
     reply_json(r, edge->status, buf_slice(&body));

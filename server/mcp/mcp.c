@@ -121,7 +121,7 @@ void mcp_refuse_error(struct mcp_ask *a, err_t e)
     AUTO(buf) problem = {0};
     char words[ACCOUNT_WORDS_MAX];
 
-    snprintf(words, sizeof(words), "%s", *err_words() ? err_words() : err_text(e));
+    snprintf(words, sizeof(words), "%s", edge_words(e));
     edge_problem(&problem, e, words, NULL, NULL);
     edge_log(e, NULL, "an MCP request failed", err_trail());
     refuse(a, edge_of(e)->rpc, buf_slice(&problem), words);

@@ -164,7 +164,7 @@ void mcp_sse_open(struct request *r)
     }
     e = session_create_volatile(w, &who, number, session);
     if (e != OK) {
-        reply_problem(r, edge_of(e)->status, edge_of(e)->code, "%s", err_words());
+        reply_problem(r, edge_of(e)->status, edge_of(e)->code, "%s", edge_words(e));
         return;
     }
     mcp_event_id_parse(request_header(r, "last-event-id"), &after);

@@ -162,7 +162,7 @@ static void refuse(struct request *r, err_t e)
 {
     AUTO(buf) problem = {0};
 
-    edge_problem(&problem, e, err_words(), NULL, NULL);
+    edge_problem(&problem, e, edge_words(e), NULL, NULL);
     reply_json(r, edge_of(e)->status, buf_slice(&problem));
 }
 

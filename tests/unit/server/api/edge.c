@@ -57,3 +57,14 @@ Test(edge, shows_words_only_to_who_can_act_on_them)
     cr_assert(!json_get(j, "retry_after"), "waiting does not mend it");
     json_free(j);
 }
+
+Test(edge, of_what_broke_a_caller_reads_no_row_of_ours)
+{
+    err_t e = fail(STORE_DAMAGED, "checksum of a record of events does not match");
+
+    cr_expect_str_eq(edge_words(e), err_text(e));
+    e = fail(BAD_ARGUMENT, "limit is \"a\"");
+    cr_expect_str_eq(edge_words(e), "limit is \"a\"");
+    err_clear();
+    cr_expect_str_eq(edge_words(ERR_BAD_ARGUMENT), err_text(ERR_BAD_ARGUMENT));
+}

@@ -285,7 +285,7 @@ Test(chats, a_damaged_row_is_named_and_stops_its_account_alone)
     fixture_flip(&H.f, "SPOILED");
     snprintf(words, sizeof(words),
              "%s of %s is damaged on disk; `parleyctl check` says how far. Bring back a backup, or "
-             "pair the phone anew",
+             "delete the account and pair the phone anew",
              c, one->status.id);
     snprintf(ask, sizeof(ask), "{\"account_id\":\"%s\"}", one->status.id);
     expect_damage("list_chats", ask, words);
