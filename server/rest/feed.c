@@ -57,6 +57,18 @@ static void on_gap(struct hub_stream *s, uint64_t first, uint64_t last)
     sse_write(f->sse, buf_slice(&frame));
 }
 
+/* Who comes without a place is told his, so that what breaks before the first event also goes on
+ * where it stopped. An id without data: readers keep it and show nothing. */
+static void say_place(struct feed *f, bool is_new)
+{
+    AUTO(buf) frame = {0};
+
+    buf_put_text(&frame, "retry: 1000\n");
+    if (is_new) buf_printf(&frame, "id: %llu\n", (unsigned long long)f->stream.cursor);
+    buf_put_u8(&frame, '\n');
+    sse_write(f->sse, buf_slice(&frame));
+}
+
 /* ---- life ---- */
 
 static void on_closed(struct sse *sse)
@@ -167,6 +179,6 @@ void feed_open(struct request *r)
     }
     f->sse = sse_start(r, f, on_closed);
     f->sse->on_drained = on_drained;
-    sse_write(f->sse, SLICE("retry: 1000\n\n"));
     hub_stream_open(hub, &f->stream, after);
+    say_place(f, after == HUB_FROM_NOW);
 }

@@ -64,6 +64,7 @@ export class Door {
 
 /** A subscriber that lives through kills: what it was shown is in `shown`, in the order of arrival. */
 export class Stream {
+  begin = 0; // it is shown what comes behind this number; undefined until the server has told it
   shown = []; // events and gaps
   events = [];
   gaps = [];
@@ -74,8 +75,10 @@ export class Stream {
   #gate;
   #open;
 
-  constructor(door, { isResting = false } = {}) {
-    Object.assign(this, { door, lastId: '0' });
+  /** `isNew`: from now, wherever that is. */
+  constructor(door, { isResting = false, isNew = false } = {}) {
+    Object.assign(this, { door, isNew });
+    this.#anew();
     if (isResting) this.rest();
     this.running = this.#run();
   }
@@ -91,6 +94,18 @@ export class Stream {
     this.isResting = true;
     this.#gate = new Promise((resolve) => (this.#open = resolve));
     this.#cut.abort();
+  }
+
+  /** Forgets what it has seen and subscribes again, from now. */
+  renew() {
+    this.#cut.abort();
+    this.#anew();
+  }
+
+  #anew() {
+    this.begin = this.isNew ? undefined : 0;
+    this.lastId = this.isNew ? '' : '0';
+    Object.assign(this, { shown: [], events: [], gaps: [] });
   }
 
   wake() {
@@ -117,12 +132,14 @@ export class Stream {
   }
 
   async #read() {
-    const headers = { ...this.door.headers, accept: 'text/event-stream', 'last-event-id': this.lastId };
-    const response = await fetch(new URL('/v1/events', this.door.url), { headers, signal: this.#cut.signal });
+    const { signal } = this.#cut;
+    const headers = { ...this.door.headers, accept: 'text/event-stream', ...(this.lastId && { 'last-event-id': this.lastId }) };
+    const response = await fetch(new URL('/v1/events', this.door.url), { headers, signal });
     if (!response.ok) throw new Error(`/v1/events: ${response.status}`);
     const decoder = new TextDecoder();
     let text = '';
     for await (const chunk of response.body) {
+      if (signal.aborted) return; // of the subscription before
       text += decoder.decode(chunk, { stream: true });
       const frames = text.split(/\r?\n\r?\n/);
       text = frames.pop(); // what a kill cut off has no blank line behind it and counts for nothing
@@ -134,7 +151,10 @@ export class Stream {
     const field = (name) => frame.split(/\r?\n/).find((line) => line.startsWith(`${name}:`))?.slice(name.length + 1).trim();
     const id = field('id');
     const data = field('data');
-    if (id !== undefined) this.lastId = id;
+    if (id !== undefined) {
+      this.begin ??= Number(id);
+      this.lastId = id;
+    }
     if (id === undefined || !data) return;
     const one = { id, event: field('event'), ...JSON.parse(data) };
     this.shown.push(one);

@@ -70,7 +70,7 @@ export class Judge {
       const arrived = new Set(this.#arrived(await this.world.inboxes()));
       for (const text of this.traffic.outbound.keys()) if (!arrived.has(text)) return false;
       if (this.cuts && !this.cuts.isWithout(this.log)) return false;
-      return this.streams.every(({ events }) => events.at(-1)?.seq === this.log.at(-1)?.seq);
+      return this.streams.every(({ events, begin }) => (events.at(-1)?.seq ?? begin) === this.log.at(-1)?.seq);
     }, 150);
     await still.catch((error) => this.#says(error.message));
   }
@@ -91,11 +91,12 @@ export class Judge {
 
   /** Every subscriber saw the log: each event once, in order, under its number. */
   #followed() {
-    this.streams.forEach(({ events, gaps }, who) => {
+    this.streams.forEach(({ events, gaps, begin }, who) => {
+      const log = this.log.slice(begin);
       if (gaps.length) this.#says(`subscriber ${who} was told that it missed ${gaps[0].first} to ${gaps[0].last}`);
-      const wrong = this.log.findIndex((event, n) => event.seq !== events[n]?.seq || event.event_id !== events[n]?.event_id);
-      if (wrong >= 0) this.#says(`subscriber ${who} was shown ${nameOf(events[wrong])} in the place of ${nameOf(this.log[wrong])}`);
-      if (events.length > this.log.length) this.#says(`subscriber ${who} was shown ${events.length - this.log.length} events too many`);
+      const wrong = log.findIndex((event, n) => event.seq !== events[n]?.seq || event.event_id !== events[n]?.event_id);
+      if (wrong >= 0) this.#says(`subscriber ${who} was shown ${nameOf(events[wrong])} in the place of ${nameOf(log[wrong])}`);
+      if (events.length > log.length) this.#says(`subscriber ${who} was shown ${events.length - log.length} events too many`);
       if (events.some(({ id, seq }) => id !== String(seq))) this.#says(`subscriber ${who}: an id that is not the number`);
     });
   }

@@ -28,11 +28,12 @@ function options() {
 }
 
 /** Rounds until the last one or the first broken promise. */
-async function rounds(world, traffic, desk, judge, cuts, count) {
+async function rounds(world, traffic, desk, judge, { cuts, newcomer }, count) {
   for (let round = 1; round <= count; round++) {
     let over = false;
     await world.prepare(round);
     cuts.begin(judge.log);
+    newcomer.renew();
     traffic.resume();
     const asking = [desk.askUntil(() => over), judge.follow(() => over)];
     await pause(between(50, 1200));
@@ -52,11 +53,13 @@ async function run() {
   await world.open();
   const streams = Array.from({ length: SUBSCRIBERS }, () => new Stream(world.door));
   const traffic = new Traffic(world);
+  const newcomer = new Stream(world.door, { isNew: true });
+  streams.push(newcomer);
   const desk = new Desk(world, { pairs: true });
   const cuts = new Cuts(world, new Stream(world.door, { isResting: true }));
   const judge = new Judge(world, traffic, desk, streams, patience, cuts);
   traffic.begin();
-  const done = await rounds(world, traffic, desk, judge, cuts, count);
+  const done = await rounds(world, traffic, desk, judge, { cuts, newcomer }, count);
   [...streams, cuts.straggler].forEach((stream) => stream.close());
   await world.close();
   execFileSync(program('parleyctl'), ['check', world.parleyd.data], { stdio: ['ignore', 'ignore', 'inherit'] });

@@ -383,6 +383,51 @@ static void point_it_there(void)
     unsetenv("WUSE_API_KEY");
 }
 
+/* The next connection asks with these words, hears that stream, and is cut off. */
+static void serve_once(int listener, const char *wanted, const char *stream)
+{
+    char asked[4096] = "";
+    size_t n = 0;
+    ssize_t got;
+    int fd = accept(listener, NULL, NULL);
+
+    while (!strstr(asked, "\r\n\r\n") && n < sizeof(asked) - 1 &&
+           (got = read(fd, asked + n, sizeof(asked) - 1 - n)) > 0) {
+        n += (size_t)got;
+        asked[n] = '\0';
+    }
+    if (fd < 0 || !strstr(asked, wanted)) _exit(1);
+    dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n%s", stream);
+    close(fd);
+}
+
+/* A server that breaks before it has told anything, and in the middle of an event. */
+static void follow_what_breaks(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(at);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), status;
+    char line[160];
+
+    if (bind(listener, (struct sockaddr *)&at, size) != 0 || listen(listener, 4) != 0 ||
+        getsockname(listener, (struct sockaddr *)&at, &size) != 0)
+        door_failed("listen", "for parleyctl events");
+    pid_t server = fork();
+    if (server == 0) {
+        alarm(60); /* when nobody asks */
+        serve_once(listener, "/v1/events", "retry: 1000\nid: 7\n\n");
+        serve_once(listener, "Last-Event-ID: 7\r\n", "id: 8\nevent: x\ndata: {\"cut\":");
+        serve_once(listener, "Last-Event-ID: 7\r\n", "id: 8\ndata: {\"seq\":8}\n\n");
+        _exit(0);
+    }
+    close(listener);
+    snprintf(line, sizeof(line), "--url http://127.0.0.1:%d --key parley_test_x events %s",
+             ntohs(at.sin_port), "--follow --count 1");
+    check(&(struct step){line, 0, "{\"seq\":8}", "cut"});
+    if (waitpid(server, &status, 0) != server || status != 0)
+        door_failed("parleyctl events --follow", "asks for another place than it was told");
+}
+
 int main(void)
 {
     char line[128];
@@ -407,6 +452,7 @@ int main(void)
     ask_figures();
     check_what_is_damaged();
     check_for_nobody();
+    follow_what_breaks();
     door_close(&door);
     check(
         &(struct step){"--key x accounts", 1, "parleyctl: parleyd does not answer at http", NULL});

@@ -204,7 +204,8 @@ int door_problem(const struct answer *a)
 struct follower {
     CURL *curl;
     struct buf line, data;
-    char id[128], event[64];
+    char id[128]; /* of the last whole frame: one that is cut off comes again */
+    char next_id[128], event[64];
     bool (*on_event)(void *context, const char *id, const char *event, struct slice data);
     void *context;
     struct buf refusal; /* the body of an answer that is no stream */
@@ -221,7 +222,7 @@ static void take_field(struct follower *f, struct slice line)
         if (f->data.len) buf_put_u8(&f->data, '\n');
         buf_put(&f->data, value);
     } else if (slice_is(name, "id")) {
-        snprintf(f->id, sizeof(f->id), SLICE_FMT, SLICE_ARG(value));
+        snprintf(f->next_id, sizeof(f->next_id), SLICE_FMT, SLICE_ARG(value));
     } else if (slice_is(name, "event")) {
         snprintf(f->event, sizeof(f->event), SLICE_FMT, SLICE_ARG(value));
     }
@@ -236,6 +237,7 @@ static bool take_line(struct follower *f)
         take_field(f, line);
         return true;
     }
+    memcpy(f->id, f->next_id, sizeof(f->id));
     bool goes_on = !f->data.len || f->on_event(f->context, f->id, f->event, buf_slice(&f->data));
     buf_reset(&f->data);
     f->event[0] = '\0';
@@ -304,6 +306,7 @@ int door_follow(const struct cli *c, const char *path, const char *after,
     bool told = false;
 
     if (after) snprintf(f.id, sizeof(f.id), "%s", after);
+    memcpy(f.next_id, f.id, sizeof(f.id));
     for (;;) {
         long status = follow_once(c, &f, path);
         if (f.ended) break;
@@ -325,6 +328,8 @@ int door_follow(const struct cli *c, const char *path, const char *after,
         buf_reset(&f.line);
         buf_reset(&f.data);
         buf_reset(&f.refusal);
+        memcpy(f.next_id, f.id, sizeof(f.id));
+        f.event[0] = '\0';
         sleep(FOLLOW_RETRY_S);
     }
     buf_done(&f.line);

@@ -163,6 +163,31 @@ Test(rest, the_feed_resumes_behind_the_last_event_id)
     door_step();
 }
 
+/* So that a stream that breaks before its first event goes on from there. */
+Test(rest, who_subscribes_from_now_is_told_where_that_is)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    AUTO(buf) new = {0}, old = {0};
+    char headers[300];
+    int fd;
+
+    for (int i = 0; i < 3; i++)
+        log_event(acc, EVENT_ACCOUNT_CONNECTED, 0);
+    fd = send_request("GET /v1/events?events=message.received", door_test, NULL);
+    hear(fd, &new);
+    cr_expect(strstr(buf_text(&new), "retry: 1000\nid: 3\n\n"), "%s", buf_text(&new));
+    close(fd);
+    door_step();
+    log_event(acc, EVENT_MESSAGE_RECEIVED, 0); /* nobody listens */
+    snprintf(headers, sizeof(headers), "%sLast-Event-ID: 3\r\n", door_test);
+    fd = send_request("GET /v1/events?events=message.received", headers, NULL);
+    hear(fd, &old);
+    cr_expect(strstr(buf_text(&old), "retry: 1000\n\nid: 4\nevent: message.received\n"), "%s",
+              buf_text(&old));
+    close(fd);
+    door_step();
+}
+
 Test(rest, the_feed_filters_and_keeps_worlds_apart)
 {
     struct account *test = add_account(true, ACCOUNT_CONNECTED);
