@@ -14,6 +14,7 @@ struct check {
     void (*tell)(void *context, const char *line);
     void *context;
     struct check_result result;
+    err_t error; /* of the sub-database that is looked at: LMDB could not go on in it */
 };
 
 static void say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -36,6 +37,15 @@ static void look_up(struct check *c, enum db db, const struct range *r, size_t r
     if (view_find(c->view, db, r->key, &found) == OK && found.data == r->value.data) return;
     c->result.hidden_rows++;
     say(c, "%s: record %zu is not found by its key", store_db_name(db), row);
+}
+
+/* Of the errors behind the first one LMDB says only that its transaction must end. */
+static void cannot_read(struct check *c, enum db db, size_t rows, err_t e)
+{
+    const char *why = e == ERR_STORE_DAMAGED ? err_words() : "a page that leads on is damaged";
+
+    c->result.error = c->error = e;
+    say(c, "%s: cannot be read further than %zu records: %s", store_db_name(db), rows, why);
 }
 
 /* Counts good and bad records of one sub-database in key order. */
@@ -63,23 +73,25 @@ static size_t walk(struct check *c, enum db db)
         last.len = 0;
         key_bytes(&last, slice_sub(r.key, 0, KEY_MAX));
     }
-    if (range_error(&r) != OK) {
-        c->result.error = range_error(&r);
-        say(c, "%s: after %zu records: %s", store_db_name(db), rows, err_trail());
-    }
+    if (range_error(&r) != OK) cannot_read(c, db, rows, range_error(&r));
     return rows;
 }
 
-static err_t check_db(struct check *c, enum db db)
+static void check_db(struct check *c, enum db db)
 {
     size_t counted;
+    err_t e;
 
     if (!store_has(c->store, db)) {
         c->result.hidden_rows++;
         say(c, "%s: the sub-database is missing", store_db_name(db));
-        return OK;
+        return;
     }
-    TRY(view_count(c->view, db, &counted));
+    e = view_count(c->view, db, &counted);
+    if (e != OK) {
+        cannot_read(c, db, 0, e);
+        return;
+    }
     size_t rows = walk(c, db);
     c->result.rows += rows;
     if (rows != counted) {
@@ -87,7 +99,6 @@ static err_t check_db(struct check *c, enum db db)
         say(c, "%s: %zu records found, %zu counted by LMDB", store_db_name(db), rows, counted);
     }
     say(c, "%s: %zu records", store_db_name(db), rows);
-    return OK;
 }
 
 /* The numbers of a log have no holes; a missing one was hidden. */
@@ -176,11 +187,22 @@ static err_t begin(struct check *c)
     return e;
 }
 
+/* A transaction that met a damaged page reads nothing any more; the next one reads other tables. */
+static err_t begin_anew(struct check *c)
+{
+    err_clear();
+    view_end(c->view);
+    return view_begin(c->view);
+}
+
 static err_t check_all(struct check *c)
 {
     TRY(begin(c));
-    for (int db = 0; db < DB_COUNT; db++)
-        TRY(check_db(c, (enum db)db));
+    for (int db = 0; db < DB_COUNT; db++) {
+        c->error = OK;
+        check_db(c, (enum db)db);
+        if (c->error != OK) TRY(begin_anew(c));
+    }
     if (c->result.bad_records == 0 && c->result.error == OK) TRY(check_logs(c));
     return OK;
 }

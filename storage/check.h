@@ -7,7 +7,7 @@
 
 struct check_result {
     size_t rows, bad_records, hidden_rows, disordered, bad_pages;
-    err_t error; /* LMDB could not go on */
+    err_t error; /* LMDB could not go on in a sub-database; the others were looked at */
 };
 
 /* Tells one line per finding and one per sub-database. */

@@ -147,6 +147,11 @@ static err_t check_file(struct store *s, const struct store_options *o)
     if (e != ERR_STORE_DAMAGED) return e;
     AUTO(buf) why = {0};
     buf_put_text(&why, err_words());
+    if (o->read_only)
+        return fail(STORE_DAMAGED,
+                    "the database in %s is damaged: %s. That is where reading begins, so nothing "
+                    "more can be checked. Bring back a backup.",
+                    s->path, buf_text(&why));
     return fail(
         STORE_DAMAGED,
         "the database in %s is damaged: %s. Nothing was changed; `parleyctl check %s` tells "

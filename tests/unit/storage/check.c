@@ -76,6 +76,40 @@ Test(check, finds_every_flipped_record_and_a_reader_gets_none)
     cr_assert(damaged == 2 && good == 498);
 }
 
+/* The second child of every page that leads to others is said to lie far behind the file. */
+static void lead_astray(void)
+{
+    enum { KIND = 10, BRANCH = 1, LOWER = 12, SECOND_PLACE = 18 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char path[512];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/data.mdb", f.path);
+    int fd = open(path, O_RDWR);
+    cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+    uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    for (uint8_t *p = file + 2 * page; p < file + st.st_size; p += page) {
+        size_t node = p[SECOND_PLACE] + 256u * p[SECOND_PLACE + 1];
+        bool leads = p[KIND] == BRANCH && p[KIND + 1] == 0 && p[LOWER] + 256u * p[LOWER + 1] >= 20;
+        if (leads && node < page - 8) memset(p + node + 2, 0xff, 2);
+    }
+    munmap(file, (size_t)st.st_size);
+    close(fd);
+}
+
+Test(check, goes_on_with_the_next_table_behind_one_that_cannot_be_read)
+{
+    fill();
+    lead_astray();
+    struct check_result r = check();
+    cr_assert(!check_is_clean(&r) && r.error != OK, "%s", said);
+    cr_assert(r.bad_pages > 0 && r.rows > 0, "%s", said);
+    cr_assert(strstr(said, "data: cannot be read further than "), "%s", said);
+    cr_assert(strstr(said, "events: cannot be read further than "), "%s", said);
+    cr_assert(strstr(said, "\nmeta: ") || strstr(said, "\ntenants: "), "%s", said);
+    cr_assert(!strstr(said, "BAD_TXN"), "%s", said);
+}
+
 Test(check, finds_an_event_that_is_missing)
 {
     struct batch b;
