@@ -33,6 +33,15 @@ bool cli_is_global(const char *word);
 /* What a word that nothing takes may have been meant for: "" or "; …". */
 const char *cli_hint(const char *word);
 
+/* A word that is left when a command has taken what it knows; CLI_USAGE. */
+int cli_not_taken(const char *command, int argc, char **argv);
+/* Whether a file of a folder is kept from us: then it is told whose it is. */
+bool cli_may_not_read(const char *folder, const char *file);
+
+/* ---- check.c ---- */
+
+int cli_check(struct cli *c, int argc, char **argv);
+
 /* ---- door.c: HTTP ---- */
 
 struct answer {
@@ -58,7 +67,8 @@ int door_follow(const struct cli *c, const char *path, const char *after,
 bool door_first_key(const struct cli *c, char *out, size_t n);
 /* Percent-encodes into `out`. */
 void door_escape(struct buf *out, const char *text);
-/* Prints the problem of an answer that is no success; CLI_FAILED. */
+/* Prints the problem of an answer that is no success, and which command does what its words name by
+ * the tool; CLI_FAILED. */
 int door_problem(const struct answer *a);
 
 /* ---- tool.c: every tool of the table as a command ---- */

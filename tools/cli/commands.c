@@ -4,15 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "proto/base/text.h"
 #include "server/api/json.h"
 #include "server/api/qr.h"
-#include "storage/check.h"
-#include "storage/store.h"
 #include "tools/cli/cli.h"
 
 enum { ANSWER_BYTES = 64 << 20, PAIR_PATIENCE_S = 180 };
@@ -41,8 +38,7 @@ static const char *option(int *argc, char **argv, const char *name)
     return NULL;
 }
 
-/* A word that is left when a command has taken what it knows; CLI_USAGE. */
-static int not_taken(const char *command, int argc, char **argv)
+int cli_not_taken(const char *command, int argc, char **argv)
 {
     const struct cli_command *row = cli_commands;
     const char *word = argv[0];
@@ -59,6 +55,8 @@ static int not_taken(const char *command, int argc, char **argv)
                      row->usage);
 }
 
+static bool is_test_key(const char *key) { return key && strncmp(key, "parley_test_", 12) == 0; }
+
 static struct json *parse(const struct answer *a)
 {
     struct json *j = NULL;
@@ -72,22 +70,22 @@ static int run_accounts(struct cli *c, int argc, char **argv)
 {
     struct answer a;
 
-    if (argc) return not_taken("accounts", argc, argv);
+    if (argc) return cli_not_taken("accounts", argc, argv);
     if (!tool_ask(c, "list_accounts", "{}", &a)) return CLI_FAILED;
     struct json *j = parse(&a);
     const struct json *items = json_get(j, "accounts");
-    printf("%-28s %-14s %-16s %s\n", "ACCOUNT", "STATUS", "PHONE", "NAME");
+    printf("%-28s %-14s %-16s %-16s %s\n", "ACCOUNT", "STATUS", "REASON", "PHONE", "NAME");
     for (size_t i = 0; i < json_count(items); i++) {
         const struct json *row = json_at(items, i);
-        printf("%-28.*s %-14.*s %-16.*s " SLICE_FMT "\n", SLICE_ARG(json_get_text(row, "id")),
-               SLICE_ARG(json_get_text(row, "status")), SLICE_ARG(json_get_text(row, "phone")),
+        printf("%-28.*s %-14.*s %-16.*s %-16.*s " SLICE_FMT "\n",
+               SLICE_ARG(json_get_text(row, "id")), SLICE_ARG(json_get_text(row, "status")),
+               SLICE_ARG(json_get_text(row, "reason")), SLICE_ARG(json_get_text(row, "phone")),
                SLICE_ARG(json_get_text(row, "display_name")));
     }
     if (!json_count(items))
         fprintf(stderr, "This key has no account yet: parleyctl pair%s\n",
-                c->key && strncmp(c->key, "parley_test_", 12) == 0
-                    ? " --sandbox"
-                    : " (accounts of the sandbox want --key and a test key)");
+                is_test_key(c->key) ? " --sandbox"
+                                    : " (accounts of the sandbox want --key and a test key)");
     json_free(j);
     answer_done(&a);
     return CLI_DONE;
@@ -144,9 +142,20 @@ static bool scan_in_sandbox(struct cli *c, struct slice code, const char *number
 
 /* ---- a pairing that is stopped ---- */
 
-static volatile sig_atomic_t stopped_by;
+static volatile sig_atomic_t stopped_by, awaits_code;
 
-static void on_stop(int signal) { stopped_by = signal; }
+/* Who stops it while the server looks for a code would wait without knowing what for. */
+static void on_stop(int signal)
+{
+    static const char words[] =
+        "\nparleyctl: stops when the server has answered, within some 20 s. Ctrl-C again stops it "
+        "now; a new account may stay then (parleyctl accounts).\n";
+    int kept = errno;
+
+    stopped_by = signal;
+    if (awaits_code && write(STDERR_FILENO, words, sizeof(words) - 1) < 0) awaits_code = 0;
+    errno = kept;
+}
 
 /* Once each: who insists ends us at once. */
 static void hear_stops(void)
@@ -203,7 +212,12 @@ static bool ask_for_code(struct cli *c, const char *account, struct pairing *out
     pen_object(&pen, NULL);
     if (account) pen_text(&pen, "account_id", slice_text(account));
     pen_end(&pen);
-    if (!tool_ask(c, "pair_account", buf_text(&args), &a)) return false;
+    fprintf(stderr, "parleyctl: asking %s for a code …\n",
+            c->wants_test || is_test_key(c->key) ? "the sandbox" : "WhatsApp");
+    awaits_code = 1;
+    bool is_answered = tool_ask(c, "pair_account", buf_text(&args), &a);
+    awaits_code = 0;
+    if (!is_answered) return false;
     bool ok = read_pairing(&a, out) && out->code[0];
     answer_done(&a);
     if (!ok) cli_failed("the server gave no code");
@@ -285,9 +299,9 @@ static int run_pair(struct cli *c, int argc, char **argv)
     struct pairing p = {0};
     char number[32];
 
-    if (argc) return not_taken("pair", argc, argv);
+    if (argc) return cli_not_taken("pair", argc, argv);
     c->wants_test = c->wants_test || sandbox;
-    if (sandbox && c->key && strncmp(c->key, "parley_test_", 12) != 0)
+    if (sandbox && c->key && !is_test_key(c->key))
         return cli_usage("pair --sandbox wants a test key (parley_test_…)");
     /* First of all, so that without a sandbox no account is left behind. */
     if (sandbox && !make_phone(c, number, sizeof(number))) return CLI_FAILED;
@@ -315,7 +329,7 @@ static int run_send(struct cli *c, int argc, char **argv)
     struct pen p = pen_on(&args);
     struct answer a;
 
-    if (argc > 2) return not_taken("send", argc - 2, argv + 2);
+    if (argc > 2) return cli_not_taken("send", argc - 2, argv + 2);
     if (argc < 2)
         return cli_usage("send wants a number (+1…) or a chat_… and a text: parleyctl send "
                          "+14155550198 \"hello\"");
@@ -408,7 +422,7 @@ static int run_events(struct cli *c, int argc, char **argv)
     AUTO(buf) path = {0};
     uint64_t seq;
 
-    if (argc) return not_taken("events", argc, argv);
+    if (argc) return cli_not_taken("events", argc, argv);
     if (count && (text_i64(slice_text(count), &w.left) != OK || w.left < 1))
         return cli_usage("--count wants a number from 1 on, not '%s'", count);
     if (after && text_u64(slice_text(after), &seq) != OK)
@@ -432,9 +446,11 @@ static int print_first_key(struct cli *c, bool test)
     char key[256];
 
     c->wants_test = test;
-    if (!door_first_key(c, key, sizeof(key)))
+    if (!door_first_key(c, key, sizeof(key))) {
+        if (cli_may_not_read(c->data, "first-keys")) return CLI_FAILED;
         return cli_failed("there is no first-keys in %s; name the server's folder with --data",
                           c->data);
+    }
     printf("%s\n", key);
     return CLI_DONE;
 }
@@ -475,7 +491,7 @@ static int run_key(struct cli *c, int argc, char **argv)
     const char *verb = argc ? argv[0] : "", *last = argc ? argv[argc - 1] : "";
     AUTO(buf) path = {0};
 
-    if (strncmp(last, "--", 2) == 0) return not_taken("key", 1, &argv[argc - 1]);
+    if (strncmp(last, "--", 2) == 0) return cli_not_taken("key", 1, &argv[argc - 1]);
     if (argc == 1 && strcmp(verb, "list") == 0) return change_keys(c, "GET", "/v1/keys", NULL);
     if (argc == 1 && strcmp(verb, "first") == 0 && live != test) return print_first_key(c, test);
     if (argc == 1 && strcmp(verb, "new") == 0 && live != test)
@@ -488,86 +504,12 @@ static int run_key(struct cli *c, int argc, char **argv)
     return change_keys(c, "DELETE", buf_text(&path), NULL);
 }
 
-/* ---- check ---- */
-
-static void tell_line(void *context, const char *line) { printf("%s\n", line); }
-
-static bool has_database(const char *folder)
-{
-    char path[4200];
-
-    snprintf(path, sizeof(path), "%s/data.mdb", folder);
-    return access(path, F_OK) == 0;
-}
-
-static int check_folder(const struct store_options *options)
-{
-    struct check_result result = {0};
-    struct store *store;
-
-    if (store_open(options, &store) != OK) return cli_failed("%s", err_words());
-    err_t e = check_store(store, tell_line, NULL, &result);
-    store_close(store);
-    if (e != OK) return cli_failed("%s", err_words());
-    printf("%zu rows, %zu damaged, %zu hidden, %zu out of order; %zu findings in pages\n",
-           result.rows, result.bad_records, result.hidden_rows, result.disordered,
-           result.bad_pages);
-    return check_is_clean(&result) ? CLI_DONE : CLI_FAILED;
-}
-
-/* What a read of anywhere ends in; others come from outside, as of a pipe that nobody reads. */
-static bool is_of_damage(int number)
-{
-    return number == SIGBUS || number == SIGSEGV || number == SIGABRT || number == SIGFPE ||
-           number == SIGILL;
-}
-
-/* LMDB believes its pages, and may read anywhere when one is damaged: then the process that looks
- * ends, and this one still says what it means. */
-static int check_apart(const struct store_options *options)
-{
-    int status;
-
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        signal(SIGBUS, SIG_DFL); /* it ends by its signal, also where a sanitizer would catch it */
-        signal(SIGSEGV, SIG_DFL);
-        setvbuf(stdout, NULL, _IOLBF, 0); /* what was found is told, whatever comes */
-        status = check_folder(options);
-        fflush(NULL);
-        _exit(status);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child)
-        return cli_failed("cannot check: %s", strerror(errno));
-    if (WIFEXITED(status)) return WEXITSTATUS(status);
-    if (!is_of_damage(WTERMSIG(status)))
-        return cli_failed("the check was ended by signal %d before it was through",
-                          WTERMSIG(status));
-    return cli_failed("the pages of the database in %s are damaged so far that reading on ended "
-                      "the check (signal %d); what it found before stands above. The start of "
-                      "parleyd puts a flipped bit among rows right and says so; if it refuses, "
-                      "bring back a backup.",
-                      options->path, WTERMSIG(status));
-}
-
-static int run_check(struct cli *c, int argc, char **argv)
-{
-    struct store_options options = {.path = argc ? argv[0] : c->data, .read_only = true};
-
-    if (argc > 1) return not_taken("check", argc - 1, argv + 1);
-    if (!has_database(options.path))
-        return cli_failed(
-            "there is no database in %s (no data.mdb); name the data folder of parleyd",
-            options.path);
-    return check_apart(&options);
-}
-
 const struct cli_command cli_commands[] = {
     {"accounts", "", "accounts with their states", run_accounts},
     {"pair", "[--sandbox] [--account ID]",
-     "pairs an account, or again one that ended: draws the code (stopped before a phone "
-     "scanned it, it leaves no new account behind); with --sandbox a virtual phone scans",
+     "pairs an account, or again one that ended: draws the code. Stopped while a code is shown it "
+     "leaves no new account behind; when no code came or nobody scanned in time, the account stays "
+     "and is named. With --sandbox a virtual phone scans",
      run_pair},
     {"send", "[--account ID] TO TEXT", "sends a text to a number or a chat", run_send},
     {"events", "[--follow] [--after SEQ] [--count N] [--events NAMES]",
@@ -576,6 +518,6 @@ const struct cli_command cli_commands[] = {
      "new --live|--test [--name NAME] [--rights read,write,delete] | first --live|--test | list | "
      "revoke KEY_ID",
      "makes a key, prints one of those made at first start, lists or revokes them", run_key},
-    {"check", "[DIR]", "verifies a database: checksums and row counts", run_check},
+    {"check", "[DIR]", "verifies a database: checksums and row counts", cli_check},
     {NULL, NULL, NULL, NULL},
 };

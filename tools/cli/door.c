@@ -57,6 +57,7 @@ struct way {
 
 static bool no_way(const struct cli *c, bool operator_only)
 {
+    if (cli_may_not_read(c->data, operator_only ? "operator.sock" : "first-keys")) return false;
     if (operator_only)
         cli_failed("keys are made through the operator's socket, and there is none in %s. Start "
                    "parleyd there (parleyd --data %s, or tools/run), or name its data folder with "
@@ -80,6 +81,7 @@ static bool find_way(const struct cli *c, CURL *curl, bool operator_only, struct
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
     if (operator_only || (!c->key && !door_first_key(c, key, sizeof(key)))) {
         if (!socket_path(c, out->socket, sizeof(out->socket))) return no_way(c, operator_only);
+        if (cli_may_not_read(c->data, "operator.sock")) return false;
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, out->socket);
         return true;
     }
@@ -184,6 +186,19 @@ void door_escape(struct buf *out, const char *text)
     }
 }
 
+/* The words are for callers of tools: pairing is a command of its own here. */
+static void name_command(struct slice words)
+{
+    AUTO(buf) text = {0};
+
+    buf_put(&text, words);
+    if (!strstr(buf_text(&text), "pair_account")) return;
+    const char *id = strstr(buf_text(&text), "acc_");
+    int length = id ? (int)strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789_") : 0;
+    fprintf(stderr, "parleyctl: here that is: parleyctl pair %s%.*s\n",
+            id ? "--account " : "[--account ID]", length, id ? id : "");
+}
+
 int door_problem(const struct answer *a)
 {
     struct json *j = NULL;
@@ -192,6 +207,7 @@ int door_problem(const struct answer *a)
         struct slice code = json_get_text(j, "code"), words = json_get_text(j, "message");
         fprintf(stderr, "parleyctl: " SLICE_FMT ": " SLICE_FMT "\n", SLICE_ARG(code),
                 SLICE_ARG(words));
+        name_command(words);
     } else {
         fprintf(stderr, "parleyctl: the server answered %ld\n", a->status);
     }

@@ -1,9 +1,13 @@
 /* parleyctl: global options, then a command of commands.c or a tool of the tool table. */
+#include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <curl/curl.h>
 
@@ -35,6 +39,32 @@ int cli_failed(const char *format, ...)
     complain(format, args);
     va_end(args);
     return CLI_FAILED;
+}
+
+/* The nearest folder or file on the way there that may be looked at: it keeps us out. */
+static bool stat_keeper(char *path, struct stat *out)
+{
+    while (stat(path, out) != 0) {
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path) return false;
+        *slash = '\0';
+    }
+    return true;
+}
+
+bool cli_may_not_read(const char *folder, const char *file)
+{
+    char path[4200];
+    struct stat keeper;
+
+    snprintf(path, sizeof(path), "%s/%s", folder, file);
+    if (access(path, R_OK) == 0 || errno != EACCES) return false;
+    bool is_seen = stat_keeper(path, &keeper);
+    const struct passwd *owner = is_seen ? getpwuid(keeper.st_uid) : NULL;
+    cli_failed("permission denied: %s may not be read by you; it belongs to %s. Run parleyctl as "
+               "that user, or name another folder.",
+               path, owner ? owner->pw_name : "another user");
+    return true;
 }
 
 static int help(void)
