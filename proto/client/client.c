@@ -29,6 +29,7 @@ static void bring_forward(struct wa_client *c, int64_t by)
     c->received_at -= by;
     c->rotate_after -= by;
     c->server_ahead_ms += by;
+    c->login_ahead_ms += by;
     if (!c->account.held_off.until_s) c->link_at -= by; /* a ban ends by the server's clock */
 }
 

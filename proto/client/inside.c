@@ -141,10 +141,21 @@ bool wa_time_read(struct slice t, int64_t *out)
     return true;
 }
 
-int64_t wa_time_or_now(const struct wa_client *c, struct slice t)
+/* A login tells whole seconds, so the server's clock is less than one ahead of what it told. */
+static void learn_time(struct wa_client *c, int64_t t)
+{
+    int64_t ahead = t * 1000 - c->now;
+
+    if (ahead > c->server_ahead_ms && ahead < c->login_ahead_ms + 1000) c->server_ahead_ms = ahead;
+}
+
+int64_t wa_time_or_now(struct wa_client *c, struct slice t)
 {
     int64_t at;
-    return wa_time_read(t, &at) ? at : wa_server_now(c);
+
+    if (!wa_time_read(t, &at)) return wa_server_now(c);
+    learn_time(c, at);
+    return at;
 }
 
 struct slice wa_bare_text(struct wa_client *c, const struct wa_jid *jid)

@@ -53,7 +53,8 @@ struct wa_client {
     struct wa_transport transport;
     struct wa_pairing *pairing; /* refs not shown yet; NULL outside PAIRING */
     int64_t received_at;
-    int64_t server_ahead_ms; /* the server's clock minus ours */
+    int64_t server_ahead_ms; /* the server's clock minus ours, at least */
+    int64_t login_ahead_ms;  /* the same, as its login said in whole seconds */
     uint8_t offline_stalls;  /* times in a row that a batch did not come */
     uint16_t offline_left;   /* stanzas of the batch asked for; 0: not pulling */
     bool announced;          /* CONNECTED was emitted for this link */
@@ -145,8 +146,9 @@ int64_t wa_server_now(const struct wa_client *c);
 /* A `t` of a stanza in seconds; false when it is absent or no time of this age. What comes out can
  * be multiplied and added to without a thought. */
 bool wa_time_read(struct slice t, int64_t *out);
-/* The same, or the server's now. */
-int64_t wa_time_or_now(const struct wa_client *c, struct slice t);
+/* The same, or the server's now. A stamp is no later than the server's clock, so what it says of
+ * that clock is remembered: an own message is not dated before the one it answers. */
+int64_t wa_time_or_now(struct wa_client *c, struct slice t);
 
 /* ---- addresses ---- */
 

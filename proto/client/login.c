@@ -72,7 +72,8 @@ err_t wa_on_success(struct wa_client *c, const struct wa_node *success)
     if (c->phase != WA_PHASE_ENTERING || !c->account.paired) return OK;
     c->phase = WA_PHASE_ONLINE;
     c->state = WA_CLIENT_ONLINE;
-    if (wa_time_read(wa_node_text(success, "t"), &t)) c->server_ahead_ms = t * 1000 - c->now;
+    if (wa_time_read(wa_node_text(success, "t"), &t))
+        c->server_ahead_ms = c->login_ahead_ms = t * 1000 - c->now;
     wa_timer_set(c, WA_TIMER_HANDSHAKE, WA_NEVER);
     wa_timer_set(c, WA_TIMER_STABLE, c->now + WA_BACKOFF_STABLE_MS);
     wa_keepalive_start(c);

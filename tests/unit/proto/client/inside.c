@@ -128,3 +128,21 @@ Test(inside, a_message_is_asked_for_every_time)
     cr_assert_eq(x->w.h.loads - before, 2);
     closed(x);
 }
+
+Test(inside, a_stamp_tells_where_the_servers_clock_is_at_least)
+{
+    struct world w;
+
+    world_init_paired(&w);
+    w.now = 1700000000700; /* the login says 1700000000 */
+    world_login(&w);
+    wa_client_clock(w.client, w.now += 400);
+    cr_expect_eq(wa_server_now(w.client), 1700000000);
+    wa_time_or_now(w.client, SLICE("1700000001"));
+    cr_expect_eq(wa_server_now(w.client), 1700000001);
+    wa_time_or_now(w.client, SLICE("1600000000")); /* had waited */
+    cr_expect_eq(wa_server_now(w.client), 1700000001);
+    wa_time_or_now(w.client, SLICE("1700000002")); /* more than a login leaves open */
+    cr_expect_eq(wa_server_now(w.client), 1700000001);
+    world_done(&w);
+}
