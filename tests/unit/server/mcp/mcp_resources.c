@@ -96,21 +96,27 @@ Test(mcp_resources, events_are_the_newest_that_match)
     cr_assert_eq(json_count(json_get(read_uri(uri), "events")), 50);
 }
 
-/* The log is everybody's: one damaged event of it is missing, and told. */
-Test(mcp_resources, a_damaged_event_is_told_and_hides_no_other)
+static void log_of_another_account(void)
 {
-    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
     struct event_head head = {.account = 2, .type = 1, .world = 1, .at_ms = 1};
-    const struct json *j;
-    bool truncated;
-    char uri[200];
     struct batch b;
 
-    log_event(acc, EVENT_MESSAGE_SENT, 0);
     batch_init(&b);
     batch_event(&b, 1, &head, SLICE("{\"event\":\"spoiled\"}"));
     CHECK_OK(writer_commit(H.f.writer, &b));
     batch_done(&b);
+}
+
+/* The log is everybody's: one damaged event of it is missing, and told. */
+Test(mcp_resources, a_damaged_event_is_told_and_hides_no_other)
+{
+    struct account *acc = add_account(true, ACCOUNT_CONNECTED);
+    const struct json *j;
+    bool truncated;
+    char uri[200];
+
+    log_event(acc, EVENT_MESSAGE_SENT, 0);
+    log_of_another_account();
     open_session();
     snprintf(uri, sizeof(uri), "whatsapp://accounts/%s/events", acc->status.id);
     j = read_uri(uri);
@@ -149,16 +155,11 @@ static void flip_key_of(uint64_t seq, const char *json)
 Test(mcp_resources, an_event_whose_key_is_damaged_is_told_and_hides_no_other)
 {
     struct account *acc = add_account(true, ACCOUNT_CONNECTED);
-    struct event_head head = {.account = 2, .type = 1, .world = 1, .at_ms = 1};
     const struct json *j;
     bool truncated;
-    struct batch b;
 
     log_event(acc, EVENT_MESSAGE_SENT, 0);
-    batch_init(&b);
-    batch_event(&b, 1, &head, SLICE("{\"event\":\"spoiled\"}"));
-    CHECK_OK(writer_commit(H.f.writer, &b));
-    batch_done(&b);
+    log_of_another_account();
     for (int i = 0; i < 9; i++)
         log_event(acc, EVENT_MESSAGE_SENT, 0);
     open_session();
