@@ -29,7 +29,7 @@ size_t page_node(const uint8_t *page, size_t page_size, size_t index, bool leaf,
     return at + size <= page_size ? (size + 1) & ~(size_t)1 : 0;
 }
 
-static bool head_is_sound(const uint8_t *page, size_t page_size)
+bool page_head_is_sound(const uint8_t *page, size_t page_size)
 {
     uint64_t lower = page_get(page + 12, 2), upper = page_get(page + 14, 2);
 
@@ -48,7 +48,7 @@ bool page_leaf_is_sound(const uint8_t *page, size_t page_size, struct page_bound
     struct slice last = SLICE_NONE;
     size_t taken = 0;
 
-    if (!head_is_sound(page, page_size)) return false;
+    if (!page_head_is_sound(page, page_size)) return false;
     for (size_t i = 0; i < page_nodes(page); i++) {
         struct page_node n;
         size_t size = page_node(page, page_size, i, true, &n);
@@ -68,8 +68,8 @@ struct mending {
     struct page_bounds bounds;
     bool (*row_is_sound)(void *context, const struct page_node *row);
     void *context;
-    size_t bit, unsound; /* the best one so far, and the rows whose checksum fails with it */
-    bool found;
+    size_t bit, unsound, nodes; /* the best one so far; rows whose checksum fails with it; rows */
+    bool found, doubtful;
 };
 
 static size_t unsound_rows(const struct mending *m)
@@ -89,17 +89,23 @@ static void flip(struct mending *m, size_t bit) { m->page[bit / 8] ^= (uint8_t)(
 
 /* Another bit of the same key may put it in order as well, or one of its neighbour's: the right
  * one alone makes all checksums sound. Where more bits are flipped than one, the damaged row stays
- * damaged, and the others can be found again. */
+ * damaged, and the others can be found again. Where two bits make all sound, as when the bounds of
+ * the page fit with some rows fewer or with some that were deleted, nobody can say which it was. */
 static void try_bit(struct mending *m, size_t bit)
 {
-    size_t unsound = SIZE_MAX;
+    size_t unsound = SIZE_MAX, nodes = 0;
 
     flip(m, bit);
-    if (page_leaf_is_sound(m->page, m->page_size, m->bounds)) unsound = unsound_rows(m);
+    if (page_leaf_is_sound(m->page, m->page_size, m->bounds)) {
+        unsound = unsound_rows(m);
+        nodes = page_nodes(m->page);
+    }
     flip(m, bit);
-    if (unsound >= m->unsound) return;
+    m->doubtful |= m->found && unsound == 0 && m->unsound == 0;
+    if (unsound > m->unsound || (unsound == m->unsound && nodes <= m->nodes)) return;
     m->found = true;
     m->unsound = unsound;
+    m->nodes = nodes;
     m->bit = bit;
 }
 
@@ -113,10 +119,10 @@ bool page_leaf_mend(uint8_t *page, size_t page_size, struct page_bounds bounds,
                         .row_is_sound = row_is_sound,
                         .context = context};
 
-    m.unsound = unsound_rows(&m) + 1; /* no sound row becomes damaged */
+    m.unsound = unsound_rows(&m); /* no sound row becomes damaged */
     for (size_t bit = 8 * PAGE_BOUNDS; bit < 8 * page_size; bit++)
         try_bit(&m, bit);
-    if (!m.found) return false;
+    if (!m.found || m.doubtful) return false;
     flip(&m, m.bit);
     *out_at = m.bit / 8;
     return true;

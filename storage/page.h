@@ -30,6 +30,7 @@ struct page_bounds {
 
 /* A number of so many bytes, little-endian, as the machines we run on write it. */
 uint64_t page_get(const uint8_t *at, size_t bytes);
+bool page_head_is_sound(const uint8_t *page, size_t page_size);
 /* Of a page whose head is sound. */
 size_t page_nodes(const uint8_t *page);
 /* The bytes that the node takes; 0 when it does not lie inside its page. */
@@ -41,8 +42,9 @@ size_t page_node(const uint8_t *page, size_t page_size, size_t index, bool leaf,
  * goes astray, and misses rows beside it that are sound. */
 bool page_leaf_is_sound(const uint8_t *page, size_t page_size, struct page_bounds bounds);
 /* Flips back the bit that makes the leaf sound again and leaves the fewest rows with a checksum
- * (`row_is_sound`) that fails. False when no bit does without damage to a row that was sound: then
- * the page is as it was. Tries every bit: some milliseconds. */
+ * (`row_is_sound`) that fails. False when no bit does without damage to a row that was sound, or
+ * when two do and leave none damaged: then the page is as it was. Tries every bit: some
+ * milliseconds. */
 bool page_leaf_mend(uint8_t *page, size_t page_size, struct page_bounds bounds,
                     bool (*row_is_sound)(void *context, const struct page_node *row), void *context,
                     size_t *out_at);

@@ -45,6 +45,7 @@ struct walk {
     const char *name; /* of the tree under way */
     struct tree seen; /* its counts so far */
     uint64_t unseen;  /* pages that hold long values, where rows are not looked at */
+    uint64_t freed;   /* the newest list of free pages is of this commit */
     uint8_t *pages;   /* a mark for each */
     size_t mends;     /* leaves that one bit made sound */
 };
@@ -126,6 +127,49 @@ err_t pages_newest(struct slice file, uint64_t *out_txn)
     TRY(read_metas(file, metas));
     *out_txn = metas[0].txn > metas[1].txn ? metas[0].txn : metas[1].txn;
     return OK;
+}
+
+/* A commit that changes anything writes its root anew, and lists the old one's page as free under
+ * its own number; the first one has no older root. So a flipped number of a commit, which may make
+ * an older one the newest, does not go with its lists. */
+static bool is_of_its_commit(const struct meta *m, uint64_t freed)
+{
+    return freed == m->txn || (m->txn < 2 && freed == 0);
+}
+
+/* The commit of the newest list of free pages, 0 without any; that of the meta page when there is
+ * no way to it, which another bit than one of its number must have closed. */
+static uint64_t newest_list(struct slice file, const struct meta *m)
+{
+    uint64_t number = m->free.root;
+
+    if (m->free.depth == 0 && number == NO_PAGE) return 0;
+    for (unsigned depth = m->free.depth; depth && depth <= LEVELS_MAX; depth--) {
+        struct page_node n;
+
+        if (number >= file.len / m->page_size) break;
+        const uint8_t *page = file.data + number * m->page_size;
+        if (!page_head_is_sound(page, m->page_size) ||
+            !page_node(page, m->page_size, page_nodes(page) - 1, depth == 1, &n))
+            break;
+        if (depth == 1) return n.key.len == 8 ? page_get(n.key.data, 8) : m->txn;
+        number = n.low;
+    }
+    return m->txn;
+}
+
+/* The commit before the newest, which LMDB keeps whole: was it the newest, and its number lost a
+ * bit? Only while nothing runs on the file. */
+static err_t check_older(struct slice file)
+{
+    struct meta metas[2];
+
+    TRY(read_metas(file, metas));
+    const struct meta *older = &metas[metas[0].txn > metas[1].txn];
+    uint64_t freed = newest_list(file, older);
+    if (is_of_its_commit(older, freed)) return OK;
+    return fail(STORE_DAMAGED, "the meta page of commit %llu leads to what commit %llu left",
+                (unsigned long long)older->txn, (unsigned long long)freed);
 }
 
 /* ---- one page ---- */
@@ -447,6 +491,7 @@ static void take_free(struct walk *w, const struct page_node *n, struct slice va
         last = number;
         if (!take_page(w, number, FREE)) return;
     }
+    w->freed = page_get(n->key.data, 8); /* keys are in order */
 }
 
 static const struct level lists = {take_free};
@@ -469,6 +514,9 @@ static void walk_all(struct walk *w)
     walk_tree(w, "databases", &w->meta.main, 0, &databases);
     walk_tree(w, "free pages", &w->meta.free, INTEGER_KEYS, &lists);
     check_leftovers(w);
+    if (!w->out->findings && !is_of_its_commit(&w->meta, w->freed))
+        say(w, "the meta page of commit %llu leads to what commit %llu left",
+            (unsigned long long)w->meta.txn, (unsigned long long)w->freed);
 }
 
 err_t pages_walk(struct pages *p, uint64_t txn)
@@ -558,6 +606,7 @@ static err_t look_at_heads(struct slice file, struct look *l)
     uint64_t txn;
 
     TRY(pages_newest(file, &txn));
+    TRY(check_older(file));
     TRY(pages_walk(&p, txn));
     if (p.findings)
         return fail(STORE_DAMAGED, "its pages are damaged (%s; %zu findings)", l->first,

@@ -396,6 +396,67 @@ Test(pages, what_cannot_be_put_right_keeps_the_store_shut_and_as_it_is)
     fixture_open(&f);
 }
 
+/* Found by a flip of tests/crash/flips: with the second bit of one of the two numbers flipped they
+ * still follow each other, and the older commit is the newest. */
+Test(pages, a_commit_under_the_number_of_another_is_refused)
+{
+    enum { TXN = 16 + 24 + 2 * 48 + 8 };
+    size_t found;
+
+    for (uint32_t i = 0; i < 4; i++) {
+        put_rows(i, i + 1, 10);
+        fixture_close(&f);
+        read_file();
+        for (size_t page = 0; page < 2; page++) {
+            file[page * 4096 + TXN] ^= 2;
+            write_file(file);
+            cr_expect_eq(open_again(false, &found), ERR_STORE_DAMAGED, "%u, page %zu", i, page);
+            file[page * 4096 + TXN] ^= 2;
+        }
+        write_file(file);
+        CHECK_OK(open_again(false, &found));
+        fixture_open(&f);
+    }
+}
+
+/* Twelve rows, of which four take 128 bytes. */
+static void make_leaf(uint8_t page[4096])
+{
+    enum { ROWS = 12, KEY = 4 };
+    uint16_t at = 4096;
+
+    memset(page, 0, 4096);
+    for (uint16_t i = 0; i < ROWS; i++) {
+        uint16_t value = i ? 32 - 8 - KEY : 160 - 8 - KEY;
+        at = (uint16_t)(at - 8 - KEY - value);
+        memcpy(page + at, (uint16_t[]){value, 0, 0, KEY}, 8);
+        memcpy(page + at + 8, (uint8_t[]){'k', 'e', 'y', (uint8_t)i}, KEY);
+        memcpy(page + 16 + 2 * i, &at, 2);
+    }
+    memcpy(page + 12, (uint16_t[]){16 + 2 * ROWS, at}, 4);
+}
+
+static bool any_row_is_sound(void *context, const struct page_node *row) { return true; }
+
+/* Found by a flip of tests/crash/flips: the page fitted with four rows fewer, too. */
+Test(pages, what_two_bits_may_put_right_is_left_alone)
+{
+    struct page_bounds all = {0};
+    uint8_t sound[4096], page[4096];
+    size_t at;
+
+    make_leaf(sound);
+    cr_assert(page_leaf_is_sound(sound, 4096, all));
+    for (size_t where = 12; where <= 14; where += 2) { /* four rows fewer; 128 bytes fewer */
+        memcpy(page, sound, 4096);
+        page[where] ^= where == 12 ? 8 : 128;
+        cr_expect(!page_leaf_is_sound(page, 4096, all));
+        cr_expect(!page_leaf_mend(page, 4096, all, any_row_is_sound, NULL, &at));
+        page[where] ^= where == 12 ? 8 : 128;
+        cr_expect(memcmp(page, sound, 4096) == 0);
+    }
+}
+
 /* Lets the second row's key of every leaf of a tree be out of order. How many leaves. */
 static unsigned spoil_leaves(const uint8_t *used)
 {
