@@ -35,7 +35,8 @@ err_t pages_newest(struct slice file, uint64_t *out_txn) MUST_CHECK;
 /* Walks what the commit `txn` left. NOT_FOUND when its meta page was written over meanwhile. */
 err_t pages_walk(struct pages *p, uint64_t txn) MUST_CHECK;
 
-/* The file `path`, as far as heads_only looks; nothing runs on it. A bit flipped in a key, or in
+/* The file `path`, as far as heads_only looks, and whether both meta pages bear the number of their
+ * commit; nothing runs on it. A bit flipped in a key, or in
  * what leads to a row, is flipped back in the file, and told (page.h). STORE_DAMAGED says what else
  * was found; then nothing was changed. A file that is missing or empty is sound. */
 err_t pages_open_check(const char *path, void (*tell)(void *context, const char *line),
